@@ -1,0 +1,1 @@
+"""What every process starts with: settings files and their reader, logging, supervision."""

@@ -1,0 +1,1 @@
+"""One folder per wire: the driver, and the simulator that answers it."""

@@ -1,0 +1,176 @@
+"""Facts: what happened at doors and cameras, in the past tense, as one tagged union with JSON in and out.
+
+A fact is immutable and its id is a function of what it reports (see `fact_id`), so redelivery after any crash makes the
+same id. Facts hold opaque ids only: no names, no card numbers, no PINs, no images.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+NAMESPACE = uuid.UUID("6f0c2b4e-5d0e-5a53-9d7b-6f7a1f6f2c11")
+
+Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote"]
+DenialReason = Literal[
+    "unknown_credential", "no_permit", "not_permitted_now", "expired", "stale", "replayed", "locked_down", "not_recognised",
+    "ambiguous", "face_unusable", "consent_withdrawn", "policy_expired", "locked_out", "unsupported", "device_failed",
+]  # fmt: skip
+OpeningCause = Literal["granted", "exit", "release", "unknown"]
+
+
+def fact_id(edge_id: str, source_id: str, occurrence: str, kind: str) -> str:
+    """Return the UUIDv5 of a fact: the same occurrence always gives the same id.
+
+    Args:
+        edge_id: the edge that observed it.
+        source_id: door, camera or controller id.
+        occurrence: sequence number or event id at the source; for what the edge derives, the id of what caused it.
+        kind: the fact's tag.
+    """
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join((edge_id, source_id, occurrence, kind))))
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Hold what every fact has: its id, when the edge learnt of it, and the device's own time if it gave one."""
+
+    id: str
+    at: datetime
+    device_at: datetime | None = None
+    late: bool = False
+    """True if it was reported long after it happened (the device or edge was cut off)."""
+    exercise: bool = False
+
+
+class DoorFact(Fact, frozen=True, kw_only=True):
+    """Hold what every fact about a door has."""
+
+    door_id: str
+
+
+class FaceEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold why a face was taken for a person: numbers only, never an image or an embedding."""
+
+    contract: str
+    frames: int
+    agreeing: int
+    distance: float
+    radius: float
+    margin: float | None = None
+    gallery_size: int
+
+
+class AccessGranted(DoorFact, frozen=True, kw_only=True, tag="access_granted"):
+    """Report that a person was let in; `unlocked` says whether the lock confirmed it in time."""
+
+    attempt: str
+    method: Method
+    reader: Literal["in", "out"] = "in"
+    person_id: str | None = None
+    unlocked: bool
+    unlock_ms: float | None = None
+    evidence: FaceEvidence | None = None
+
+
+class AccessDenied(DoorFact, frozen=True, kw_only=True, tag="access_denied"):
+    """Report that an attempt at a door was refused; a stranger has no person id."""
+
+    attempt: str
+    method: Method
+    reader: Literal["in", "out"] = "in"
+    person_id: str | None = None
+    reason: DenialReason
+
+
+class DoorOpened(DoorFact, frozen=True, kw_only=True, tag="door_opened"):
+    """Report an opening that was expected, or whose cause cannot be told (`unknown`)."""
+
+    cause: OpeningCause
+    attempt: str | None = None
+
+
+class DoorClosed(DoorFact, frozen=True, kw_only=True, tag="door_closed"):
+    """Report that the contact closed; ends forced and held-open conditions."""
+
+
+class DoorForced(DoorFact, frozen=True, kw_only=True, tag="door_forced"):
+    """Report an opening without a grant, exit request or release in force."""
+
+
+class DoorHeldOpen(DoorFact, frozen=True, kw_only=True, tag="door_held_open"):
+    """Report a door that stayed open longer than its limit."""
+
+    open_s: float
+
+
+class DoorTampered(DoorFact, frozen=True, kw_only=True, tag="door_tampered"):
+    """Report an opened housing or a cut line."""
+
+
+class DoorTamperCleared(DoorFact, frozen=True, kw_only=True, tag="door_tamper_cleared"):
+    """Report the end of a tamper condition."""
+
+
+class DoorFaulted(DoorFact, frozen=True, kw_only=True, tag="door_faulted"):
+    """Report a fault that the controller names."""
+
+    detail: str = ""
+
+
+class DuressReported(DoorFact, frozen=True, kw_only=True, tag="duress_reported"):
+    """Report a silent duress alarm; the door behaved normally."""
+
+
+class EmergencyReleased(DoorFact, frozen=True, kw_only=True, tag="emergency_released"):
+    """Report that the emergency release at the door was used."""
+
+
+class ExitRequested(DoorFact, frozen=True, kw_only=True, tag="exit_requested"):
+    """Report a press of the exit button or the exit sensor."""
+
+
+class DeviceLost(DoorFact, frozen=True, kw_only=True, tag="device_lost"):
+    """Report that a door's controller is no longer reachable."""
+
+
+class DeviceBack(DoorFact, frozen=True, kw_only=True, tag="device_back"):
+    """Report that a door's controller is reachable again."""
+
+
+class DeviceGap(DoorFact, frozen=True, kw_only=True, tag="device_gap"):
+    """Report sequence numbers that never arrived: events of the door were lost."""
+
+    first: int
+    last: int
+
+
+class CameraLost(Fact, frozen=True, kw_only=True, tag="camera_lost"):
+    """Report a camera without a picture for longer than its hold-off."""
+
+    camera_id: str
+    reason: str
+
+
+class CameraBack(Fact, frozen=True, kw_only=True, tag="camera_back"):
+    """Report a camera that gives pictures again."""
+
+    camera_id: str
+
+
+AnyFact = (
+    AccessGranted | AccessDenied | DoorOpened | DoorClosed | DoorForced | DoorHeldOpen | DoorTampered | DoorTamperCleared
+    | DoorFaulted | DuressReported | EmergencyReleased | ExitRequested | DeviceLost | DeviceBack | DeviceGap | CameraLost | CameraBack
+)  # fmt: skip
+
+
+def kind_of(fact: Fact) -> str:
+    """Return the tag of a fact, for example `door_forced`."""
+    return str(fact.__struct_config__.tag)
+
+
+def source_of(fact: AnyFact) -> str:
+    """Return the id of the door or camera that a fact is about."""
+    return fact.camera_id if isinstance(fact, CameraLost | CameraBack) else fact.door_id

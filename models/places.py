@@ -1,0 +1,147 @@
+"""Places: area tree, sites, flats, controllers, doors, readers and cameras, as the gateway and the edges know them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+import msgspec
+
+from models.errors import InvalidInput
+
+ExitKind = Literal["sensor", "button", "mechanical", "none"]
+Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
+AREA_DIGITS = {"district": 6, "subdistrict": 9, "community": 12, "grid": 15}
+ID_LIMIT = 64
+
+
+class Area(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one node of the area tree by its official code (GB/T 2260 and its extensions)."""
+
+    code: str
+    name: str
+    level: Literal["district", "subdistrict", "community", "grid"]
+    parent: str | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    successor: str | None = None
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one compound of one property company, below a community."""
+
+    id: str
+    name: str
+    community: str
+    grid: str | None = None
+    address: str = ""
+    timezone: str = "Asia/Shanghai"
+    lat: float | None = None
+    lon: float | None = None
+    datum: str = "WGS-84"
+
+
+class Flat(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one flat by building, unit and room."""
+
+    id: str
+    site_id: str
+    building: str
+    unit: str
+    room: str
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe one reader of a door and what it can take."""
+
+    side: Literal["in", "out"] = "in"
+    kinds: tuple[str, ...] = ("card", "pin", "button")
+
+
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe one door: its exit kind, limits, accepted factors, and driver settings that only its edge reads.
+
+    `face` needs `hands_free` with an impact assessment, or an act at the door first. `driver` is opaque to the gateway.
+    """
+
+    id: str
+    site_id: str
+    name: str
+    edge_id: str
+    address: str = ""
+    controller_id: str | None = None
+    exit_kind: ExitKind = "button"
+    held_open_s: float = 30.0
+    unlock_s: float = 5.0
+    factors: tuple[Factor, ...] = ("card", "pin")
+    hands_free: bool = False
+    impact_assessment: str | None = None
+    high_security: bool = False
+    camera_id: str | None = None
+    readers: tuple[Reader, ...] = (Reader(),)
+    driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe one camera; `password` travels only to its edge, never to a person. `near_zone` is x0, y0, x1, y1 in 0..1."""
+
+    id: str
+    site_id: str
+    name: str
+    edge_id: str
+    url: str
+    user: str = ""
+    password: str = ""
+    transport: Literal["tcp", "udp"] = "tcp"
+    door_id: str | None = None
+    near_zone: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    min_eye_px: float = 30.0
+    lost_after_s: float = 20.0
+
+
+def check_area_code(code: str, level: str) -> str:
+    """Return the code if it has the level's number of digits.
+
+    Raises:
+        InvalidInput: the level is unknown or the code does not fit it.
+    """
+    digits = AREA_DIGITS.get(level)
+    if digits is None:
+        raise InvalidInput("level", f"use one of {', '.join(AREA_DIGITS)}, not {level!r}")
+    if len(code) != digits or not (code.isascii() and code.isdigit()):
+        raise InvalidInput("code", f"a {level} code has {digits} digits, not {code!r}")
+    return code
+
+
+def check_id(value: str, where: str) -> str:
+    """Return an opaque id if it is safe in topics, paths and logs: 1 to 64 of a-z, A-Z, 0-9, '_', '-', '.'.
+
+    Raises:
+        InvalidInput: the id is empty, too long or has another character (`/`, `+`, `#`, space, …).
+    """
+    safe = all(char.isascii() and (char.isalnum() or char in "_-.") for char in value)
+    if not value or len(value) > ID_LIMIT or not safe or value.startswith("."):
+        raise InvalidInput(where, f"an id has 1 to {ID_LIMIT} of a-z, A-Z, 0-9, '_', '-', '.', not {value[:80]!r}")
+    return value
+
+
+def check_door(door: Door) -> Door:
+    """Return the door if its policy is allowed: face is never the only way in, nor alone where security is high.
+
+    Raises:
+        InvalidInput: the door takes only faces, takes a bare face at high security, or is hands-free without an assessment.
+    """
+    where = f"doors.{door.id}"
+    if all("face" in factor for factor in door.factors):
+        raise InvalidInput(f"{where}.factors", "face is never the only way in: add card, pin, flat_pin or qr")
+    if door.high_security and "face" in door.factors:
+        raise InvalidInput(f"{where}.factors", "a high-security door takes face only with card or pin: use face+card")
+    if door.hands_free and not door.impact_assessment:
+        raise InvalidInput(f"{where}.hands_free", "a hands-free door needs impact_assessment, the id of its assessment")
+    if any("face" in factor for factor in door.factors) and not door.camera_id:
+        raise InvalidInput(f"{where}.factors", "a door that takes faces needs camera_id")
+    if not 1.0 <= door.held_open_s <= 3600.0:
+        raise InvalidInput(f"{where}.held_open_s", "use 1 to 3600 seconds")
+    if not 1.0 <= door.unlock_s <= 60.0:
+        raise InvalidInput(f"{where}.unlock_s", "use 1 to 60 seconds")
+    return door
