@@ -1,0 +1,89 @@
+"""The door driver interface: what every wire must do. One driver serves one controller; it runs until it ends or raises.
+
+Only the supervisor restarts a driver. A driver never retries or queues a command, and never acknowledges before the caller says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal, Protocol, Self
+
+import msgspec
+
+from models.access import Request
+from models.doors import Report, Snapshot
+
+Capability = Literal["contact", "lock", "tamper", "card", "pin", "qr", "button", "ack"]
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """Hand on a report of one door, with what to await **after** it is committed."""
+
+    door_id: str
+    report: Report
+    acknowledge: Callable[[int | None], Awaitable[None]]
+    """Acknowledge to the wire, and end to end up to the given sequence number (None: nothing to say end to end)."""
+
+
+class UnlockDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask a door to unlock once for `hold_s`; not delivered, nor obeyed, after `valid_ms`."""
+
+    id: str
+    door_id: str
+    attempt: str | None
+    hold_s: float
+    valid_ms: int
+
+
+class GiveFeedback(msgspec.Struct, frozen=True, kw_only=True):
+    """Tell the person at a reader how an attempt ended; `reason` is a stable word."""
+
+    id: str
+    door_id: str
+    attempt: str
+    ok: bool
+    reason: str
+    valid_ms: int = 3000
+
+
+class SetMode(msgspec.Struct, frozen=True, kw_only=True):
+    """Set a door's desired mode; the higher version wins and it outlives restarts."""
+
+    door_id: str
+    version: int
+    mode: Literal["normal", "locked_down", "evacuating", "held_open"]
+
+
+Order = UnlockDoor | GiveFeedback | SetMode
+
+
+class Executed(msgspec.Struct, frozen=True, kw_only=True):
+    """Report how an order ended. `unlocked` means the device confirmed it; `certain` is False after a mere time-out."""
+
+    ok: bool
+    certain: bool = True
+    error: str | None = None
+
+
+class DoorDriver(Protocol):
+    """Serve one controller over one wire."""
+
+    capabilities: frozenset[Capability]
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    def reports(self) -> AsyncIterator[Reported]:
+        """Yield door reports in order of arrival, until the driver ends; raises `DeviceUnreachable` or `DeviceRefused`."""
+
+    def requests(self) -> AsyncIterator[Request]:
+        """Yield who stands at a reader now; bounded, the newest are dropped and counted when the caller is behind."""
+
+    async def execute(self, order: Order) -> Executed:
+        """Deliver an order and wait for the device's answer, at most `valid_ms`. Raises `CommandExpired` when too late to send."""
+
+    async def snapshot(self, door_id: str) -> Snapshot | None:
+        """Return how a door stands now, or None if the wire has not said."""
+
+    counters: dict[str, int]
