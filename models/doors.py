@@ -38,7 +38,7 @@ MAX_MISSING = 16
 RECENT_IDS = 64
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag="event"):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", tag="event"):
     """Report one thing that happened at a door; `seq` counts from 1 and survives the controller's restarts."""
 
     id: str
@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag="event"):
     detail: str = ""
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", tag="snapshot"):
     """Report how a door stands now. It rebuilds the state and never raises an alarm by itself."""
 
     at: datetime
@@ -63,7 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
     retained: bool = False
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True, tag="presence"):
+class Presence(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", tag="presence"):
     """Report that a door's controller is reachable, or no longer."""
 
     at: datetime
