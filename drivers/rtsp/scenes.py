@@ -1,0 +1,290 @@
+"""What the simulated camera shows: drawn scenes before a door, encoded once as H.264 and then played from memory.
+
+A person is a portrait (a photograph, by path) on a drawn body who walks up to the door, stands there and leaves. No detector and
+no network here: where the face is in the photograph is told, known for the pictures that the tests use, or taken to be where portraits have it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Literal
+
+import av
+import msgspec
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from drivers.rtsp.rtp import NAL_IDR, NAL_PPS, NAL_SPS, split_annexb
+from models.errors import InvalidInput
+
+SceneName = Literal["quiet", "approach", "pass", "black", "moved"]
+Box = tuple[int, int, int, int]
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+MAX_PORTRAIT_PX: Final = 40_000_000
+# x, y, w, h of the face in px, for the photographs of face-recognition's source distribution and scikit-image's astronaut.
+KNOWN_FACES: Final[dict[tuple[str, tuple[int, int]], Box]] = {
+    ("biden.jpg", (970, 2204)): (419, 241, 322, 322),
+    ("obama.jpg", (910, 1137)): (349, 142, 269, 269),
+    ("obama2.jpg", (626, 1200)): (171, 290, 268, 268),
+    ("obama3.jpg", (1434, 2333)): (646, 302, 310, 310),
+    ("obama_partial_face2.jpg", (551, 1137)): (349, 142, 269, 269),
+    ("astronaut.png", (512, 512)): (179, 83, 90, 90),
+}
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """Size and rhythm of one camera's picture. `noise` is the standard deviation in grey levels; `gop_s` the time between key frames."""
+
+    width: int = 640
+    height: int = 360
+    fps: int = 10
+    gop_s: float = 2.0
+    noise: float = 0.7
+    seed: int = 1
+
+    @property
+    def gop(self) -> int:
+        """Pictures from one key frame to the next."""
+        return max(1, round(self.gop_s * self.fps))
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """How a person comes: seconds to walk up, stay and leave; width of the face in px far away and near the door."""
+
+    approach_s: float = 3.0
+    stay_s: float = 5.0
+    leave_s: float = 3.0
+    far_px: float = 25.0
+    near_px: float = 120.0
+
+    @property
+    def length_s(self) -> float:
+        """Seconds until the person is gone."""
+        return self.approach_s + self.stay_s + self.leave_s
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show. `portrait` and `face` (x, y, w, h in the photograph) say who comes; the other scenes need neither."""
+
+    name: SceneName = "quiet"
+    portrait: str | None = None
+    face: Box | None = None
+    script: Script = Script()
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """One encoded picture: its NAL units in order; a key picture carries its parameter sets with it."""
+
+    units: tuple[bytes, ...]
+    key: bool
+
+
+class Clip(msgspec.Struct, frozen=True, kw_only=True):
+    """An encoded scene. `near_s` is when the face has reached 100 px, counted from the clip's start; None without a person."""
+
+    pictures: tuple[Picture, ...]
+    loops: bool
+    near_s: float | None = None
+
+    @property
+    def parameter_sets(self) -> tuple[bytes, bytes]:
+        """Sequence and picture parameter set, for the session description."""
+        first = {unit[0] & 0x1F: unit for unit in self.pictures[0].units}
+        return first[NAL_SPS], first[NAL_PPS]
+
+
+class Spot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a face is: centre as parts of the frame, width in px of a frame 640 px wide."""
+
+    x: float
+    y: float
+    face_px: float
+
+
+def walk(script: Script, at_s: float) -> Spot | None:
+    """Say where the person is `at_s` seconds into the script; None before and after."""
+    if not 0 <= at_s < script.length_s:
+        return None
+    if at_s < script.approach_s:
+        part = at_s / script.approach_s
+    elif at_s < script.approach_s + script.stay_s:
+        part = 1.0
+    else:
+        part = 1.0 - (at_s - script.approach_s - script.stay_s) / script.leave_s
+    # Someone walking at constant speed grows with the inverse of the distance.
+    near, far = 1 / script.near_px, 1 / script.far_px
+    face_px = 1 / (far + (near - far) * part)
+    sway = math.sin(at_s * 2.3)
+    return Spot(
+        x=0.5 + 0.28 * (1 - part) ** 1.2 + 0.006 * sway,
+        y=0.36 + 0.02 * (1 - part) + 0.004 * math.sin(at_s * 5.1),
+        face_px=face_px * (1 + 0.01 * sway),
+    )
+
+
+def pass_by(script: Script, at_s: float) -> Spot | None:
+    """Say where somebody is who walks past in the distance and never comes to the door."""
+    part = at_s / script.length_s
+    return Spot(x=-0.1 + 1.2 * part, y=0.38, face_px=script.far_px * 1.4) if 0 <= part < 1 else None
+
+
+def near_after_s(script: Script, *, fps: int, face_px: float = 100.0) -> float | None:
+    """Return the time of the first picture whose face is at least `face_px` wide (in a frame 640 px wide)."""
+    for number in range(round(script.length_s * fps)):
+        spot = walk(script, number / fps)
+        if spot and spot.face_px >= face_px:
+            return number / fps
+    return None
+
+
+def backdrop(look: Look, *, moved: bool = False) -> Image.Image:
+    """Draw the wall, the pavement and the door that the camera looks out from; `moved` as if somebody turned the camera."""
+    wide, high = look.width * 5 // 4, look.height * 5 // 4
+    rows = np.linspace(150, 205, high, dtype=np.float32)[:, None]
+    columns = 12 * np.sin(np.linspace(0, 9, wide, dtype=np.float32))[None, :]
+    grey = np.clip(rows + columns, 0, 255).astype(np.uint8)
+    image = Image.fromarray(np.dstack([grey, grey, (grey * 0.93).astype(np.uint8)]))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, int(high * 0.72), wide, high), fill=(112, 110, 104))
+    for x in range(0, wide, max(8, wide // 9)):
+        draw.line((x, int(high * 0.72), x - wide // 12, high), fill=(92, 90, 86), width=2)
+    draw.rectangle((int(wide * 0.06), int(high * 0.2), int(wide * 0.2), int(high * 0.72)), fill=(96, 74, 58))
+    draw.rectangle((int(wide * 0.08), int(high * 0.24), int(wide * 0.18), int(high * 0.5)), fill=(140, 160, 172))
+    draw.rectangle((int(wide * 0.8), int(high * 0.3), int(wide * 0.95), int(high * 0.6)), fill=(74, 98, 70))
+    left, top = (wide - look.width, high - look.height) if moved else (0, 0)
+    return image.filter(ImageFilter.GaussianBlur(1.2)).crop((left, top, left + look.width, top + look.height))
+
+
+def sprite(portrait: Path, face: Box | None) -> tuple[Image.Image, float]:
+    """Cut head and shoulders out of a photograph, soft at the edges, on a drawn coat.
+
+    Returns: the RGBA picture, whose face is centred at (1/2, 1/4) of it, and the width of the face as part of its width.
+
+    Raises:
+        InvalidInput: the file is no readable picture, or too large.
+    """
+    photo = _open_photo(portrait)
+    x, y, w, h = face or KNOWN_FACES.get((portrait.name, photo.size)) or _where_portraits_have_it(photo.size)
+    if w <= 0 or h <= 0:
+        raise InvalidInput("face", "width and height must be above zero")
+    scale = 160 / w
+    size = (480, 800)
+    origin = (x + w / 2 - 240 / scale, y + h / 2 - 200 / scale)
+    around = (origin[0], origin[1], origin[0] + size[0] / scale, origin[1] + size[1] / scale)
+    cut = photo.transform(size, Image.Transform.EXTENT, around, Image.Resampling.BICUBIC)
+    mask = Image.new("L", size, 0)
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((240 - 130, 200 - 175, 240 + 130, 200 + 150), fill=255)
+    draw.rounded_rectangle((240 - 190, 300, 240 + 190, 430), radius=70, fill=255)
+    mask = mask.filter(ImageFilter.GaussianBlur(9))
+    body = Image.new("RGBA", size, (0, 0, 0, 0))
+    ImageDraw.Draw(body).rounded_rectangle((240 - 185, 310, 240 + 185, 900), radius=80, fill=(38, 42, 58, 255))
+    body.paste(cut.convert("RGBA"), (0, 0), mask)
+    return body, 160 / size[0]
+
+
+def _open_photo(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as photo:
+            if photo.width * photo.height > MAX_PORTRAIT_PX:
+                raise InvalidInput("portrait", f"{path.name} has more than {MAX_PORTRAIT_PX} pixels")
+            return photo.convert("RGB")
+    except OSError as error:
+        raise InvalidInput("portrait", f"{path} cannot be read as a picture") from error
+
+
+def _where_portraits_have_it(size: tuple[int, int]) -> Box:
+    side = int(min(size) * 0.4)
+    return (size[0] - side) // 2, int(size[1] * 0.38) - side // 2, side, side
+
+
+def paint(look: Look, scene: Scene) -> Iterator[Pixels]:
+    """Draw the pictures of a scene, (height, width, 3) uint8 RGB each.
+
+    Raises:
+        InvalidInput: the scene needs a portrait and has none, or it cannot be read.
+    """
+    rng = np.random.default_rng(look.seed)
+    shape = (look.height, look.width, 1)
+    grain = [np.rint(rng.normal(0, look.noise, shape)).astype(np.int16) for _ in range(7 if look.noise else 0)]
+    still = backdrop(look, moved=scene.name == "moved")
+    if scene.name == "black":
+        still = Image.new("RGB", still.size, (6, 6, 6))
+    person = sprite(Path(scene.portrait), scene.face) if scene.portrait and scene.name in ("approach", "pass") else None
+    if scene.name in ("approach", "pass") and person is None:
+        raise InvalidInput("portrait", f"the scene {scene.name!r} needs the path of a photograph")
+    path = pass_by if scene.name == "pass" else walk
+    for number in range(_length(look, scene)):
+        image = still
+        spot = path(scene.script, number / look.fps) if person else None
+        if person and spot:
+            image = still.copy()
+            _place(image, person, spot)
+        pixels = np.asarray(image, dtype=np.uint8)
+        if grain:
+            pixels = np.clip(pixels.astype(np.int16) + grain[number % len(grain)], 0, 255).astype(np.uint8)
+        yield pixels
+
+
+def _length(look: Look, scene: Scene) -> int:
+    if scene.name in ("approach", "pass"):
+        return round(scene.script.length_s * look.fps)
+    return look.gop * 2
+
+
+def _place(image: Image.Image, person: tuple[Image.Image, float], spot: Spot) -> None:
+    figure, face_part = person
+    width = max(4, round(spot.face_px * image.width / 640 / face_part))
+    height = width * figure.height // figure.width
+    small = figure.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image.paste(small, (round(spot.x * image.width - width / 2), round(spot.y * image.height - height / 4)), small)
+
+
+def encode(look: Look, scene: Scene) -> Clip:
+    """Draw and encode a scene; every clip of one `Look` has the same parameter sets and starts with a key picture.
+
+    Raises:
+        InvalidInput: see `paint`.
+    """
+    pictures: list[Picture] = []
+    encoder = _encoder(look)
+    for number, pixels in enumerate(paint(look, scene)):
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+        frame.pts = number
+        frame.time_base = Fraction(1, look.fps)
+        pictures += [_picture(bytes(packet)) for packet in encoder.encode(frame)]
+    pictures += [_picture(bytes(packet)) for packet in encoder.encode(None)]
+    person = scene.name == "approach"
+    return Clip(
+        pictures=tuple(pictures),
+        loops=scene.name not in ("approach", "pass"),
+        near_s=near_after_s(scene.script, fps=look.fps) if person else None,
+    )
+
+
+def _encoder(look: Look) -> av.VideoCodecContext:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height = look.width, look.height
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = Fraction(1, look.fps)
+    encoder.framerate = Fraction(look.fps, 1)
+    encoder.gop_size = look.gop
+    encoder.thread_count = 1
+    params = f"keyint={look.gop}:min-keyint={look.gop}:scenecut=0:bframes=0:repeat-headers=1:annexb=1:threads=1"
+    encoder.options = {
+        "preset": "veryfast",
+        "tune": "zerolatency",
+        "profile": "main",
+        "crf": "21",
+        "x264-params": params,
+    }
+    return encoder
+
+
+def _picture(stream: bytes) -> Picture:
+    units = tuple(split_annexb(stream))
+    return Picture(units=units, key=any(unit[0] & 0x1F == NAL_IDR for unit in units))

@@ -1,0 +1,249 @@
+"""The RTSP/1.0 server of the simulated cameras: one connection's conversation, over TCP-interleaved or UDP.
+
+It serves what the players play. Everything that a client can make it hold is bounded; a client that breaks the protocol is
+answered 400 and closed, the others never notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from drivers.rtsp import wire
+from drivers.rtsp.player import Player, Track
+from drivers.rtsp.rtp import PAYLOAD_TYPE
+from models.errors import InvalidInput
+
+MAX_CONNECTIONS: Final = 32
+MAX_BACKLOG_BYTES: Final = 1_000_000
+IDLE_S: Final = 60.0
+METHODS: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
+Headers = list[tuple[str, str]]
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may watch: nobody is asked with `kind` none; `both` offers SHA-256 and MD5 digest."""
+
+    kind: Literal["none", "basic", "digest", "sha256", "both"] = "none"
+    user: str = ""
+    password: str = ""
+
+
+class UdpPair(asyncio.DatagramProtocol):
+    """Two UDP sockets that send RTP and RTCP to one client; what they receive is ignored."""
+
+    def __init__(self) -> None:
+        self.transports: list[asyncio.DatagramTransport] = []
+        self.ports = (0, 0)
+
+    async def open(self, host: str, rng: random.Random) -> None:
+        """Bind an even port and the odd one above it.
+
+        Raises:
+            OSError: no free pair was found.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(50):
+            port = rng.randrange(20_000, 60_000) & ~1
+            try:
+                for number in (port, port + 1):
+                    transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, number))
+                    self.transports.append(transport)
+            except OSError:
+                self.close()
+                continue
+            self.ports = (port, port + 1)
+            return
+        raise OSError("no free pair of UDP ports")
+
+    def sender(self, which: int, address: tuple[str, int]) -> Callable[[bytes], None]:
+        """Return a function that sends one packet to the client."""
+        return lambda packet: self.transports[which].sendto(packet, address)
+
+    def close(self) -> None:
+        """Free both ports."""
+        for transport in self.transports:
+            transport.close()
+        self.transports = []
+
+
+class Connection:
+    """One client: reads its requests until it leaves, and owns what it set up."""
+
+    def __init__(
+        self,
+        players: Mapping[str, Player],
+        access: Callable[[], Access],
+        *,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        rng: random.Random,
+        aggregate: bool = False,
+    ) -> None:
+        self._players = players
+        self._access = access
+        self._reader = reader
+        self._writer = writer
+        self._rng = rng
+        self._aggregate = aggregate
+        self._nonce = f"{rng.getrandbits(128):032x}"
+        self._session = f"{rng.getrandbits(64):016x}"
+        self._player: Player | None = None
+        self._track: Track | None = None
+        self._udp: UdpPair | None = None
+        self._playing = False
+
+    async def serve(self) -> None:
+        """Answer until the client leaves, tears down, breaks the protocol, or says nothing for a minute before playing."""
+        cutter = wire.Reader()
+        try:
+            while piece := await self._receive():
+                for item in cutter.feed(piece):
+                    if isinstance(item, wire.Request) and not await self._handle(item):
+                        return
+        except InvalidInput:
+            self._writer.write(wire.answer(400, "0"))
+        except (TimeoutError, ConnectionError):
+            return
+        finally:
+            self._stop()
+            self._writer.close()
+
+    async def _receive(self) -> bytes:
+        async with asyncio.timeout(None if self._playing else IDLE_S):
+            return await self._reader.read(16_384)
+
+    def drop(self) -> None:
+        """Cut the connection without a word."""
+        self._writer.transport.abort()
+
+    def watches(self, player: Player) -> bool:
+        """Say whether this client has asked for that camera."""
+        return self._player is player
+
+    async def _handle(self, request: wire.Request) -> bool:
+        player = self._players.get(_camera(request.uri)) or self._player
+        fault = player.current_fault() if player else None
+        if fault == "mute":
+            return True
+        if fault == "cut":
+            return False
+        if fault == "garbage":
+            self._writer.write(self._rng.randbytes(4096))
+            return False
+        status, headers, body = await self._respond(request, player, refuse=fault == "wrong_credentials")
+        self._writer.write(wire.answer(status, request.cseq, headers=headers, body=body))
+        await self._writer.drain()
+        if status == 200 and request.method == "PLAY" and self._player and self._track and not self._playing:
+            self._playing = True
+            self._player.add(self._track)
+        return request.method != "TEARDOWN"
+
+    async def _respond(self, request: wire.Request, player: Player | None, *, refuse: bool) -> tuple[int, Headers, str]:
+        if request.method == "OPTIONS":
+            return 200, [("Public", METHODS)], ""
+        access = self._access()
+        if refuse and access.kind == "none":
+            access = Access(kind="digest", user="", password=self._nonce)
+        if access.kind != "none":
+            proof = {"kind": access.kind, "user": access.user, "password": access.password, "nonce": self._nonce}
+            if refuse or not wire.authorised(request, **proof):
+                return 401, wire.challenge(kind=access.kind, realm="camera", nonce=self._nonce), ""
+        if request.method == "DESCRIBE":
+            return self._describe(request, player)
+        if request.method == "SETUP":
+            return await self._set_up(request, player)
+        if request.method in ("PLAY", "PAUSE", "GET_PARAMETER", "SET_PARAMETER", "TEARDOWN"):
+            return self._control(request)
+        return 501, [], ""
+
+    def _describe(self, request: wire.Request, player: Player | None) -> tuple[int, Headers, str]:
+        if player is None:
+            return 404, [], ""
+        sps, pps = player.quiet.parameter_sets
+        host = self._writer.get_extra_info("sockname")[0]
+        text = wire.describe(
+            host=host, name="Gatehouse camera", sps=sps, pps=pps, fps=player.fps, payload_type=PAYLOAD_TYPE
+        )
+        base = request.uri.rstrip("/") + "/"
+        return 200, [("Content-Base", base), ("Content-Type", "application/sdp")], text
+
+    async def _set_up(self, request: wire.Request, player: Player | None) -> tuple[int, Headers, str]:
+        if player is None:
+            return 404, [], ""
+        if self._playing:
+            return 455, [], ""
+        offer = wire.parse_transport(request.headers.get("transport", ""))
+        if offer is None:
+            return 461, [], ""
+        self._stop()
+        self._player = player
+        if offer.interleaved:
+            self._track, text = self._over_tcp(offer.interleaved)
+        elif offer.client_port:
+            self._track, text = await self._over_udp(offer.client_port)
+        return 200, [("Transport", f"{text};ssrc={self._ssrc()}"), ("Session", f"{self._session};timeout=60")], ""
+
+    def _ssrc(self) -> str:
+        return f"{self._track.ssrc:08X}" if self._track else ""
+
+    def _over_tcp(self, channels: tuple[int, int]) -> tuple[Track, str]:
+        write = self._writer.write
+        transport = self._writer.transport
+        track = Track(
+            send_rtp=lambda packet: write(wire.interleave(channels[0], packet)),
+            send_rtcp=lambda packet: write(wire.interleave(channels[1], packet)),
+            room=lambda: transport.get_write_buffer_size() < MAX_BACKLOG_BYTES,
+            rng=self._rng,
+            aggregate=self._aggregate,
+        )
+        return track, f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]}"
+
+    async def _over_udp(self, ports: tuple[int, int]) -> tuple[Track, str]:
+        host = self._writer.get_extra_info("peername")[0]
+        self._udp = UdpPair()
+        await self._udp.open(self._writer.get_extra_info("sockname")[0], self._rng)
+        track = Track(
+            send_rtp=self._udp.sender(0, (host, ports[0])),
+            send_rtcp=self._udp.sender(1, (host, ports[1])),
+            room=lambda: True,
+            rng=self._rng,
+            aggregate=self._aggregate,
+        )
+        ours = self._udp.ports
+        return track, f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={ours[0]}-{ours[1]}"
+
+    def _control(self, request: wire.Request) -> tuple[int, Headers, str]:
+        given = request.headers.get("session", "").partition(";")[0].strip()
+        if request.method in ("PLAY", "PAUSE", "TEARDOWN") and (self._track is None or given != self._session):
+            return (454, [], "") if self._track or request.method != "TEARDOWN" else (200, [], "")
+        headers: Headers = [("Session", self._session)] if self._track else []
+        if request.method == "PLAY" and self._player and self._track:
+            url = f"{request.uri.rstrip('/')}/trackID=0"
+            info = f"url={url};seq={self._track.sequence};rtptime={self._player.timestamp}"
+            headers += [("Range", "npt=0.000-"), ("RTP-Info", info)]
+        if request.method == "PAUSE" and self._player and self._track:
+            self._player.remove(self._track)
+            self._playing = False
+        return 200, headers, ""
+
+    def _stop(self) -> None:
+        if self._player and self._track:
+            self._player.remove(self._track)
+        if self._udp:
+            self._udp.close()
+        self._player = self._track = self._udp = None
+        self._playing = False
+
+
+def _camera(uri: str) -> str:
+    """Return the camera's name, the first part of the path; empty for what is no URI."""
+    try:
+        return unquote(urlsplit(uri).path).strip("/").partition("/")[0]
+    except ValueError:
+        return ""

@@ -1,0 +1,386 @@
+"""The simulated camera: an RTSP server that plays generated scenes, and a loopback control port that changes them.
+
+`python -m drivers simulate camera` and `python -m drivers.rtsp.simulator` run it as a process; tests and the self-test may hold a
+`CameraServer` in their own. It prints one JSON line when it is ready. For demonstrations and tests only: it is no media server.
+
+Control: one JSON object per line, one answer per line, e.g. `{"camera":"gate","scene":"approach","portrait":"/photos/obama2.jpg"}`,
+`{"camera":"gate","fault":"cut","for_s":5}`, `{"camera":"gate","fault":null}`, `{"status":true}`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from drivers.rtsp.player import FAULTS, Fault, Player
+from drivers.rtsp.scenes import Box, Clip, Look, Scene, SceneName, Script, encode
+from drivers.rtsp.server import MAX_CONNECTIONS, Access, Connection
+from models.errors import GatehouseError, InvalidInput, NotFound
+
+MAX_CLIPS: Final = 32
+MAX_LINE_BYTES: Final = 8192
+READ_AHEAD_BYTES: Final = 64 * 1024
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the control port or step of a scenario.
+
+    `scene` (with `portrait`, `face`, `script`) changes the programme, or only encodes it ahead with `prepare`. `fault` begins a
+    fault, for `for_s` seconds or until it is set to null. `status` asks who is watching. `at_s` is a scenario's time.
+    """
+
+    camera: str | None = None
+    scene: SceneName | None = None
+    portrait: str | None = None
+    face: Box | None = None
+    script: Script = Script()
+    prepare: bool = False
+    fault: Fault | msgspec.UnsetType | None = msgspec.UNSET
+    for_s: float | None = None
+    status: bool = False
+    at_s: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to an order. `starts_at` and `near_at` (face 100 px wide) are Unix time in s; `clients` counts players per camera."""
+
+    ok: bool
+    error: str | None = None
+    starts_at: float | None = None
+    near_at: float | None = None
+    prepared_ms: float | None = None
+    clients: dict[str, int] | None = None
+    faults: dict[str, str | None] | None = None
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Orders with their times in s from the start; played again every `repeat_s` seconds, or once."""
+
+    steps: tuple[Order, ...]
+    repeat_s: float | None = None
+
+
+class CameraServer:
+    """Simulated cameras behind one RTSP port.
+
+    Use `serving(...)`; then `url`, `show` and `misbehave` by the camera's name.
+    """
+
+    def __init__(self, *, look: Look, access: Access, rng: random.Random, aggregate: bool = False) -> None:
+        self.access = access
+        self._look = look
+        self._rng = rng
+        self._aggregate = aggregate
+        self._players: dict[str, Player] = {}
+        self._connections: set[Connection] = set()
+        self._clips: dict[Scene, Clip] = {}
+        self._encoding = asyncio.Lock()
+        self._artist = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._address = ("", 0)
+
+    def url(self, camera: str) -> str:
+        """Return the camera's RTSP URL, without credentials."""
+        host, port = self._address
+        return f"rtsp://{host}:{port}/{camera}"
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """The cameras by name."""
+        return self._players
+
+    def player(self, camera: str | None) -> Player:
+        """Return one camera; the only one needs no name.
+
+        Raises:
+            NotFound: no such camera.
+        """
+        if camera is None and len(self._players) == 1:
+            return next(iter(self._players.values()))
+        if camera not in self._players:
+            raise NotFound("simulated camera", str(camera))
+        return self._players[camera]
+
+    async def prepare(self, scene: Scene) -> Clip:
+        """Encode a scene ahead, so that `show` is instant.
+
+        Raises:
+            InvalidInput: no or no readable portrait for a scene that needs one.
+        """
+        async with self._encoding:
+            clip = self._clips.pop(scene, None)
+            if clip is None:
+                clip = await asyncio.get_running_loop().run_in_executor(self._artist, encode, self._look, scene)
+            self._clips[scene] = clip
+            if len(self._clips) > MAX_CLIPS:
+                self._clips.pop(next(iter(self._clips)))
+            return clip
+
+    async def show(self, camera: str | None, scene: Scene) -> float | None:
+        """Change what a camera sees, from its next picture on; return when the face is near, in s from now.
+
+        Raises:
+            NotFound: no such camera.
+            InvalidInput: see `prepare`.
+        """
+        player = self.player(camera)
+        clip = await self.prepare(scene)
+        player.show(clip)
+        return clip.near_s
+
+    def misbehave(self, camera: str | None, fault: Fault | None, *, for_s: float | None = None) -> None:
+        """Begin a fault at a camera, or end it with None.
+
+        Raises:
+            NotFound: no such camera.
+        """
+        player = self.player(camera)
+        player.misbehave(fault, for_s=for_s)
+        if fault in ("cut", "garbage", "wrong_credentials"):
+            for connection in tuple(self._connections):
+                if connection.watches(player):
+                    connection.drop()
+
+    async def obey(self, order: Order) -> Answer:
+        """Carry out one order; a mistake in it becomes an answer, never an exception."""
+        started = time.monotonic()
+        starts_at = near_at = None
+        try:
+            if order.scene:
+                scene = Scene(name=order.scene, portrait=order.portrait, face=order.face, script=order.script)
+                if order.prepare:
+                    await self.prepare(scene)
+                else:
+                    near_s = await self.show(order.camera, scene)
+                    starts_at = time.time()
+                    near_at = starts_at + near_s if near_s is not None else None
+            if order.fault is not msgspec.UNSET:
+                self.misbehave(order.camera, order.fault, for_s=order.for_s)
+        except GatehouseError as error:
+            return Answer(ok=False, error=str(error))
+        return Answer(
+            ok=True,
+            starts_at=starts_at,
+            near_at=near_at,
+            prepared_ms=round((time.monotonic() - started) * 1000, 1) if order.scene else None,
+            clients={name: player.clients for name, player in self._players.items()} if order.status else None,
+            faults={name: player.current_fault() for name, player in self._players.items()} if order.status else None,
+        )
+
+    @contextlib.asynccontextmanager
+    async def serving(
+        self, cameras: Iterable[str], *, host: str = "127.0.0.1", port: int = 0
+    ) -> AsyncIterator[CameraServer]:
+        """Serve these cameras until the block ends.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        quiet = await self.prepare(Scene())
+        self._players = {name: Player(quiet, fps=self._look.fps, rng=self._rng) for name in cameras}
+        server = await asyncio.start_server(self._accept, host, port, limit=READ_AHEAD_BYTES)
+        self._address = server.sockets[0].getsockname()[:2]
+        try:
+            async with asyncio.TaskGroup() as group:
+                ticking = [group.create_task(player.run()) for player in self._players.values()]
+                try:
+                    yield self
+                finally:
+                    server.close()
+                    for connection in tuple(self._connections):
+                        connection.drop()
+                    for task in ticking:
+                        task.cancel()
+        finally:
+            self._artist.shutdown(wait=False, cancel_futures=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        connection = Connection(
+            self._players,
+            lambda: self.access,
+            reader=reader,
+            writer=writer,
+            rng=self._rng,
+            aggregate=self._aggregate,
+        )
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+
+async def control(server: CameraServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the orders of one control connection, a JSON object per line, until it closes."""
+    try:
+        while line := await reader.readline():
+            try:
+                answer = await server.obey(msgspec.json.decode(line, type=Order))
+            except msgspec.MsgspecError as error:
+                answer = Answer(ok=False, error=f"unreadable order: {error}")
+            writer.write(msgspec.json.encode(answer) + b"\n")
+            await writer.drain()
+    except (ConnectionError, ValueError):
+        pass  # the other side is gone, or sent a line without end: either way this conversation is over
+    finally:
+        writer.close()
+
+
+async def play_scenario(server: CameraServer, scenario: Scenario) -> None:
+    """Carry out a scenario's orders at their times, encoding everything first.
+
+    Raises:
+        InvalidInput: an order cannot be carried out.
+    """
+    steps = sorted(scenario.steps, key=lambda step: step.at_s)
+    for step in steps:
+        if step.scene:
+            await _must(server, msgspec.structs.replace(step, prepare=True, fault=msgspec.UNSET))
+    while True:
+        begun = time.monotonic()
+        for step in steps:
+            await asyncio.sleep(max(0.0, begun + step.at_s - time.monotonic()))
+            await _must(server, step)
+        if scenario.repeat_s is None:
+            return
+        await asyncio.sleep(max(0.0, begun + scenario.repeat_s - time.monotonic()))
+
+
+async def _must(server: CameraServer, order: Order) -> None:
+    answer = await server.obey(order)
+    if not answer.ok:
+        raise InvalidInput("scenario", answer.error or "an order failed")
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Read a scenario from a JSON or YAML file.
+
+    Raises:
+        InvalidInput: it cannot be read, or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+        decode = msgspec.yaml.decode if path.suffix in (".yaml", ".yml") else msgspec.json.decode
+        return decode(content, type=Scenario)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InvalidInput(str(path), str(error)) from error
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the simulated camera to a parser."""
+    parser.description = "Serve simulated RTSP cameras that play generated scenes as H.264."
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add("--port", type=int, default=8554, help="RTSP port, 0 for a free one (default: %(default)s)")
+    add("--control-port", type=int, default=0, help="control port on 127.0.0.1, 0 for a free one")
+    add("--path", action="append", metavar="NAME", help="name of a camera in the URL; may repeat (default: gate)")
+    add("--scene", choices=("quiet", "approach", "pass", "black", "moved"), default="quiet", help="what to show first")
+    add(
+        "--portrait", action="append", metavar="FILE", default=[], help="photograph to encode ahead; the first is shown"
+    )
+    add(
+        "--face",
+        type=int,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="where the face is in the first photograph, in px",
+    )
+    add("--user", default="", help="user name that clients must give")
+    add("--password", default="", help="their password; - reads it from the first line of standard input")
+    add("--auth", choices=("basic", "digest", "sha256", "both"), default="digest", help="how they must prove it")
+    add("--fault", choices=FAULTS, help="misbehave from the start")
+    add("--scenario", type=Path, metavar="FILE", help="JSON or YAML file with orders and their times")
+    add("--width", type=int, default=640, help="picture width in px (default: %(default)s)")
+    add("--height", type=int, default=360, help="picture height in px (default: %(default)s)")
+    add("--fps", type=int, default=10, help="pictures per second (default: %(default)s)")
+    add("--gop", type=float, default=2.0, metavar="S", help="seconds between key frames (default: %(default)s)")
+    add("--noise", type=float, default=Look().noise, help="sensor noise in grey levels (default: %(default)s)")
+    add("--aggregate", action="store_true", help="put small units together (STAP-A)")
+    add("--seed", type=int, help="seed of noise, damage and identifiers")
+
+
+async def main(args: argparse.Namespace) -> int:
+    """Run the simulated cameras until SIGINT or SIGTERM; return the exit status."""
+    look = Look(width=args.width, height=args.height, fps=args.fps, gop_s=args.gop, noise=args.noise)
+    password = sys.stdin.readline().rstrip("\r\n") if args.password == "-" else args.password
+    access = Access(kind=args.auth if args.user or password else "none", user=args.user, password=password)
+    rng = random.Random(args.seed)
+    server = CameraServer(look=look, access=access, rng=rng, aggregate=args.aggregate)
+    cameras = args.path or ["gate"]
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with server.serving(cameras, host=args.host, port=args.port):
+            await _begin(server, args, cameras)
+            listener = await asyncio.start_server(
+                lambda reader, writer: control(server, reader, writer),
+                "127.0.0.1",
+                args.control_port,
+                limit=MAX_LINE_BYTES,
+            )
+            _announce(server, cameras, listener)
+            async with listener:
+                await _until(stop, server, args.scenario)
+    except (OSError, GatehouseError) as error:
+        print(f"simulated camera: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _begin(server: CameraServer, args: argparse.Namespace, cameras: list[str]) -> None:
+    face = tuple(args.face) if args.face else None
+    for number, portrait in enumerate(args.portrait):
+        await server.prepare(Scene(name="approach", portrait=portrait, face=None if number else face))
+    if args.scene != "quiet":
+        first = args.portrait[0] if args.portrait and args.scene in ("approach", "pass") else None
+        for camera in cameras:
+            await server.show(camera, Scene(name=args.scene, portrait=first, face=face if first else None))
+    if args.fault:
+        for camera in cameras:
+            server.misbehave(camera, args.fault)
+
+
+def _announce(server: CameraServer, cameras: list[str], listener: asyncio.Server) -> None:
+    host, port = listener.sockets[0].getsockname()[:2]
+    ready = {
+        "ready": True,
+        "url": server.url(cameras[0]),
+        "urls": {camera: server.url(camera) for camera in cameras},
+        "control": f"{host}:{port}",
+    }
+    print(msgspec.json.encode(ready).decode(), flush=True)
+
+
+async def _until(stop: asyncio.Event, server: CameraServer, scenario: Path | None) -> None:
+    if scenario is None:
+        await stop.wait()
+        return
+    playing = asyncio.ensure_future(play_scenario(server, read_scenario(scenario)))
+    waiting = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((playing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if playing.done() and playing.exception() is None:
+        await stop.wait()
+    playing.cancel()
+    waiting.cancel()
+    if not stop.is_set():
+        playing.result()
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(prog="python -m drivers.rtsp.simulator")
+    add_arguments(_parser)
+    sys.exit(asyncio.run(main(_parser.parse_args())))
