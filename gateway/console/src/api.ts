@@ -1,0 +1,130 @@
+// The gateway's HTTP API as this console uses it: record types, one request function, one error. Kinds and states that a
+// newer gateway may add arrive as plain strings and are shown by name; nothing here decides what to draw.
+
+export type Known<T extends string> = T | (string & {});
+export type AlertKind =
+  | "door_forced" | "door_held_open" | "door_tampered" | "door_faulted" | "duress" | "emergency_release"
+  | "device_lost" | "device_gap" | "camera_lost" | "delivery_paused" | "edge_lost";
+export type Severity = "urgent" | "major" | "minor" | "info";
+export type Workflow = "new" | "acknowledged" | "escalated" | "resolved";
+export type Disposition = "handled" | "false_alarm" | "drill" | "no_action";
+
+export interface User { id: string; username: string; role: string }
+export interface Place {
+  site_id: string; site_name: string; door_id?: string | null; camera_id?: string | null; name: string; address: string;
+  timezone?: string;
+}
+export interface Receipt { state: Known<"received" | "accepted" | "returned" | "dispatched" | "on_scene" | "closed">;
+  at: string; reference?: string | null; note?: string | null }
+export interface Alert {
+  id: string; kind: Known<AlertKind>; severity: Known<Severity>; condition: Known<"active" | "cleared">;
+  workflow: Known<Workflow>; raised_at: string; cleared_at: string | null; acknowledged_at: string | null;
+  acknowledged_by: string | null; late: boolean; exercise: boolean; count: number; place: Place; receipts: Receipt[];
+  delivery: Known<"pending" | "delivered" | "dead" | "none">; version: number;
+}
+export interface Door {
+  id: string; name: string; site_id: string; address: string; exit_kind: Known<"sensor" | "button" | "mechanical" | "none">;
+  online: boolean; contact: Known<"open" | "closed" | "unknown">; lock: Known<"locked" | "unlocked" | "unknown">;
+  mode: Known<"normal" | "locked_down" | "evacuating" | "held_open">; tamper: boolean;
+  alarm: Known<"none" | "forced" | "held">; seen_at: string | null;
+}
+export interface Camera { id: string; name: string; site_id: string;
+  state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; seen_at?: string | null }
+export interface Page<T> { items: T[]; next?: string | null }
+
+const TIMEOUT_MS = 10_000;
+const PAGE_LIMIT = 10;
+
+/** What a request failed with: HTTP status (0 if the gateway was not reached) and the problem's own words. */
+export class Problem extends Error {
+  readonly status: number;
+  constructor(status: number, detail: string) {
+    super(detail);
+    this.name = "Problem";
+    this.status = status;
+  }
+}
+
+async function problem(response: Response): Promise<Problem> {
+  const body: unknown = await response.json().catch(() => null);
+  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown }) : {};
+  const detail = [words.detail, words.title].find((word) => typeof word === "string" && word !== "");
+  return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`);
+}
+
+export type Fetch = (path: string, init: RequestInit) => Promise<Response>;
+
+/** The calls that the console makes. `fetcher` is the browser's `fetch`; tests pass a function. */
+export class Gateway {
+  readonly #fetch: Fetch;
+
+  constructor(fetcher: Fetch = (path, init) => fetch(path, init)) {
+    this.#fetch = fetcher;
+  }
+
+  async #send(method: string, path: string, body?: object): Promise<Response> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const init: RequestInit = { method, headers, signal, credentials: "same-origin", cache: "no-store" };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    const response = await this.#fetch(`/api/v1/${path}`, init).catch((cause: unknown) => {
+      throw new Problem(0, cause instanceof Error ? cause.message : String(cause));
+    });
+    if (!response.ok) throw await problem(response);
+    return response;
+  }
+
+  async #json<T>(method: string, path: string, body?: object): Promise<T> {
+    const response = await this.#send(method, path, body);
+    return (await response.json().catch(() => {
+      throw new Problem(0, `unreadable answer from ${path}`);
+    })) as T;
+  }
+
+  async session(): Promise<User> {
+    return (await this.#json<{ user: User }>("GET", "session")).user;
+  }
+
+  async logIn(username: string, password: string): Promise<User> {
+    return (await this.#json<{ user: User }>("POST", "session", { username, password })).user;
+  }
+
+  async logOut(): Promise<void> {
+    await this.#send("DELETE", "session");
+  }
+
+  async openAlerts(): Promise<{ alerts: Alert[]; complete: boolean }> {
+    const alerts: Alert[] = [];
+    let cursor: string | null = null;
+    for (let turn = 0; turn < PAGE_LIMIT; turn += 1) {
+      const page: Page<Alert> = await this.alerts("open", cursor);
+      alerts.push(...page.items);
+      cursor = page.next ?? null;
+      if (cursor === null) return { alerts, complete: true };
+    }
+    return { alerts, complete: false };
+  }
+
+  alerts(status: "open" | "all", cursor: string | null): Promise<Page<Alert>> {
+    const from = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
+    return this.#json("GET", `alerts?status=${status}&limit=100${from}`);
+  }
+
+  acknowledge(alertId: string): Promise<Alert> {
+    return this.#json("POST", `alerts/${encodeURIComponent(alertId)}/acknowledge`, {});
+  }
+
+  resolve(alertId: string, disposition: Disposition, note: string): Promise<Alert> {
+    const body = note === "" ? { disposition } : { disposition, note };
+    return this.#json("POST", `alerts/${encodeURIComponent(alertId)}/resolve`, body);
+  }
+
+  async doors(): Promise<Door[]> {
+    return (await this.#json<Page<Door>>("GET", "doors")).items;
+  }
+
+  async cameras(): Promise<Camera[]> {
+    return (await this.#json<Page<Camera>>("GET", "cameras")).items;
+  }
+}

@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+
+import type { Alert } from "./api";
+import { alertOf } from "./samples";
+import { rings, samples, tuneFor } from "./sound";
+
+describe("what rings", () => {
+  it.each<[string, Partial<Alert>, boolean]>([
+    ["a new urgent alert", {}, true],
+    ["a new major alert", { severity: "major" }, true],
+    ["an escalated one that nobody acknowledged", { workflow: "escalated" }, true],
+    ["one that cleared by itself but waits", { condition: "cleared" }, true],
+    ["a minor alert", { severity: "minor" }, false],
+    ["a late report", { late: true }, false],
+    ["a drill", { exercise: true }, false],
+    ["an acknowledged alert", { workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, false],
+  ])("%s", (_, change, expected) => {
+    expect(rings(alertOf(change))).toBe(expected);
+  });
+
+  it("makes one tune of a storm, the worst", () => {
+    const storm = [...Array(90).keys()].map((n) => alertOf({ id: `a${n}`, severity: n === 40 ? "urgent" : "major" }));
+    expect(tuneFor(storm, new Set())).toBe("urgent");
+    expect(tuneFor(storm, new Set(["a40"]))).toBe("major");
+  });
+
+  it("keeps what was silenced silent, and rings for the next", () => {
+    expect(tuneFor([alertOf()], new Set(["a1"]))).toBeNull();
+    expect(tuneFor([alertOf(), alertOf({ id: "a2" })], new Set(["a1"]))).toBe("urgent");
+    expect(tuneFor([], new Set())).toBeNull();
+  });
+});
+
+describe("a tune", () => {
+  it.each(["urgent", "major"] as const)("%s is heard, stays in range and ends softly", (tune) => {
+    const wave = samples(tune, 8_000);
+    const peak = wave.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+    expect(peak).toBeGreaterThan(0.3);
+    expect(peak).toBeLessThanOrEqual(1);
+    expect(Math.abs(wave[wave.length - 1] ?? 1)).toBe(0);
+  });
+});

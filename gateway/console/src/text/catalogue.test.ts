@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+import { CATALOGUES, siteTime, worded } from "./language";
+
+const root = join(import.meta.dirname, "..");
+const models = join(root, "../../../models");
+
+function paths(value: unknown, at = ""): string[] {
+  if (typeof value !== "object" || value === null) return [`${at}:${typeof value}`];
+  return Object.entries(value).flatMap(([key, inner]) => paths(inner, `${at}.${key}`));
+}
+
+/** The words of `Name = Literal[...]` in a module of the models. */
+function literals(module: string, name: string): string[] {
+  const source = readFileSync(join(models, module), "utf8");
+  const body = new RegExp(`^\\s*${name}\\s*[=:] (?:Literal)?\\[?([^\\]]*)\\]`, "m").exec(source)?.[1] ?? "";
+  return [...body.matchAll(/"([a-z_]+)"/g)].map((match) => match[1] ?? "");
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/.test(file) && !file.includes(".test.") && !file.startsWith("text"));
+}
+
+describe("the message catalogue", () => {
+  const { zh, en } = CATALOGUES;
+
+  it("says the same things in both languages", () => {
+    expect(paths(en).sort()).toEqual(paths(zh).sort());
+  });
+
+  it("leaves nothing empty by accident", () => {
+    const empty = (value: unknown): string[] => paths(value).filter((path) => !path.endsWith(":function"));
+    expect(empty(zh).length).toBeGreaterThan(100);
+    for (const language of [zh, en]) {
+      for (const message of [language.kind, language.procedure, language.severity, language.workflow, language.disposition].flatMap((part) => Object.values(part))) {
+        expect(message).not.toBe("");
+      }
+    }
+  });
+
+  it.each([["kind", "AlertKind"], ["procedure", "AlertKind"], ["severity", "Severity"], ["workflow", "Workflow"], ["condition", "Condition"]] as const)(
+    "has a word in %s for every %s of the models",
+    (part, name) => {
+      const words = literals("alerts.py", name);
+      expect(words.length).toBeGreaterThan(1);
+      for (const { [part]: messages } of Object.values(CATALOGUES)) expect(Object.keys(messages).sort()).toEqual(words.sort());
+    },
+  );
+
+  it("has a word for every mode of a door", () => {
+    const words = literals("link.py", "DoorMode");
+    expect(words.length).toBeGreaterThan(1);
+    for (const language of Object.values(CATALOGUES)) expect(Object.keys(language.doors.mode).sort()).toEqual(words.sort());
+  });
+
+  it("is the only place with Chinese text", () => {
+    const files = sources(root);
+    expect(files.length).toBeGreaterThan(15);
+    for (const file of files) expect(readFileSync(join(root, file), "utf8"), file).not.toMatch(/[\u3400-\u9fff]/);
+  });
+
+  it("names what a newer gateway says by its own word", () => {
+    expect(worded(zh.kind, "lift_stuck")).toBe("lift_stuck");
+    expect(worded(zh.kind, "toString")).toBe("toString");
+  });
+});
+
+describe("a time on the page", () => {
+  const now = Date.parse("2026-11-23T12:00:00Z");
+
+  it("is on the site's clock", () => {
+    expect(siteTime("2026-11-23T11:59:58Z", { now })).toBe("19:59:58");
+    expect(siteTime("2026-11-23T11:59:58Z", { now, zone: "Europe/Berlin" })).toBe("12:59:58");
+  });
+
+  it("has its date unless it is today there", () => {
+    expect(siteTime("2026-11-22T15:59:59Z", { now })).toBe("2026-11-22 23:59:59");
+    expect(siteTime("2026-11-22T16:00:00Z", { now })).toBe("00:00:00");
+  });
+
+  it("survives a zone or a time that cannot be read", () => {
+    expect(siteTime("2026-11-23T11:59:58Z", { now, zone: "Mars/Base" })).toBe("19:59:58");
+    expect(siteTime("soon", { now })).toBe("soon");
+  });
+});

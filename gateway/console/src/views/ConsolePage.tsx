@@ -1,0 +1,61 @@
+// The one page of a person on duty: alerts, doors and cameras side by side, or one at a time on a phone.
+import { Badge, Segmented } from "antd";
+import type { ReactElement } from "react";
+import { useState } from "react";
+
+import type { Appearance } from "../App";
+import type { User } from "../api";
+import type { Board } from "../board";
+import { useText } from "../text/language";
+import { AlertPanel } from "./AlertPanel";
+import { CameraPanel } from "./CameraPanel";
+import { Now, useClock } from "./clock";
+import { DoorPanel } from "./DoorPanel";
+import { Header } from "./Header";
+import type { Feed } from "./hooks";
+import { useLive, useSound, useWaiting } from "./hooks";
+import type { Draft } from "./ResolveForm";
+import { ResolveForm } from "./ResolveForm";
+import { LinkBanner, SoundBanner } from "./Banners";
+import { useActions } from "./actions";
+
+export interface ConsoleProps extends Feed {
+  user: User; board: Board; draft: Draft | null; setDraft: (draft: Draft | null) => void; onLeft: () => void; appearance: Appearance;
+}
+const SECTIONS = ["alerts", "doors", "cameras"] as const;
+type Section = (typeof SECTIONS)[number];
+
+export function ConsolePage(props: ConsoleProps): ReactElement {
+  const { user, board, draft, setDraft, onLeft, appearance, gateway, dispatch, onExpired } = props;
+  const text = useText();
+  const look = useLive(props);
+  const sound = useSound(board.alerts);
+  const waiting = useWaiting(board.alerts);
+  const actions = useActions({ gateway, dispatch, onExpired, look });
+  const now = useClock();
+  const [section, setSection] = useState<Section>("alerts");
+  const stale = board.link === "lost" || board.heardAtMs === null;
+  const tabs = SECTIONS.map((value) => ({
+    value,
+    label: <Badge count={value === "alerts" ? waiting : 0} size="small" offset={[10, 0]}>{text.tab[value]}</Badge>,
+  }));
+  return (
+    <div className="console">
+      <a className="skip" href="#alerts">{text.header.skip}</a>
+      <Header {...{ user, gateway, onLeft, appearance, sound }} link={board.link} />
+      <SoundBanner sound={sound} />
+      <LinkBanner link={board.link} heardAtMs={board.heardAtMs} />
+      <nav className="tabs"><Segmented block size="large" options={tabs} value={section} onChange={setSection} /></nav>
+      <Now value={now}>
+        <main className={stale ? "sections stale" : "sections"} data-shown={section}>
+          <AlertPanel {...{ board, gateway, actions, waiting }} onResolve={setDraft} />
+          <div className="aside">
+            <DoorPanel doors={board.doors} known={board.heardAtMs !== null} />
+            <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} />
+          </div>
+        </main>
+      </Now>
+      <ResolveForm draft={draft} setDraft={setDraft} actions={actions} />
+    </div>
+  );
+}

@@ -1,0 +1,69 @@
+// How every door stands now: what needs a look comes first.
+import { Badge, Empty, Input, Skeleton, Tag, Tooltip } from "antd";
+import type { ReactElement } from "react";
+import { useMemo, useState } from "react";
+
+import type { Door } from "../api";
+import { byConcern } from "../board";
+import { siteTime, useText, worded } from "../text/language";
+import { useNow } from "./clock";
+
+const SEARCH_FROM = 8;
+const MODE_COLOURS: Record<string, string> = { locked_down: "red", evacuating: "red", held_open: "gold" };
+
+const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal";
+
+export function DoorPanel({ doors, known }: { doors: ReadonlyMap<string, Door>; known: boolean }): ReactElement {
+  const text = useText().doors;
+  const [wanted, setWanted] = useState("");
+  const ordered = useMemo(() => byConcern(doors.values()), [doors]);
+  const needle = wanted.trim().toLowerCase();
+  const shown = ordered.filter((door) => `${door.name} ${door.address} ${door.id}`.toLowerCase().includes(needle));
+  return (
+    <section className="panel" data-section="doors" aria-labelledby="doors-heading">
+      <div className="panel-head">
+        <h2 id="doors-heading">{text.heading}</h2>
+        {known && doors.size > 0 && <span className="faint">{text.summary(doors.size, ordered.filter(needsLook).length)}</span>}
+      </div>
+      {doors.size >= SEARCH_FROM && (
+        <Input.Search allowClear value={wanted} placeholder={text.search} aria-label={text.search} onChange={(event) => { setWanted(event.target.value); }} />
+      )}
+      {!known && <Skeleton active />}
+      {known && shown.length === 0 && <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.none} />}
+      <ul className="places">{shown.map((door) => <DoorRow key={door.id} door={door} />)}</ul>
+    </section>
+  );
+}
+
+function DoorRow({ door }: { door: Door }): ReactElement {
+  const text = useText().doors;
+  const now = useNow();
+  const seen = door.seen_at == null ? text.never : text.seen(siteTime(door.seen_at, { now }));
+  const alarm = door.alarm === "none" ? null : worded(text.alarm, door.alarm);
+  return (
+    <li className={alarm !== null || door.tamper ? "place place-alarm" : "place"} data-door={door.id}>
+      <div className="place-name">
+        <Badge status={door.online ? "success" : "default"} text={<strong>{door.name}</strong>} />
+        <small className="faint">{door.address}</small>
+        {(door.exit_kind === "none" || door.exit_kind === "mechanical") && <small className="faint">{text.cannotTellForced}</small>}
+      </div>
+      <div className="place-state" title={seen}>
+        {alarm !== null && <Tag variant="solid" color="red">{alarm}</Tag>}
+        {door.tamper && <Tag variant="solid" color="volcano">{text.tamper}</Tag>}
+        {door.mode !== "normal" && <Tag color={MODE_COLOURS[door.mode] ?? "default"}>{worded(text.mode, door.mode)}</Tag>}
+        {door.online ? <Bolt door={door} /> : <Tooltip title={seen}><Tag color="default">{text.offline}</Tag></Tooltip>}
+      </div>
+    </li>
+  );
+}
+
+function Bolt({ door }: { door: Door }): ReactElement {
+  const text = useText().doors;
+  const contact = door.contact === "open" ? "orange" : door.contact === "closed" ? "green" : "default";
+  return (
+    <>
+      <Tag color={contact}>{worded(text.contact, door.contact)}</Tag>
+      <Tag color={door.lock === "unlocked" ? "blue" : "default"}>{worded(text.lock, door.lock)}</Tag>
+    </>
+  );
+}

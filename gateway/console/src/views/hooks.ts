@@ -1,0 +1,69 @@
+// What the console page keeps running while somebody is logged in: the live feed, the siren, and the page's title.
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+
+import type { Alert, Gateway } from "../api";
+import type { Step } from "../board";
+import { isWaiting } from "../board";
+import type { Source } from "../live";
+import { LiveFeed } from "../live";
+import type { Armed } from "../sound";
+import { rings, Siren, tuneFor } from "../sound";
+import { useText } from "../text/language";
+
+export interface Feed { gateway: Gateway; openSource: () => Source; dispatch: (step: Step) => void; onExpired: () => void }
+
+/** Keep the board live; the answer asks the feed to look now. */
+export function useLive({ gateway, openSource, dispatch, onExpired }: Feed): () => void {
+  const feed = useRef<LiveFeed | null>(null);
+  useEffect(() => {
+    const live = new LiveFeed({ gateway, openSource, dispatch, onExpired, now: () => Date.now() });
+    const nudge = (): void => { if (document.visibilityState === "visible") live.nudge(); };
+    feed.current = live;
+    live.start();
+    addEventListener("online", nudge);
+    document.addEventListener("visibilitychange", nudge);
+    return () => {
+      live.stop();
+      removeEventListener("online", nudge);
+      document.removeEventListener("visibilitychange", nudge);
+    };
+  }, [gateway, openSource, dispatch, onExpired]);
+  return useCallback(() => { feed.current?.nudge(); }, []);
+}
+
+export interface Sound { armed: Armed; ringing: number; arm: () => void; silence: () => void; tryOut: () => void }
+
+/** Sound the alerts that ring. Any click or key arms a blocked siren, since browsers ask for one. */
+export function useSound(alerts: ReadonlyMap<string, Alert>): Sound {
+  const siren = useRef<Siren | null>(null);
+  const [armed, setArmed] = useState<Armed>("blocked");
+  const [silenced, setSilenced] = useState<ReadonlySet<string>>(new Set());
+  const tune = useMemo(() => tuneFor(alerts.values(), silenced), [alerts, silenced]);
+  const ringing = useMemo(() => [...alerts.values()].filter((alert) => rings(alert) && !silenced.has(alert.id)).length, [alerts, silenced]);
+  const arm = useCallback(() => { void siren.current?.arm(); }, []);
+
+  useEffect(() => {
+    const made = new Siren(setArmed);
+    siren.current = made;
+    addEventListener("pointerdown", arm);
+    addEventListener("keydown", arm);
+    return () => {
+      removeEventListener("pointerdown", arm);
+      removeEventListener("keydown", arm);
+      made.close();
+    };
+  }, [arm]);
+  useEffect(() => { siren.current?.play(tune); }, [tune]);
+
+  const silence = useCallback(() => { setSilenced(new Set([...alerts.values()].filter(rings).map((alert) => alert.id))); }, [alerts]);
+  const tryOut = useCallback(() => { siren.current?.tryOut(); }, []);
+  return { armed, ringing, arm, silence, tryOut };
+}
+
+/** Show the number of alerts to acknowledge in the tab's title; return it. */
+export function useWaiting(alerts: ReadonlyMap<string, Alert>): number {
+  const text = useText();
+  const waiting = useMemo(() => [...alerts.values()].filter(isWaiting).length, [alerts]);
+  useEffect(() => { document.title = text.pageTitle(waiting); }, [text, waiting]);
+  return waiting;
+}
