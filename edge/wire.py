@@ -1,7 +1,7 @@
 """What the processes of one edge say to each other over Unix sockets in its run directory.
 
-For the eyes, the face process and the worker: the messages, and their framing (four bytes of big-endian length, then msgpack).
-Pixels and embeddings travel as raw bytes. This module opens no socket and decides nothing.
+For the eyes, the face process and the worker: the messages, and their framing (four bytes of big-endian length, then
+msgpack). Pixels and embeddings travel as raw bytes. This module opens no socket and decides nothing.
 
     eye    -> faces   EyeHello, Crop                        faces -> eye      Credit, Watch
     worker -> faces   WorkerHello, Attend, Ignore, EmbedPhoto
@@ -36,9 +36,10 @@ class EyeHello(msgspec.Struct, frozen=True, kw_only=True, tag="eye_hello"):
 class Crop(msgspec.Struct, frozen=True, kw_only=True, tag="crop"):
     """The part of one frame in which something moves; answers one `Credit`.
 
-    `pixels` is RGB, row after row, `rows * cols * 3` bytes. `x, y, w, h` place it in a full frame of `frame_w` by `frame_h` px;
-    `cols, rows` equal `w, h` unless a very large frame was scaled down. `captured_at` is Unix time in s by this machine's clock,
-    corrected for the time the frame waited on its way; `age_ms` is that waiting time when the message was written.
+    `pixels` is RGB, row after row, `rows * cols * 3` bytes. `x, y, w, h` place it in a full frame of `frame_w` by
+    `frame_h` px; `cols, rows` equal `w, h` unless a very large frame was scaled down. `captured_at` is Unix time in s
+    by this machine's clock, corrected for the time the frame waited on its way; `age_ms` is that waiting time when the
+    message was written.
     """
 
     camera_id: str
@@ -63,7 +64,8 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True, tag="credit"):
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag="watch"):
     """Send crops even when nothing moves until `until` (Unix time, s): a track is live, or somebody acted at the door.
 
-    `zone` (x0, y0, x1, y1 as parts of the frame) is the least area to send; without it the last area of motion, or the whole frame.
+    `zone` (x0, y0, x1, y1 as parts of the frame) is the least area to send; without it the last area of motion, or the
+    whole frame.
     """
 
     until: float
@@ -73,7 +75,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, tag="watch"):
 class EyeHealth(msgspec.Struct, frozen=True, kw_only=True, tag="eye_health"):
     """How one camera is, sent on every change and every 10 s. Counters run from the start of the eye process.
 
-    `since` is when `state` began (Unix time, s). `detail` never holds a credential. `dropped` counts frames nobody had time for.
+    `since` is when `state` began (Unix time, s). `detail` never holds a credential. `dropped` counts frames nobody had
+    time for.
     """
 
     camera_id: str
@@ -95,7 +98,7 @@ class WorkerHello(msgspec.Struct, frozen=True, kw_only=True, tag="worker_hello")
 
 
 class Attend(msgspec.Struct, frozen=True, kw_only=True, tag="attend"):
-    """Look for faces for this door until `until` (Unix time, s). Without a live Attend nothing is detected or embedded."""
+    """Look for faces for this door until `until` (Unix time, s). Without a live Attend nothing is detected."""
 
     door_id: str
     camera_id: str
@@ -121,8 +124,8 @@ class EmbedPhoto(msgspec.Struct, frozen=True, kw_only=True, tag="embed_photo"):
 class FaceSighting(msgspec.Struct, frozen=True, kw_only=True, tag="face_sighting"):
     """One usable face in the near zone of a door. Times are Unix time in s by this machine's clock.
 
-    `embedding` is `dimensions` little-endian float32. `box` is x, y, w, h in px of the full frame. `track_id` is random and
-    means nothing after its track ended.
+    `embedding` is `dimensions` little-endian float32. `box` is x, y, w, h in px of the full frame. `track_id` is
+    random and means nothing after its track ended.
     """
 
     door_id: str
@@ -148,7 +151,7 @@ class FaceUnusable(msgspec.Struct, frozen=True, kw_only=True, tag="face_unusable
 
 
 class PhotoFace(msgspec.Struct, frozen=True, kw_only=True, tag="photo_face"):
-    """The answer to `EmbedPhoto`: an embedding, or the reason why there is none (`no_face`, `two_faces`, `too_small` …)."""
+    """The answer to `EmbedPhoto`: an embedding, or why there is none (`no_face`, `two_faces`, `too_small` …)."""
 
     request_id: str
     ok: bool

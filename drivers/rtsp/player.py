@@ -1,7 +1,7 @@
 """One simulated camera: plays encoded scenes to whoever asked, in real time, and misbehaves on request.
 
-Nothing is encoded here and no RTSP is spoken: a `Track` is one client's RTP state over a `send` that the server hands it.
-While nobody plays, nothing ticks.
+Nothing is encoded here and no RTSP is spoken: a `Track` is one client's RTP state over a `send` that the server hands
+it. While nobody plays, nothing ticks.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Track:
 class Player:
     """One camera's clock and programme.
 
-    `run` ticks until cancelled. `show` changes the programme at the next picture; a clip that does not loop is followed by `quiet`.
+    `run` ticks until cancelled. `show` changes the programme at the next picture; a clip that does not loop is
+    followed by `quiet`.
     """
 
     def __init__(self, quiet: Clip, *, fps: int, rng: random.Random) -> None:
@@ -194,7 +195,7 @@ class Player:
             self._held.append(tick)
             if now - self._held_since < BURST_S:
                 return
-        due = self._held + [tick] if fault != "slow" else self._held
+        due = [*self._held, tick] if fault != "slow" else self._held
         self._held, self._held_since = [], 0.0
         unix_s = time.time()
         for ready in due:

@@ -1,7 +1,8 @@
 """What the simulated camera shows: drawn scenes before a door, encoded once as H.264 and then played from memory.
 
-A person is a portrait (a photograph, by path) on a drawn body who walks up to the door, stands there and leaves. No detector and
-no network here: where the face is in the photograph is told, known for the pictures that the tests use, or taken to be where portraits have it.
+A person is a portrait (a photograph, by path) on a drawn body who walks up to the door, stands there and leaves. No
+detector and no network here: where the face is in the photograph is told, known for the pictures that the tests use,
+or taken to be where portraits have it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Box = tuple[int, int, int, int]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 MAX_PORTRAIT_PX: Final = 40_000_000
-# x, y, w, h of the face in px, for the photographs of face-recognition's source distribution and scikit-image's astronaut.
+# x, y, w, h of the face in px, for the photographs of face-recognition's source distribution and scikit-image's
+# astronaut.
 KNOWN_FACES: Final[dict[tuple[str, tuple[int, int]], Box]] = {
     ("biden.jpg", (970, 2204)): (419, 241, 322, 322),
     ("obama.jpg", (910, 1137)): (349, 142, 269, 269),
@@ -37,7 +39,7 @@ KNOWN_FACES: Final[dict[tuple[str, tuple[int, int]], Box]] = {
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """Size and rhythm of one camera's picture. `noise` is the standard deviation in grey levels; `gop_s` the time between key frames."""
+    """Size and rhythm of a camera's picture; `noise` in grey levels (standard deviation), a key frame every `gop_s`."""
 
     width: int = 640
     height: int = 360
@@ -68,7 +70,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show. `portrait` and `face` (x, y, w, h in the photograph) say who comes; the other scenes need neither."""
+    """What to show. `portrait` and `face` (x, y, w, h in the photograph) say who comes; other scenes need neither."""
 
     name: SceneName = "quiet"
     portrait: str | None = None
@@ -84,7 +86,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """An encoded scene. `near_s` is when the face has reached 100 px, counted from the clip's start; None without a person."""
+    """An encoded scene; `near_s` after its start the face is 100 px wide (None without a person)."""
 
     pictures: tuple[Picture, ...]
     loops: bool
@@ -142,7 +144,7 @@ def near_after_s(script: Script, *, fps: int, face_px: float = 100.0) -> float |
 
 
 def backdrop(look: Look, *, moved: bool = False) -> Image.Image:
-    """Draw the wall, the pavement and the door that the camera looks out from; `moved` as if somebody turned the camera."""
+    """Draw wall, pavement and a door, as the camera sees them; `moved` as if somebody had turned the camera."""
     wide, high = look.width * 5 // 4, look.height * 5 // 4
     rows = np.linspace(150, 205, high, dtype=np.float32)[:, None]
     columns = 12 * np.sin(np.linspace(0, 9, wide, dtype=np.float32))[None, :]
@@ -162,7 +164,9 @@ def backdrop(look: Look, *, moved: bool = False) -> Image.Image:
 def sprite(portrait: Path, face: Box | None) -> tuple[Image.Image, float]:
     """Cut head and shoulders out of a photograph, soft at the edges, on a drawn coat.
 
-    Returns: the RGBA picture, whose face is centred at (1/2, 1/4) of it, and the width of the face as part of its width.
+    Returns:
+        The RGBA picture, whose face is centred at (1/2, 1/4) of it, and the width of the face as part of its
+    width.
 
     Raises:
         InvalidInput: the file is no readable picture, or too large.

@@ -1,7 +1,7 @@
 """The RTSP/1.0 server of the simulated cameras: one connection's conversation, over TCP-interleaved or UDP.
 
-It serves what the players play. Everything that a client can make it hold is bounded; a client that breaks the protocol is
-answered 400 and closed, the others never notice.
+It serves what the players play. Everything that a client can make it hold is bounded; a client that breaks the
+protocol is answered 400 and closed, the others never notice.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Connection:
         self._playing = False
 
     async def serve(self) -> None:
-        """Answer until the client leaves, tears down, breaks the protocol, or says nothing for a minute before playing."""
+        """Answer until the client leaves, tears down, breaks the protocol, or is silent for a minute before playing."""
         cutter = wire.Reader()
         try:
             while piece := await self._receive():

@@ -1,10 +1,12 @@
 """The simulated camera: an RTSP server that plays generated scenes, and a loopback control port that changes them.
 
-`python -m drivers simulate camera` and `python -m drivers.rtsp.simulator` run it as a process; tests and the self-test may hold a
-`CameraServer` in their own. It prints one JSON line when it is ready. For demonstrations and tests only: it is no media server.
+`python -m drivers simulate camera` and `python -m drivers.rtsp.simulator` run it as a process; tests and the self-test
+may hold a `CameraServer` in their own. It prints one JSON line when it is ready. For demonstrations and tests only: it
+is no media server.
 
-Control: one JSON object per line, one answer per line, e.g. `{"camera":"gate","scene":"approach","portrait":"/photos/obama2.jpg"}`,
-`{"camera":"gate","fault":"cut","for_s":5}`, `{"camera":"gate","fault":null}`, `{"status":true}`.
+Control: one JSON object per line, one answer per line, e.g.
+`{"camera":"gate","scene":"approach","portrait":"/photos/obama2.jpg"}`, `{"camera":"gate","fault":"cut","for_s":5}`,
+`{"camera":"gate","fault":null}`, `{"status":true}`.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ READ_AHEAD_BYTES: Final = 64 * 1024
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of the control port or step of a scenario.
 
-    `scene` (with `portrait`, `face`, `script`) changes the programme, or only encodes it ahead with `prepare`. `fault` begins a
-    fault, for `for_s` seconds or until it is set to null. `status` asks who is watching. `at_s` is a scenario's time.
+    `scene` (with `portrait`, `face`, `script`) changes the programme, or only encodes it ahead with `prepare`. `fault`
+    begins a fault, for `for_s` seconds or until it is set to null. `status` asks who is watching. `at_s` is a
+    scenario's time.
     """
 
     camera: str | None = None
@@ -53,7 +56,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to an order. `starts_at` and `near_at` (face 100 px wide) are Unix time in s; `clients` counts players per camera."""
+    """The answer to an order; `starts_at` and `near_at` (face 100 px wide) are Unix time in s, `clients` per camera."""
 
     ok: bool
     error: str | None = None
@@ -315,9 +318,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def main(args: argparse.Namespace) -> int:
     """Run the simulated cameras until SIGINT or SIGTERM; return the exit status."""
     look = Look(width=args.width, height=args.height, fps=args.fps, gop_s=args.gop, noise=args.noise)
-    password = sys.stdin.readline().rstrip("\r\n") if args.password == "-" else args.password
+    password = args.password
+    if password == "-":  # noqa: S105 - the word for standard input
+        password = sys.stdin.readline().rstrip("\r\n")
     access = Access(kind=args.auth if args.user or password else "none", user=args.user, password=password)
-    rng = random.Random(args.seed)
+    rng = random.Random(args.seed)  # noqa: S311 - repeatable on purpose, nothing depends on its secrecy
     server = CameraServer(look=look, access=access, rng=rng, aggregate=args.aggregate)
     cameras = args.path or ["gate"]
     stop = asyncio.Event()
@@ -336,7 +341,7 @@ async def main(args: argparse.Namespace) -> int:
             async with listener:
                 await _until(stop, server, args.scenario)
     except (OSError, GatehouseError) as error:
-        print(f"simulated camera: {error}", file=sys.stderr)
+        sys.stderr.write(f"simulated camera: {error}\n")
         return 1
     return 0
 
@@ -362,7 +367,8 @@ def _announce(server: CameraServer, cameras: list[str], listener: asyncio.Server
         "urls": {camera: server.url(camera) for camera in cameras},
         "control": f"{host}:{port}",
     }
-    print(msgspec.json.encode(ready).decode(), flush=True)
+    sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
+    sys.stdout.flush()
 
 
 async def _until(stop: asyncio.Event, server: CameraServer, scenario: Path | None) -> None:

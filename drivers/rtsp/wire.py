@@ -1,7 +1,8 @@
 """RTSP/1.0 as values: requests, answers, interleaved packets, session descriptions, digest and basic authentication.
 
-Pure: bytes in, values out, and back; no socket, no clock, no randomness. RTP lives beside it in rtp.py. What is read is bounded.
-Sources: RFC 2326 (RTSP), RFC 4566 (SDP), RFC 7616 (digest), RFC 7617 (basic), RFC 6184 section 8 (H.264 in SDP).
+Pure: bytes in, values out, and back; no socket, no clock, no randomness. RTP lives beside it in rtp.py. What is read
+is bounded. Sources: RFC 2326 (RTSP), RFC 4566 (SDP), RFC 7616 (digest), RFC 7617 (basic), RFC 6184 section 8 (H.264 in
+SDP).
 """
 
 from __future__ import annotations
@@ -228,7 +229,7 @@ def describe(*, host: str, name: str, sps: bytes, pps: bytes, fps: float, payloa
 
 
 def challenge(*, kind: str, realm: str, nonce: str) -> list[tuple[str, str]]:
-    """Return the `WWW-Authenticate` headers of a 401. `kind`: basic, digest (MD5), sha256, or both (SHA-256, then MD5)."""
+    """Return the `WWW-Authenticate` headers of a 401; `kind` is basic, digest (MD5), sha256 or both digests."""
     if kind == "basic":
         return [("WWW-Authenticate", f'Basic realm="{realm}"')]
     algorithms = {"digest": ("MD5",), "sha256": ("SHA-256",), "both": ("SHA-256", "MD5")}[kind]
@@ -261,7 +262,7 @@ def authorised(request: Request, *, kind: str, user: str, password: str, nonce: 
 
 
 def digest_response(given: Mapping[str, str], *, password: str, method: str, algorithm: str = "MD5") -> str:
-    """Compute the digest of RFC 7616 section 3.4.1 over username, realm, nonce, uri (and qop, nc, cnonce) in `given`."""
+    """Compute the digest of RFC 7616 section 3.4.1 over username, realm, nonce, uri (qop, nc, cnonce) in `given`."""
 
     def h(text: str) -> str:
         return _HASHES[algorithm](text.encode()).hexdigest()
