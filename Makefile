@@ -1,0 +1,55 @@
+# Gatehouse. `make demo` and `make test` do all set-up themselves; each step is done once and again only when it is stale.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+SETUP := ./config/setup.sh
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check bench clean lock
+
+help:
+	@echo "make demo   start the whole system on this machine with simulated cameras and doors"
+	@echo "make test   run every test          make check  format, lint, types, import contracts, console tests"
+	@echo "make bench  run every benchmark     make lock   pin the dependencies anew     make clean  remove what was built"
+
+setup:
+	@$(SETUP) say "Setting up Gatehouse: Debian packages, Python environment, console, portraits (the first time takes minutes)."
+	@$(SETUP) all
+
+demo:
+	@$(SETUP) say "Starting the Gatehouse demo; set-up comes first if it is missing or stale (the first time takes minutes)."
+	@$(SETUP) all
+	@exec .venv/bin/gatehouse demo $(ARGS)
+
+test:
+	@$(SETUP) say "Testing Gatehouse; set-up comes first if it is missing or stale (the first time takes minutes)."
+	@$(SETUP) all
+	@$(PY) -m pytest $(ARGS)
+
+check:
+	@$(SETUP) say "Checking Gatehouse: format, lint, types, import contracts, console; set-up comes first if it is missing or stale."
+	@$(SETUP) python console
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports --no-logo
+	cd gateway/console && npm run --silent check
+
+bench:
+	@$(SETUP) say "Measuring Gatehouse; set-up comes first if it is missing or stale, the report lands in build/bench.html."
+	@$(SETUP) all
+	@mkdir -p build
+	@.venv/bin/gatehouse bench all --html build/bench.html $(ARGS)
+
+lock:
+	@$(SETUP) say "Pinning the dependencies anew: requirements.lock and requirements-dev.lock."
+	@$(SETUP) lock
+
+clean:
+	@$(SETUP) say "Removing what was built: environment, console, caches (data stays)."
+	@rm -rf .venv build *.egg-info gateway/console/node_modules gateway/console/dist
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
