@@ -352,7 +352,7 @@ def look_closer(settings: CameraSettings) -> DeviceUnreachable | None:
         Why the camera is unreachable; None when it does answer something.
     """
     parts = urlsplit(settings.url)
-    question = b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"
+    question = f"OPTIONS {settings.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()
     try:
         with socket.create_connection((parts.hostname, parts.port or 554), settings.connect_timeout_s) as connection:
             connection.sendall(question)

@@ -18,7 +18,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -87,6 +87,7 @@ class CameraServer:
         self._aggregate = aggregate
         self._players: dict[str, Player] = {}
         self._connections: set[Connection] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._clips: dict[Scene, Clip] = {}
         self._encoding = asyncio.Lock()
         self._artist = ThreadPoolExecutor(1, thread_name_prefix="encode")
@@ -202,6 +203,7 @@ class CameraServer:
                     server.close()
                     for connection in tuple(self._connections):
                         connection.drop()
+                    await _ended(self._conversations)
                     for task in ticking:
                         task.cancel()
         finally:
@@ -220,10 +222,25 @@ class CameraServer:
             aggregate=self._aggregate,
         )
         self._connections.add(connection)
-        try:
+        with _counted(self._conversations):
             await connection.serve()
-        finally:
-            self._connections.discard(connection)
+        self._connections.discard(connection)
+
+
+@contextlib.contextmanager
+def _counted(tasks: set[asyncio.Task[None]]) -> Iterator[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    tasks.add(task)
+    try:
+        yield
+    finally:
+        tasks.discard(task)
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
 async def control(server: CameraServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,6 +257,33 @@ async def control(server: CameraServer, reader: asyncio.StreamReader, writer: as
         pass  # the other side is gone, or sent a line without end: either way this conversation is over
     finally:
         writer.close()
+
+
+@contextlib.asynccontextmanager
+async def controlling(server: CameraServer, *, port: int = 0) -> AsyncIterator[tuple[str, int]]:
+    """Take orders on a port of 127.0.0.1 until the block ends; yield its address.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        with _counted(tasks):
+            await control(server, reader, writer)
+        writers.discard(writer)
+
+    listener = await asyncio.start_server(accept, "127.0.0.1", port, limit=MAX_LINE_BYTES)
+    try:
+        host, bound = listener.sockets[0].getsockname()[:2]
+        yield host, bound
+    finally:
+        listener.close()
+        for writer in tuple(writers):
+            writer.transport.abort()
+        await _ended(tasks)
 
 
 async def play_scenario(server: CameraServer, scenario: Scenario) -> None:
@@ -331,14 +375,8 @@ async def main(args: argparse.Namespace) -> int:
     try:
         async with server.serving(cameras, host=args.host, port=args.port):
             await _begin(server, args, cameras)
-            listener = await asyncio.start_server(
-                lambda reader, writer: control(server, reader, writer),
-                "127.0.0.1",
-                args.control_port,
-                limit=MAX_LINE_BYTES,
-            )
-            _announce(server, cameras, listener)
-            async with listener:
+            async with controlling(server, port=args.control_port) as address:
+                _announce(server, cameras, address)
                 await _until(stop, server, args.scenario)
     except (OSError, GatehouseError) as error:
         sys.stderr.write(f"simulated camera: {error}\n")
@@ -359,13 +397,12 @@ async def _begin(server: CameraServer, args: argparse.Namespace, cameras: list[s
             server.misbehave(camera, args.fault)
 
 
-def _announce(server: CameraServer, cameras: list[str], listener: asyncio.Server) -> None:
-    host, port = listener.sockets[0].getsockname()[:2]
+def _announce(server: CameraServer, cameras: list[str], address: tuple[str, int]) -> None:
     ready = {
         "ready": True,
         "url": server.url(cameras[0]),
         "urls": {camera: server.url(camera) for camera in cameras},
-        "control": f"{host}:{port}",
+        "control": f"{address[0]}:{address[1]}",
     }
     sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
     sys.stdout.flush()

@@ -1,0 +1,381 @@
+"""The eye, one process per camera: it pulls the stream, sees that something moves, and says how the camera is.
+
+Cameras are untrusted input, so FFmpeg runs only here, with no database and no credential but this stream's, read from
+standard input. An eye of a door camera hands the newest crop to the face process, one per credit; it recognises nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from config.process import Backoff, keep_running, set_up_logging
+from drivers.camera import Camera, CameraSettings, Frame, OpenCamera
+from drivers.rtsp.driver import open_camera
+from edge import wire
+from edge.motion import Area, MotionGate, Zone
+from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
+
+HEALTH_EVERY_S: Final = 10.0
+FROZEN_AFTER_S: Final = 60.0
+STALE_MS: Final = 1500.0
+MAX_PIXEL_BYTES: Final = 6 * 1024 * 1024
+MAX_SETTINGS_BYTES: Final = 65_536
+LINK_BACKOFF: Final = Backoff(first_s=0.1, cap_s=5.0)
+CAMERA_BACKOFF: Final = Backoff(first_s=1.0, cap_s=60.0)
+Opener = Callable[[CameraSettings], OpenCamera]
+
+
+class EyeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an eye is told on standard input, as one line of JSON; what names no secret may come as an argument too.
+
+    Without `faces_socket` no picture ever leaves the process. Motion outside `near_zone` (x0, y0, x1, y1, parts of the
+    frame) is not looked at. `rate` key decodes key frames only, for a camera that merely has to be alive.
+    """
+
+    url: str
+    camera_id: str = ""
+    user: str = ""
+    password: str = ""
+    transport: Literal["tcp", "udp"] = "tcp"
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 5.0
+    rate: Literal["full", "key"] = "full"
+    faces_socket: str | None = None
+    worker_socket: str | None = None
+    near_zone: Zone = (0.0, 0.0, 1.0, 1.0)
+    log_style: Literal["text", "json"] = "text"
+
+    def __repr__(self) -> str:
+        """Name the camera only: the rest may hold its password."""
+        return f"EyeSettings(camera_id={self.camera_id!r})"
+
+    def camera(self) -> CameraSettings:
+        """Return what the driver needs."""
+        names = CameraSettings.__struct_fields__
+        return CameraSettings(**{name: getattr(self, name) for name in names})
+
+
+class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame in which something is worth a look, and when it was decoded (monotonic s)."""
+
+    frame: Frame
+    area: Area
+    decoded_s: float
+
+
+class Slot:
+    """Hold one glimpse, the newest; count those that nobody took. `put` may be called from another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.dropped = 0
+        self._loop = loop
+        self._glimpse: Glimpse | None = None
+        self._filled = asyncio.Event()
+        self._lock = threading.Lock()
+
+    def put(self, glimpse: Glimpse) -> None:
+        """Leave a glimpse, in place of one that was not taken."""
+        with self._lock:
+            waits = self._glimpse is not None
+            self._glimpse = glimpse
+            self.dropped += waits
+        if not waits:
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    async def take(self) -> Glimpse:
+        """Wait for the newest glimpse and take it."""
+        while True:
+            await self._filled.wait()
+            with self._lock:
+                glimpse, self._glimpse = self._glimpse, None
+                self._filled.clear()
+            if glimpse is not None:
+                return glimpse
+
+    def clear(self) -> None:
+        """Forget a glimpse that waits."""
+        with self._lock:
+            self._glimpse = None
+            self._filled.clear()
+
+
+class Eye:
+    """One camera's process, without the process: run it in a loop, stop it by cancelling `run`.
+
+    Args:
+        settings: the camera and the sockets.
+        opener: makes the camera of its settings.
+        camera_backoff: spacing of attempts at a camera that is away.
+    """
+
+    def __init__(
+        self,
+        settings: EyeSettings,
+        *,
+        opener: Opener = open_camera,
+        camera_backoff: Backoff = CAMERA_BACKOFF,
+        frozen_after_s: float = FROZEN_AFTER_S,
+    ) -> None:
+        self._settings = settings
+        self._opener = opener
+        self._camera_backoff = camera_backoff
+        self._frozen_after_s = frozen_after_s
+        self._gate = MotionGate(settings.near_zone)
+        self._state: wire.EyeState = "starting"
+        self._detail = ""
+        self._since = time.time()
+        self._changed = asyncio.Event()
+        self._linked = False
+        self._crops = 0
+        self._frames = 0
+        self._errors = 0
+        self._openings = 0
+        self._size = (0, 0)
+        self._rate_from = (time.monotonic(), 0)
+
+    async def run(self) -> None:
+        """Watch the camera and keep both links, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._slot = Slot(self._loop)
+        name = f"camera {self._settings.camera_id}"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_running(name, self._watch, backoff=self._camera_backoff))
+            if self._settings.faces_socket:
+                group.create_task(keep_running("face process", self._serve_faces, backoff=LINK_BACKOFF))
+            if self._settings.worker_socket:
+                group.create_task(keep_running("worker", self._tell_worker, backoff=LINK_BACKOFF))
+
+    def health(self) -> wire.EyeHealth:
+        """Return how the camera is now."""
+        now, frames = time.monotonic(), self._frames
+        elapsed_s, seen = now - self._rate_from[0], frames - self._rate_from[1]
+        if elapsed_s >= 1:
+            self._rate_from = (now, frames)
+        return wire.EyeHealth(
+            camera_id=self._settings.camera_id,
+            state=self._state,
+            since=self._since,
+            detail=self._detail,
+            frames=frames,
+            dropped=self._slot.dropped,
+            decode_errors=self._errors,
+            crops=self._crops,
+            reconnects=max(0, self._openings - 1),
+            fps=round(seen / elapsed_s, 1) if elapsed_s > 0 else 0.0,
+            width_px=self._size[0],
+            height_px=self._size[1],
+        )
+
+    # --- the camera, in its own thread -------------------------------------------------------------------------------
+
+    async def _watch(self, good: Callable[[], None]) -> None:
+        ended: asyncio.Future[None] = self._loop.create_future()
+        stop = threading.Event()
+        # A thread of its own, not an executor's: a hanging camera must not delay the end of the process.
+        threading.Thread(target=self._read, args=(ended, stop, good), name="camera", daemon=True).start()
+        try:
+            await ended
+        except DeviceRefused as error:
+            self._become("refused", error.what)
+            raise
+        except DeviceUnreachable as error:
+            self._become("unreachable", error.what)
+            raise
+        except InvalidInput as error:
+            self._become("garbage", error.what)
+            raise
+        else:
+            self._become("unreachable", "the stream ended")
+        finally:
+            stop.set()
+            self._slot.clear()
+
+    def _read(self, ended: asyncio.Future[None], stop: threading.Event, good: Callable[[], None]) -> None:
+        error: BaseException | None = None
+        try:
+            with self._open() as camera:
+                self._look(camera, stop, good)
+        except Exception as raised:  # noqa: BLE001 - carried over to the task that waits, which is supervised
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            self._loop.call_soon_threadsafe(_settle, ended, error)
+
+    def _open(self) -> OpenCamera:
+        self._openings += 1
+        try:
+            return self._opener(self._settings.camera())
+        except InvalidInput as error:
+            raise DeviceRefused(self._settings.camera_id, str(error)) from error
+
+    def _look(self, camera: Camera, stop: threading.Event, good: Callable[[], None]) -> None:
+        lived = False
+        frozen = False
+        errors_before, frames_before = self._errors, self._frames
+        for frame in camera.frames():
+            if stop.is_set():
+                return
+            now = time.monotonic()
+            area = self._gate.observe(frame.luma(), now)
+            health = camera.health
+            self._frames, self._size = frames_before + health.frames, frame.size
+            self._errors = errors_before + health.decode_errors
+            still = self._gate.still_for_s(now) > self._frozen_after_s
+            if not lived or still != frozen:
+                lived, frozen = True, still
+                self._loop.call_soon_threadsafe(good)
+                detail = f"the same picture for {self._frozen_after_s:.0f} s" if frozen else ""
+                self._loop.call_soon_threadsafe(self._become, "frozen" if frozen else "live", detail)
+            if area and self._linked and frame.age_ms <= STALE_MS:
+                self._slot.put(Glimpse(frame=frame, area=area, decoded_s=now))
+
+    def _become(self, state: wire.EyeState, detail: str) -> None:
+        if (state, detail) == (self._state, self._detail):
+            return
+        if state != self._state:
+            self._since = time.time()
+        self._state, self._detail = state, detail
+        self._changed.set()
+
+    # --- the face process --------------------------------------------------------------------------------------------
+
+    async def _serve_faces(self, good: Callable[[], None]) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._settings.faces_socket)
+        credit = asyncio.Semaphore(0)
+        try:
+            await wire.write(writer, wire.EyeHello(camera_id=self._settings.camera_id))
+            self._linked = True
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(self._send_crops(writer, credit))
+                while (message := await wire.read(reader, wire.to_eye)) is not None:
+                    good()
+                    if isinstance(message, wire.Watch):
+                        self._gate.watch(time.monotonic() + message.until - time.time(), message.zone)
+                    elif credit.locked():
+                        credit.release()
+                sending.cancel()
+        finally:
+            self._linked = False
+            self._slot.clear()
+            writer.close()
+
+    async def _send_crops(self, writer: asyncio.StreamWriter, credit: asyncio.Semaphore) -> None:
+        while True:
+            await credit.acquire()
+            glimpse = await self._fresh()
+            writer.write(wire.frame(self._crop(glimpse)))
+            await writer.drain()
+            self._crops += 1
+
+    async def _fresh(self) -> Glimpse:
+        while True:
+            glimpse = await self._slot.take()
+            waited_ms = (time.monotonic() - glimpse.decoded_s) * 1000
+            if glimpse.frame.age_ms + waited_ms <= STALE_MS:
+                return glimpse
+            self._slot.dropped += 1
+
+    def _crop(self, glimpse: Glimpse) -> wire.Crop:
+        frame = glimpse.frame
+        x, y, w, h = glimpse.area
+        pixels = frame.rgb((x, y, w, h), max_bytes=MAX_PIXEL_BYTES)
+        return wire.Crop(
+            camera_id=self._settings.camera_id,
+            frame_no=frame.number,
+            captured_at=frame.captured_at,
+            age_ms=frame.age_ms + (time.monotonic() - glimpse.decoded_s) * 1000,
+            x=x,
+            y=y,
+            w=w,
+            h=h,
+            cols=pixels.shape[1],
+            rows=pixels.shape[0],
+            frame_w=frame.size[0],
+            frame_h=frame.size[1],
+            pixels=pixels.tobytes(),
+        )
+
+    # --- the worker --------------------------------------------------------------------------------------------------
+
+    async def _tell_worker(self, good: Callable[[], None]) -> None:
+        _, writer = await asyncio.open_unix_connection(self._settings.worker_socket)
+        try:
+            while True:
+                self._changed.clear()
+                await wire.write(writer, self.health())
+                good()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEALTH_EVERY_S):
+                        await self._changed.wait()
+        finally:
+            writer.close()
+
+
+def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
+
+
+def read_settings(line: bytes, arguments: argparse.Namespace | None = None) -> EyeSettings:
+    """Read an eye's settings from one line of JSON; what `arguments` names goes before it.
+
+    Raises:
+        InvalidInput: not JSON, an unknown or missing key, or a socket path that no socket can have.
+    """
+    try:
+        settings = msgspec.json.decode(line, type=EyeSettings)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput("settings of an eye", str(error)) from error
+    named = {name: value for name, value in vars(arguments or argparse.Namespace()).items() if value is not None}
+    settings = msgspec.structs.replace(settings, **named)
+    if not settings.camera_id:
+        raise InvalidInput("settings of an eye", "camera_id is missing")
+    for path in (settings.faces_socket, settings.worker_socket):
+        if path is not None and (not Path(path).is_absolute() or len(path.encode()) > 100):
+            raise InvalidInput("settings of an eye", "a socket path must be absolute and at most 100 bytes long")
+    return settings
+
+
+async def _until_told(settings: EyeSettings) -> None:
+    task = asyncio.ensure_future(Eye(settings).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one eye until it is told to stop: `python -m edge eye`, with its settings on standard input."""
+    parser = argparse.ArgumentParser(prog="python -m edge eye", description=main.__doc__)
+    parser.add_argument("--camera", dest="camera_id", metavar="ID", help="the camera's id")
+    parser.add_argument("--worker-socket", metavar="PATH", help="where to report how the camera is")
+    parser.add_argument("--faces-socket", metavar="PATH", help="the face process; without it no picture leaves the eye")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = read_settings(sys.stdin.buffer.readline(MAX_SETTINGS_BYTES), arguments)
+    except InvalidInput as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    set_up_logging(f"eye {settings.camera_id}", style=settings.log_style)
+    logging.getLogger("libav").setLevel(logging.CRITICAL)
+    asyncio.run(_until_told(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

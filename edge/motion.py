@@ -1,0 +1,153 @@
+"""Where something moves in a camera's picture, cheaply: a coarse grid of brightness against its own recent past.
+
+Pure arithmetic on luma; it recognises nothing and keeps no picture, only a grid of about 80 by 45 means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+
+Grid = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Luma = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Area = tuple[int, int, int, int]
+Zone = tuple[float, float, float, float]
+
+GRID_COLUMNS: Final = 80
+SAMPLES_PER_CELL: Final = 4
+THRESHOLD: Final = 8.0
+MIN_CELLS: Final = 4
+ADAPT: Final = 0.04
+HOLD_S: Final = 2.0
+UNION_S: Final = 1.0
+PAD_CELLS: Final = 3
+MIN_SIDE_PX: Final = 160
+
+
+class MotionGate:
+    """Say which area of each picture is worth a look.
+
+    Motion is a cell that differs from its slow average by more than `THRESHOLD` grey levels, after the change of the
+    whole picture (a lamp) is taken out. An area stays for `HOLD_S` after the last motion in it, and while `watch` asks
+    for it.
+    """
+
+    def __init__(self, zone: Zone = (0.0, 0.0, 1.0, 1.0)) -> None:
+        self._zone = zone
+        self._past: Grid | None = None
+        self._last: Grid | None = None
+        self._recent: deque[tuple[float, Area]] = deque()
+        self._area: Area | None = None
+        self._moved_at = -1e9
+        self._changed_at: float | None = None
+        self._watch: tuple[float, Zone | None] = (-1e9, None)
+
+    def watch(self, until_s: float, zone: Zone | None) -> None:
+        """Report an area until `until_s` (clock of `observe`) even if nothing moves; callable from another thread."""
+        self._watch = (until_s, zone)
+
+    def still_for_s(self, at_s: float) -> float:
+        """Return for how many seconds the picture has been the same to the last bit of the grid: a frozen camera."""
+        return 0.0 if self._changed_at is None else at_s - self._changed_at
+
+    def observe(self, luma: Luma, at_s: float) -> Area | None:
+        """Take the next picture, (height, width) uint8; return x, y, w, h in px of what to look at, or None.
+
+        Args:
+            luma: the brightness of the picture.
+            at_s: its time on a monotonic clock.
+        """
+        grid = coarse(luma)
+        if self._last is None or self._last.shape != grid.shape or not np.array_equal(self._last, grid):
+            self._changed_at = at_s
+        self._last = grid
+        moving = self._moving(grid)
+        size = (luma.shape[1], luma.shape[0])
+        if moving is not None:
+            area = scale_up(moving, grid=(grid.shape[1], grid.shape[0]), size=size)
+            if overlaps(area, self._zone, size):
+                self._moved_at = at_s
+                self._recent.append((at_s, area))
+        while self._recent and self._recent[0][0] < at_s - UNION_S:
+            self._recent.popleft()
+        if self._recent:
+            self._area = union([area for _, area in self._recent])
+        return self._wanted(at_s, size)
+
+    def _wanted(self, at_s: float, size: tuple[int, int]) -> Area | None:
+        until_s, zone = self._watch
+        if at_s <= self._moved_at + HOLD_S:
+            return self._area
+        if at_s > until_s:
+            self._area = None
+            return None
+        whole = (0, 0, *size)
+        asked = whole if zone is None else in_pixels(zone, size)
+        return union([asked, self._area]) if self._area and zone is not None else self._area or asked
+
+    def _moving(self, grid: Grid) -> tuple[int, int, int, int] | None:
+        if self._past is None or self._past.shape != grid.shape:
+            self._past = grid.copy()
+            return None
+        difference = grid - self._past
+        difference -= np.median(difference)
+        self._past += ADAPT * (grid - self._past)
+        mask = np.abs(difference) > THRESHOLD
+        if int(mask.sum()) < MIN_CELLS:
+            return None
+        rows = np.flatnonzero(mask.any(axis=1))
+        columns = np.flatnonzero(mask.any(axis=0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def coarse(luma: Luma) -> Grid:
+    """Reduce a picture to means over a grid about 80 cells wide, from every n-th pixel."""
+    step = max(1, luma.shape[1] // (GRID_COLUMNS * SAMPLES_PER_CELL))
+    samples = luma[::step, ::step]
+    rows, columns = samples.shape[0] // SAMPLES_PER_CELL, samples.shape[1] // SAMPLES_PER_CELL
+    cut = samples[: rows * SAMPLES_PER_CELL, : columns * SAMPLES_PER_CELL]
+    down = cut.reshape(rows, SAMPLES_PER_CELL, -1).sum(axis=1, dtype=np.uint16)
+    across = down.reshape(rows, columns, SAMPLES_PER_CELL).sum(axis=2, dtype=np.uint16)
+    means: Grid = across.astype(np.float32) / np.float32(SAMPLES_PER_CELL * SAMPLES_PER_CELL)
+    return means
+
+
+def scale_up(cells: tuple[int, int, int, int], *, grid: tuple[int, int], size: tuple[int, int]) -> Area:
+    """Turn cells (x0, y0, x1, y1) into a padded box x, y, w, h in px of at least `MIN_SIDE_PX`, even numbered."""
+    x = _span(cells[0], cells[2], cells=grid[0], pixels=size[0])
+    y = _span(cells[1], cells[3], cells=grid[1], pixels=size[1])
+    return x[0], y[0], x[1] - x[0], y[1] - y[0]
+
+
+def _span(first: int, last: int, *, cells: int, pixels: int) -> tuple[int, int]:
+    low = (first - PAD_CELLS) * pixels / cells
+    high = (last + PAD_CELLS) * pixels / cells
+    short = min(MIN_SIDE_PX, pixels) - (high - low)
+    if short > 0:
+        low, high = low - short / 2, high + short / 2
+    low, high = (low, high) if low >= 0 else (0, high - low)
+    low, high = (low, high) if high <= pixels else (low - (high - pixels), pixels)
+    return max(0, int(low) & ~1), min(pixels, (int(high) + 1) & ~1)
+
+
+def union(areas: list[Area]) -> Area:
+    """Return the smallest box around all of them."""
+    x = min(area[0] for area in areas)
+    y = min(area[1] for area in areas)
+    right = max(area[0] + area[2] for area in areas)
+    bottom = max(area[1] + area[3] for area in areas)
+    return x, y, right - x, bottom - y
+
+
+def in_pixels(zone: Zone, size: tuple[int, int]) -> Area:
+    """Turn parts of the frame (x0, y0, x1, y1) into x, y, w, h in px."""
+    x, y = int(zone[0] * size[0]) & ~1, int(zone[1] * size[1]) & ~1
+    return x, y, max(2, int(zone[2] * size[0]) - x), max(2, int(zone[3] * size[1]) - y)
+
+
+def overlaps(area: Area, zone: Zone, size: tuple[int, int]) -> bool:
+    """Say whether a box and a zone have a pixel in common."""
+    x, y, w, h = in_pixels(zone, size)
+    return area[0] < x + w and x < area[0] + area[2] and area[1] < y + h and y < area[1] + area[3]
