@@ -7,20 +7,25 @@ protocol is answered 400 and closed, the others never notice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from drivers.rtsp import wire
-from drivers.rtsp.player import Player, Track
+from drivers.rtsp.player import Fault, Player, Track
 from drivers.rtsp.rtp import PAYLOAD_TYPE
-from models.errors import InvalidInput
+from drivers.rtsp.scenes import Clip, Look, Scene, encode
+from models.errors import InvalidInput, NotFound
 
 MAX_CONNECTIONS: Final = 32
 MAX_BACKLOG_BYTES: Final = 1_000_000
+MAX_CLIPS: Final = 32
+READ_AHEAD_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
 METHODS: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 Headers = list[tuple[str, str]]
@@ -247,3 +252,149 @@ def _camera(uri: str) -> str:
         return unquote(urlsplit(uri).path).strip("/").partition("/")[0]
     except ValueError:
         return ""
+
+
+class CameraServer:
+    """Simulated cameras behind one RTSP port.
+
+    Use `serving(...)`; then `url`, `show` and `misbehave` by the camera's name.
+    """
+
+    def __init__(self, *, look: Look, access: Access, rng: random.Random, aggregate: bool = False) -> None:
+        self.access = access
+        self._look = look
+        self._rng = rng
+        self._aggregate = aggregate
+        self._players: dict[str, Player] = {}
+        self._connections: set[Connection] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._clips: dict[Scene, Clip] = {}
+        self._encoding = asyncio.Lock()
+        self._artist = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._address = ("", 0)
+
+    def url(self, camera: str) -> str:
+        """Return the camera's RTSP URL, without credentials."""
+        host, port = self._address
+        return f"rtsp://{host}:{port}/{camera}"
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """The cameras by name."""
+        return self._players
+
+    def player(self, camera: str | None) -> Player:
+        """Return one camera; the only one needs no name.
+
+        Raises:
+            NotFound: no such camera.
+        """
+        if camera is None and len(self._players) == 1:
+            return next(iter(self._players.values()))
+        if camera not in self._players:
+            raise NotFound("simulated camera", str(camera))
+        return self._players[camera]
+
+    async def prepare(self, scene: Scene) -> Clip:
+        """Encode a scene ahead, so that `show` is instant.
+
+        Raises:
+            InvalidInput: no or no readable portrait for a scene that needs one.
+        """
+        async with self._encoding:
+            clip = self._clips.pop(scene, None)
+            if clip is None:
+                clip = await asyncio.get_running_loop().run_in_executor(self._artist, encode, self._look, scene)
+            self._clips[scene] = clip
+            if len(self._clips) > MAX_CLIPS:
+                self._clips.pop(next(iter(self._clips)))
+            return clip
+
+    async def show(self, camera: str | None, scene: Scene) -> float | None:
+        """Change what a camera sees, from its next picture on; return when the face is near, in s from now.
+
+        Raises:
+            NotFound: no such camera.
+            InvalidInput: see `prepare`.
+        """
+        player = self.player(camera)
+        clip = await self.prepare(scene)
+        player.show(clip)
+        return clip.near_s
+
+    def misbehave(self, camera: str | None, fault: Fault | None, *, for_s: float | None = None) -> None:
+        """Begin a fault at a camera, or end it with None.
+
+        Raises:
+            NotFound: no such camera.
+        """
+        player = self.player(camera)
+        player.misbehave(fault, for_s=for_s)
+        if fault in ("cut", "garbage", "wrong_credentials"):
+            for connection in tuple(self._connections):
+                if connection.watches(player):
+                    connection.drop()
+
+    @contextlib.asynccontextmanager
+    async def serving(
+        self, cameras: Iterable[str], *, host: str = "127.0.0.1", port: int = 0
+    ) -> AsyncIterator[CameraServer]:
+        """Serve these cameras until the block ends.
+
+        Raises:
+            OSError: the port cannot be had.
+        """
+        quiet = await self.prepare(Scene())
+        self._players = {name: Player(quiet, fps=self._look.fps, rng=self._rng) for name in cameras}
+        server = await asyncio.start_server(self._accept, host, port, limit=READ_AHEAD_BYTES)
+        self._address = server.sockets[0].getsockname()[:2]
+        try:
+            async with asyncio.TaskGroup() as group:
+                ticking = [group.create_task(player.run()) for player in self._players.values()]
+                try:
+                    yield self
+                finally:
+                    server.close()
+                    for connection in tuple(self._connections):
+                        connection.drop()
+                    await ended(self._conversations)
+                    for task in ticking:
+                        task.cancel()
+        finally:
+            self._artist.shutdown(wait=False, cancel_futures=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        connection = Connection(
+            self._players,
+            lambda: self.access,
+            reader=reader,
+            writer=writer,
+            rng=self._rng,
+            aggregate=self._aggregate,
+        )
+        self._connections.add(connection)
+        with counted(self._conversations):
+            await connection.serve()
+        self._connections.discard(connection)
+
+
+@contextlib.contextmanager
+def counted(tasks: set[asyncio.Task[None]]) -> Iterator[None]:
+    """Keep the running task in a set while the block lasts."""
+    task = asyncio.current_task()
+    if task is not None:
+        tasks.add(task)
+    try:
+        yield
+    finally:
+        if task is not None:
+            tasks.discard(task)
+
+
+async def ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until these tasks have ended, for at most a second."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)

@@ -18,21 +18,18 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from drivers.rtsp.player import FAULTS, Fault, Player
-from drivers.rtsp.scenes import Box, Clip, Look, Scene, SceneName, Script, encode
-from drivers.rtsp.server import MAX_CONNECTIONS, Access, Connection
-from models.errors import GatehouseError, InvalidInput, NotFound
+from drivers.rtsp.player import FAULTS, Fault
+from drivers.rtsp.scenes import Box, Look, Scene, SceneName, Script
+from drivers.rtsp.server import Access, CameraServer, counted, ended
+from models.errors import GatehouseError, InvalidInput
 
-MAX_CLIPS: Final = 32
 MAX_LINE_BYTES: Final = 8192
-READ_AHEAD_BYTES: Final = 64 * 1024
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,173 +71,31 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     repeat_s: float | None = None
 
 
-class CameraServer:
-    """Simulated cameras behind one RTSP port.
-
-    Use `serving(...)`; then `url`, `show` and `misbehave` by the camera's name.
-    """
-
-    def __init__(self, *, look: Look, access: Access, rng: random.Random, aggregate: bool = False) -> None:
-        self.access = access
-        self._look = look
-        self._rng = rng
-        self._aggregate = aggregate
-        self._players: dict[str, Player] = {}
-        self._connections: set[Connection] = set()
-        self._conversations: set[asyncio.Task[None]] = set()
-        self._clips: dict[Scene, Clip] = {}
-        self._encoding = asyncio.Lock()
-        self._artist = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._address = ("", 0)
-
-    def url(self, camera: str) -> str:
-        """Return the camera's RTSP URL, without credentials."""
-        host, port = self._address
-        return f"rtsp://{host}:{port}/{camera}"
-
-    @property
-    def players(self) -> dict[str, Player]:
-        """The cameras by name."""
-        return self._players
-
-    def player(self, camera: str | None) -> Player:
-        """Return one camera; the only one needs no name.
-
-        Raises:
-            NotFound: no such camera.
-        """
-        if camera is None and len(self._players) == 1:
-            return next(iter(self._players.values()))
-        if camera not in self._players:
-            raise NotFound("simulated camera", str(camera))
-        return self._players[camera]
-
-    async def prepare(self, scene: Scene) -> Clip:
-        """Encode a scene ahead, so that `show` is instant.
-
-        Raises:
-            InvalidInput: no or no readable portrait for a scene that needs one.
-        """
-        async with self._encoding:
-            clip = self._clips.pop(scene, None)
-            if clip is None:
-                clip = await asyncio.get_running_loop().run_in_executor(self._artist, encode, self._look, scene)
-            self._clips[scene] = clip
-            if len(self._clips) > MAX_CLIPS:
-                self._clips.pop(next(iter(self._clips)))
-            return clip
-
-    async def show(self, camera: str | None, scene: Scene) -> float | None:
-        """Change what a camera sees, from its next picture on; return when the face is near, in s from now.
-
-        Raises:
-            NotFound: no such camera.
-            InvalidInput: see `prepare`.
-        """
-        player = self.player(camera)
-        clip = await self.prepare(scene)
-        player.show(clip)
-        return clip.near_s
-
-    def misbehave(self, camera: str | None, fault: Fault | None, *, for_s: float | None = None) -> None:
-        """Begin a fault at a camera, or end it with None.
-
-        Raises:
-            NotFound: no such camera.
-        """
-        player = self.player(camera)
-        player.misbehave(fault, for_s=for_s)
-        if fault in ("cut", "garbage", "wrong_credentials"):
-            for connection in tuple(self._connections):
-                if connection.watches(player):
-                    connection.drop()
-
-    async def obey(self, order: Order) -> Answer:
-        """Carry out one order; a mistake in it becomes an answer, never an exception."""
-        started = time.monotonic()
-        starts_at = near_at = None
-        try:
-            if order.scene:
-                scene = Scene(name=order.scene, portrait=order.portrait, face=order.face, script=order.script)
-                if order.prepare:
-                    await self.prepare(scene)
-                else:
-                    near_s = await self.show(order.camera, scene)
-                    starts_at = time.time()
-                    near_at = starts_at + near_s if near_s is not None else None
-            if order.fault is not msgspec.UNSET:
-                self.misbehave(order.camera, order.fault, for_s=order.for_s)
-        except GatehouseError as error:
-            return Answer(ok=False, error=str(error))
-        return Answer(
-            ok=True,
-            starts_at=starts_at,
-            near_at=near_at,
-            prepared_ms=round((time.monotonic() - started) * 1000, 1) if order.scene else None,
-            clients={name: player.clients for name, player in self._players.items()} if order.status else None,
-            faults={name: player.current_fault() for name, player in self._players.items()} if order.status else None,
-        )
-
-    @contextlib.asynccontextmanager
-    async def serving(
-        self, cameras: Iterable[str], *, host: str = "127.0.0.1", port: int = 0
-    ) -> AsyncIterator[CameraServer]:
-        """Serve these cameras until the block ends.
-
-        Raises:
-            OSError: the port cannot be had.
-        """
-        quiet = await self.prepare(Scene())
-        self._players = {name: Player(quiet, fps=self._look.fps, rng=self._rng) for name in cameras}
-        server = await asyncio.start_server(self._accept, host, port, limit=READ_AHEAD_BYTES)
-        self._address = server.sockets[0].getsockname()[:2]
-        try:
-            async with asyncio.TaskGroup() as group:
-                ticking = [group.create_task(player.run()) for player in self._players.values()]
-                try:
-                    yield self
-                finally:
-                    server.close()
-                    for connection in tuple(self._connections):
-                        connection.drop()
-                    await _ended(self._conversations)
-                    for task in ticking:
-                        task.cancel()
-        finally:
-            self._artist.shutdown(wait=False, cancel_futures=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        connection = Connection(
-            self._players,
-            lambda: self.access,
-            reader=reader,
-            writer=writer,
-            rng=self._rng,
-            aggregate=self._aggregate,
-        )
-        self._connections.add(connection)
-        with _counted(self._conversations):
-            await connection.serve()
-        self._connections.discard(connection)
-
-
-@contextlib.contextmanager
-def _counted(tasks: set[asyncio.Task[None]]) -> Iterator[None]:
-    task = asyncio.current_task()
-    assert task is not None
-    tasks.add(task)
+async def obey(server: CameraServer, order: Order) -> Answer:
+    """Carry out one order; a mistake in it becomes an answer, never an exception."""
+    started = time.monotonic()
+    starts_at = near_at = None
     try:
-        yield
-    finally:
-        tasks.discard(task)
-
-
-async def _ended(tasks: set[asyncio.Task[None]]) -> None:
-    if tasks:
-        await asyncio.wait(tasks, timeout=1.0)
+        if order.scene:
+            scene = Scene(name=order.scene, portrait=order.portrait, face=order.face, script=order.script)
+            if order.prepare:
+                await server.prepare(scene)
+            else:
+                near_s = await server.show(order.camera, scene)
+                starts_at = time.time()
+                near_at = starts_at + near_s if near_s is not None else None
+        if order.fault is not msgspec.UNSET:
+            server.misbehave(order.camera, order.fault, for_s=order.for_s)
+    except GatehouseError as error:
+        return Answer(ok=False, error=str(error))
+    return Answer(
+        ok=True,
+        starts_at=starts_at,
+        near_at=near_at,
+        prepared_ms=round((time.monotonic() - started) * 1000, 1) if order.scene else None,
+        clients={name: player.clients for name, player in server.players.items()} if order.status else None,
+        faults={name: player.current_fault() for name, player in server.players.items()} if order.status else None,
+    )
 
 
 async def control(server: CameraServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -248,7 +103,7 @@ async def control(server: CameraServer, reader: asyncio.StreamReader, writer: as
     try:
         while line := await reader.readline():
             try:
-                answer = await server.obey(msgspec.json.decode(line, type=Order))
+                answer = await obey(server, msgspec.json.decode(line, type=Order))
             except msgspec.MsgspecError as error:
                 answer = Answer(ok=False, error=f"unreadable order: {error}")
             writer.write(msgspec.json.encode(answer) + b"\n")
@@ -271,7 +126,7 @@ async def controlling(server: CameraServer, *, port: int = 0) -> AsyncIterator[t
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
-        with _counted(tasks):
+        with counted(tasks):
             await control(server, reader, writer)
         writers.discard(writer)
 
@@ -283,7 +138,7 @@ async def controlling(server: CameraServer, *, port: int = 0) -> AsyncIterator[t
         listener.close()
         for writer in tuple(writers):
             writer.transport.abort()
-        await _ended(tasks)
+        await ended(tasks)
 
 
 async def play_scenario(server: CameraServer, scenario: Scenario) -> None:
@@ -307,7 +162,7 @@ async def play_scenario(server: CameraServer, scenario: Scenario) -> None:
 
 
 async def _must(server: CameraServer, order: Order) -> None:
-    answer = await server.obey(order)
+    answer = await obey(server, order)
     if not answer.ok:
         raise InvalidInput("scenario", answer.error or "an order failed")
 
