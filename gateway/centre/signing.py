@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures (standardwebhooks.com, spec 1.0): HMAC-SHA256 (`v1`) and Ed25519 (`v1a`), signing and verifying.
+"""Standard Webhooks signatures (standardwebhooks.com, spec 1.0): HMAC-SHA256 (`v1`) and Ed25519 (`v1a`).
 
 Two keys may be valid at once during a rotation. Nothing here knows HTTP, files or clocks.
 """

@@ -1,7 +1,7 @@
-"""The simulated coordination centre: a real HTTP server that verifies, keeps what it accepted in order, and sends receipts.
+"""The simulated coordination centre: a real HTTP server that verifies, keeps what it accepted, and sends receipts.
 
-`gatehouse simulate centre` runs it. It misbehaves on demand: `down`, a status (`500`, `429`, `302`, `401`, …), `half` (it keeps the
-event and breaks off its answer), `slow`. Loopback only; it forgets everything when it ends.
+`gatehouse simulate centre` runs it. It misbehaves on demand: `down`, a status (`500`, `429`, `302`, `401`, …), `half` (it
+keeps the event and breaks off its answer), `slow`. Loopback only; it forgets everything when it ends.
 
     POST /events        what gatehouse is told as `centre.url`
     GET  /received      {"items": [{"event", "webhook_id", "verified", "received_mono"}], "refused": n}
