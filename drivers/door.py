@@ -1,6 +1,6 @@
-"""The door driver interface: what every wire must do. One driver serves one controller; it runs until it ends or raises.
+"""The door driver interface: what every wire must do. One driver serves one controller until it ends or raises.
 
-Only the supervisor restarts a driver. A driver never retries or queues a command, and never acknowledges before the caller says so.
+Only the supervisor restarts it. It never retries or queues a command, nor acknowledges before it is told to.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Order = UnlockDoor | GiveFeedback | SetMode
 
 
 class Executed(msgspec.Struct, frozen=True, kw_only=True):
-    """Report how an order ended. `unlocked` means the device confirmed it; `certain` is False after a mere time-out."""
+    """Report how an order ended: `ok` if the device confirmed it; not `certain` if it may have obeyed (a time-out)."""
 
     ok: bool
     certain: bool = True
@@ -68,22 +68,29 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
 class DoorDriver(Protocol):
     """Serve one controller over one wire."""
 
-    capabilities: frozenset[Capability]
+    counters: dict[str, int]
+    """What was taken, dropped and unreadable since the driver was made; the names are the driver's own."""
 
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
 
     def reports(self) -> AsyncIterator[Reported]:
-        """Yield door reports in order of arrival, until the driver ends; raises `DeviceUnreachable` or `DeviceRefused`."""
+        """Yield door reports in order of arrival, until it ends; raises `DeviceUnreachable` or `DeviceRefused`."""
 
     def requests(self) -> AsyncIterator[Request]:
         """Yield who stands at a reader now; bounded, the newest are dropped and counted when the caller is behind."""
 
     async def execute(self, order: Order) -> Executed:
-        """Deliver an order and wait for the device's answer, at most `valid_ms`. Raises `CommandExpired` when too late to send."""
+        """Deliver an order once and wait for the device's answer, at most `valid_ms`.
+
+        Raises:
+            CommandExpired: too late to send.
+            DeviceUnreachable: the wire is away; nothing was sent.
+        """
 
     async def snapshot(self, door_id: str) -> Snapshot | None:
         """Return how a door stands now, or None if the wire has not said."""
 
-    counters: dict[str, int]
+    def capabilities(self, door_id: str) -> frozenset[Capability] | None:
+        """Return what a door can do, or None if the wire has not said."""

@@ -1,0 +1,92 @@
+"""The catalogue of drivers: settings to an open driver. Knows no process settings and opens no connection itself.
+
+A third party adds a door driver by an entry point in the group `gatehouse.drivers`: a function like `open_door`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from models.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from drivers.camera import CameraSettings
+    from drivers.door import DoorDriver
+    from drivers.rtsp.driver import RtspCamera
+
+GROUP: Final = "gatehouse.drivers"
+
+
+class OpenDoor(Protocol):
+    """Make a door driver from its settings."""
+
+    def __call__(
+        self, settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
+    ) -> DoorDriver:
+        """Return a driver that is not yet entered; raises `InvalidInput` for settings that cannot be used."""
+
+
+def open_door(
+    settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
+) -> DoorDriver:
+    """Return the driver of one controller, not yet entered.
+
+    Args:
+        settings: `kind` names the driver, the other keys are its own (docs/mqtt.md), the process's
+            broker settings included.
+        doors: the doors behind this controller.
+        client_id: a name of this connection that is unique on the wire and never changes.
+        now: the clock for times of arrival.
+
+    Raises:
+        InvalidInput: an unknown kind, or a setting that its driver refuses.
+    """
+    own = {key: value for key, value in settings.items() if key != "kind"}
+    kind = settings.get("kind")
+    builder = BUILDERS.get(kind) if isinstance(kind, str) else None
+    if builder is None:
+        found = [entry for entry in entry_points(group=GROUP) if entry.name == kind]
+        if not found:
+            raise InvalidInput("driver.kind", f"use one of {', '.join(sorted(kinds()))}, not {str(kind)[:80]!r}")
+        builder = found[0].load()
+    driver: DoorDriver = builder(own, doors=doors, client_id=client_id, now=now)
+    return driver
+
+
+def open_camera(settings: CameraSettings) -> RtspCamera:
+    """Return a camera, not yet connected. FFmpeg is loaded here, so only eyes may call it.
+
+    Raises:
+        InvalidInput: an address that is not rtsp:// or rtsps://.
+    """
+    from drivers.rtsp.driver import open_camera as open_rtsp
+
+    return open_rtsp(settings)
+
+
+def kinds() -> frozenset[str]:
+    """Return the kinds of door driver that can be opened here."""
+    return frozenset(BUILDERS) | {entry.name for entry in entry_points(group=GROUP)}
+
+
+def _open_mqtt(
+    settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
+) -> DoorDriver:
+    from drivers.mqtt.driver import MqttDoors
+    from drivers.mqtt.link import Endpoint, tls_context
+
+    try:
+        endpoint = msgspec.convert({"client_id": client_id, **settings}, Endpoint)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("driver", str(error)) from None
+    if endpoint.tls:
+        tls_context(endpoint)
+    return MqttDoors(endpoint, doors=doors, now=now)
+
+
+BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt}
