@@ -1,6 +1,7 @@
 """Alerts: which facts raise or clear which, and the workflow that people drive. Storage and delivery are elsewhere.
 
-An alert has a *condition* (what the place says: active or cleared) and a *workflow* (what people did); neither moves the other.
+An alert has a *condition* (what the place says: active or cleared) and a *workflow* (what people did); neither moves
+the other.
 """
 
 from __future__ import annotations

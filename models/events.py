@@ -16,9 +16,22 @@ NAMESPACE = uuid.UUID("6f0c2b4e-5d0e-5a53-9d7b-6f7a1f6f2c11")
 
 Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote"]
 DenialReason = Literal[
-    "unknown_credential", "no_permit", "not_permitted_now", "expired", "stale", "replayed", "locked_down", "not_recognised",
-    "ambiguous", "face_unusable", "consent_withdrawn", "policy_expired", "locked_out", "unsupported", "device_failed",
-]  # fmt: skip
+    "unknown_credential",
+    "no_permit",
+    "not_permitted_now",
+    "expired",
+    "stale",
+    "replayed",
+    "locked_down",
+    "not_recognised",
+    "ambiguous",
+    "face_unusable",
+    "consent_withdrawn",
+    "policy_expired",
+    "locked_out",
+    "unsupported",
+    "device_failed",
+]
 OpeningCause = Literal["granted", "exit", "release", "unknown"]
 
 
@@ -31,7 +44,7 @@ def fact_id(edge_id: str, source_id: str, occurrence: str, kind: str) -> str:
         occurrence: sequence number or event id at the source; for what the edge derives, the id of what caused it.
         kind: the fact's tag.
     """
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join((edge_id, source_id, occurrence, kind))))
+    return str(uuid.uuid5(NAMESPACE, f"{edge_id}\x1f{source_id}\x1f{occurrence}\x1f{kind}"))
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -161,9 +174,24 @@ class CameraBack(Fact, frozen=True, kw_only=True, tag="camera_back"):
 
 
 AnyFact = (
-    AccessGranted | AccessDenied | DoorOpened | DoorClosed | DoorForced | DoorHeldOpen | DoorTampered | DoorTamperCleared
-    | DoorFaulted | DuressReported | EmergencyReleased | ExitRequested | DeviceLost | DeviceBack | DeviceGap | CameraLost | CameraBack
-)  # fmt: skip
+    AccessGranted
+    | AccessDenied
+    | DoorOpened
+    | DoorClosed
+    | DoorForced
+    | DoorHeldOpen
+    | DoorTampered
+    | DoorTamperCleared
+    | DoorFaulted
+    | DuressReported
+    | EmergencyReleased
+    | ExitRequested
+    | DeviceLost
+    | DeviceBack
+    | DeviceGap
+    | CameraLost
+    | CameraBack
+)
 
 
 def kind_of(fact: Fact) -> str:

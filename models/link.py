@@ -84,7 +84,7 @@ Command = Unlock | EnrolFace | EraseFace
 
 
 class FaceReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Prove that a template exists on an edge without revealing it: id, contract, quality, digest of the sealed bytes."""
+    """Prove that a template exists on an edge without revealing it; `digest` is of the sealed bytes."""
 
     id: str
     person_id: str

@@ -30,7 +30,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
-    """Record one separate consent: to what, for which doors, on which text, when, by which channel, with what evidence."""
+    """Record one separate consent: to what, for which doors, on which text, when, how, with what evidence."""
 
     id: str
     person_id: str
@@ -151,6 +151,6 @@ def face_allowed(person: Person, consents: tuple[Consent, ...], *, door_id: str,
         consent.person_id == person.id
         and door_id in consent.doors
         and consent.live(at)
-        and (not person.under_14 or consent.guardian is not None)
+        and (not person.under_14 or bool(consent.guardian))
         for consent in consents
     )

@@ -83,7 +83,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one camera; `password` travels only to its edge, never to a person. `near_zone` is x0, y0, x1, y1 in 0..1."""
+    """Describe one camera; `password` travels only to its edge. `near_zone` is x0, y0, x1, y1 in 0..1."""
 
     id: str
     site_id: str
@@ -129,7 +129,8 @@ def check_door(door: Door) -> Door:
     """Return the door if its policy is allowed: face is never the only way in, nor alone where security is high.
 
     Raises:
-        InvalidInput: the door takes only faces, takes a bare face at high security, or is hands-free without an assessment.
+        InvalidInput: the door takes only faces, takes a bare face at high security, is hands-free without an
+            assessment, has no camera for its faces, or a time out of bounds.
     """
     where = f"doors.{door.id}"
     if all("face" in factor for factor in door.factors):
