@@ -173,7 +173,9 @@ def _convolution(read: _Reader) -> Convolution:
     count = math.prod(shape)
     if shape[0] != filters or shape[2:] != window or biases != filters or parameters.size != count + biases:
         raise read.fail("a convolution whose sizes contradict each other")
-    return Convolution(weights=parameters[:count].reshape(shape), bias=parameters[count:], stride=stride, padding=padding)
+    return Convolution(
+        weights=parameters[:count].reshape(shape), bias=parameters[count:], stride=stride, padding=padding
+    )
 
 
 def _halves(read: _Reader, parameters: Floats) -> tuple[Floats, Floats]:

@@ -93,15 +93,21 @@ class Detector:
         boxes[:, 1::2] *= (rgb.shape[0] - 1) / max(planes.shape[1] - 1, 1)
         return self._suppressed(boxes, scores)
 
-    def _candidates(self, planes: Planes, skipped: int, last: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _candidates(
+        self, planes: Planes, skipped: int, last: int | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return (N, 4) boxes in px of `planes` and (N,) scores above 0, before suppression."""
         for _ in range(skipped):
             planes = resized(planes, rows=planes.shape[1] * 5 // 6, cols=planes.shape[2] * 5 // 6)
-        levels, rows, cols = tiled(planes.shape[1], planes.shape[2], count=None if last is None else max(last - skipped, 1))
+        levels, rows, cols = tiled(
+            planes.shape[1], planes.shape[2], count=None if last is None else max(last - skipped, 1)
+        )
         tile = _painted(planes, levels, rows, cols)
         smallest_input = self._window[0] // 2
         if min(tile.shape[2:]) < smallest_input:
-            tile = np.pad(tile, ((0, 0), (0, 0), (0, max(0, smallest_input - rows)), (0, max(0, smallest_input - cols))))
+            tile = np.pad(
+                tile, ((0, 0), (0, 0), (0, max(0, smallest_input - rows)), (0, max(0, smallest_input - cols)))
+            )
         scores = self._session.run(["scores"], {"tile": tile})[0][0, 0]
         r, c = np.nonzero(scores > 0)
         if not len(r):
@@ -231,7 +237,16 @@ def _distance(level: _Level, x: int, y: int) -> int:
 
 
 def _check(rgb: Rgb, min_face_px: int, max_face_px: int | None, window_px: int) -> None:
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not 0 < rgb.shape[0] * rgb.shape[1] <= _MAX_PIXELS:
-        raise InvalidInput("image", f"expected (height, width, 3) uint8 of at most {_MAX_PIXELS} px, got {rgb.shape} {rgb.dtype}")
+    if (
+        rgb.dtype != np.uint8
+        or rgb.ndim != 3
+        or rgb.shape[2] != 3
+        or not 0 < rgb.shape[0] * rgb.shape[1] <= _MAX_PIXELS
+    ):
+        raise InvalidInput(
+            "image", f"expected (height, width, 3) uint8 of at most {_MAX_PIXELS} px, got {rgb.shape} {rgb.dtype}"
+        )
     if min_face_px * _MAX_ENLARGEMENT < window_px or (max_face_px is not None and max_face_px < min_face_px):
-        raise InvalidInput("min_face_px", f"{min_face_px} to {max_face_px} px; the smallest may be {window_px / _MAX_ENLARGEMENT:.0f}")
+        raise InvalidInput(
+            "min_face_px", f"{min_face_px} to {max_face_px} px; the smallest may be {window_px / _MAX_ENLARGEMENT:.0f}"
+        )

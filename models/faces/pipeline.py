@@ -7,15 +7,39 @@ It decides nothing about people (models.recognition), keeps no image and knows n
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recognition import EmbedderContract, FaceQuality
+from models.errors import ImageRejected
+from models.faces.align import CHIP_PX, Aligner
+from models.faces.detector import Detector
+from models.faces.embedder import Embedder
+from models.faces.images import decode_photo
+from models.faces.quality import measure
+from models.faces.runtime import give_back_memory
+from models.recognition import EmbedderContract, FaceQuality, QualityGates, unusable
 
 Rgb = NDArray[np.uint8]
 """An image, (height, width, 3) uint8, RGB."""
+
+PHOTO_GATES: Final = QualityGates(min_eye_px=30.0, min_blur=20.0, max_yaw=0.5, max_roll_deg=30.0)
+"""Enrolment is stricter than a door: a template is used for years."""
+_PHOTO_SIDE_PX: Final = 800
+_SMALL_SIDE_PX: Final = 400
+_SMALLEST_PX: Final = 80
+_SMALLEST_IN_SMALL_PX: Final = 40
+_LARGEST_SHARE: Final = 0.95
+_ADVICE: Final = {
+    "too_small": "the eyes are {quality.eye_px:.0f} px apart, {gates.min_eye_px:.0f} are needed; come closer",
+    "cut_off": "part of the face is outside the picture",
+    "too_dark": "the face is too dark",
+    "too_bright": "the face is too bright",
+    "turned_away": "the face is turned or tilted; look straight at the camera",
+    "blurred": "the face is blurred or flat; hold still in good light",
+}
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -49,29 +73,62 @@ class FacePipeline:
         Raises:
             ModelFileError: A model file is missing, truncated or not what it claims to be.
         """
-        raise NotImplementedError
+        self._detector = Detector(cache_dir=cache_dir, threads=threads)
+        self._embedder = Embedder(cache_dir=cache_dir, threads=threads)
+        self._aligner = Aligner()
 
     @property
     def contract(self) -> EmbedderContract:
         """What embeddings of this pipeline are comparable with."""
-        raise NotImplementedError
+        return self._embedder.contract
 
     def detect(self, rgb: Rgb, *, min_face_px: int, max_face_px: int | None = None) -> list[Face]:
-        """Find the faces at least `min_face_px` wide, best first; a crop is as good as a frame."""
-        raise NotImplementedError
+        """Find the faces at least `min_face_px` wide (20 or more), best first; a crop is as good as a frame.
+
+        Raises:
+            InvalidInput: Not an image, or sizes that make no sense.
+        """
+        rgb = np.ascontiguousarray(rgb)
+        found = self._detector.detect(rgb, min_face_px=min_face_px, max_face_px=max_face_px)
+        return [Face(box=one.box, landmarks=self._aligner.landmarks(rgb, one.box), score=one.score) for one in found]
 
     def quality(self, rgb: Rgb, face: Face) -> FaceQuality:
         """Measure one face of `rgb`; `models.recognition.unusable(quality, gates)` judges it."""
-        raise NotImplementedError
+        chip = self._aligner.chip(np.ascontiguousarray(rgb), face.box, face.landmarks)
+        return measure(chip, face.landmarks, box=face.box, size=(rgb.shape[0], rgb.shape[1]))
 
     def embed(self, rgb: Rgb, faces: list[Face]) -> NDArray[np.float32]:
         """Return (N, 128) float32 for the faces found in `rgb`, in their order."""
-        raise NotImplementedError
+        rgb = np.ascontiguousarray(rgb)
+        chips = [self._aligner.chip(rgb, face.box, face.landmarks) for face in faces]
+        return self._embedder.embed(np.array(chips, np.uint8).reshape(-1, CHIP_PX, CHIP_PX, 3))
 
-    def photo(self, content: bytes) -> PhotoFace:
-        """Take the one face of an enrolment photo (JPEG or PNG).
+    def photo(self, content: bytes, *, gates: QualityGates = PHOTO_GATES) -> PhotoFace:
+        """Take the one face of an enrolment photo (JPEG or PNG, at most 4 MiB).
 
         Raises:
-            ImageRejected: Not exactly one usable face; `reason` says why.
+            ImageRejected: Not exactly one usable face; `reason` says why: those of `decode_photo`, no_face, two_faces, too_large,
+                and those of `models.recognition.unusable`.
         """
-        raise NotImplementedError
+        try:
+            return self._photo_face(decode_photo(content, side_px=_PHOTO_SIDE_PX), gates)
+        finally:
+            give_back_memory()
+
+    def _photo_face(self, rgb: Rgb, gates: QualityGates) -> PhotoFace:
+        """Take the one face of a decoded photo."""
+        smallest = _SMALLEST_IN_SMALL_PX if max(rgb.shape) <= _SMALL_SIDE_PX else _SMALLEST_PX
+        faces = self.detect(rgb, min_face_px=smallest)
+        if not faces:
+            raise ImageRejected("no_face", "no face was found; take the picture from the front, in good light")
+        if len(faces) > 1:
+            raise ImageRejected(
+                "two_faces", f"{len(faces)} faces were found; only the person to enrol may be in the picture"
+            )
+        quality = self.quality(rgb, faces[0])
+        if quality.face_px > _LARGEST_SHARE * min(rgb.shape[:2]):
+            raise ImageRejected("too_large", "the face fills the picture; step back a little")
+        reason = unusable(quality, gates)
+        if reason is not None:
+            raise ImageRejected(reason, _ADVICE[reason].format(quality=quality, gates=gates))
+        return PhotoFace(embedding=self.embed(rgb, faces)[0], quality=quality, contract=self.contract)

