@@ -24,6 +24,7 @@ Key = tuple[str | int, ...]
 Model = TypeVar("Model", bound="Strict")
 FILE_LIMIT_BYTES = 4 * 1024 * 1024
 NODE_LIMIT = 200_000
+DEPTH_LIMIT = 16
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -73,7 +74,7 @@ class Document:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def blame(self, key: Key, message: str, suggestion: str | None = None) -> None:
+    def blame(self, key: Key, message: str, *, suggestion: str | None = None) -> None:
         """Record a fault at a key."""
         self.faults.append(
             SettingsFault(file=self.file, line=self.line(key), path=spell(key), message=message, suggestion=suggestion)
@@ -107,19 +108,19 @@ def spell(key: Key) -> str:
 def parse(text: str, *, file: str, environment: Mapping[str, str]) -> Document:
     """Parse YAML text into a document; syntax errors and duplicate keys become faults in it."""
     document = Document(file=file)
-    loader = _CoreLoader(text)
     try:
-        node = loader.get_single_node()
+        node = yaml.compose(text, Loader=_CoreLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         document.lines[()] = mark.line + 1 if mark else 1
-        document.blame((), f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
+        hint = "check indentation, colons and quotes on this line"
+        document.blame((), f"not valid YAML: {error.problem}", suggestion=hint)
         return document
     except yaml.YAMLError as error:
-        document.blame((), f"not valid YAML: {' '.join(str(error).split())[:200]}", "save the file as UTF-8 text")
+        document.blame(
+            (), f"not valid YAML: {' '.join(str(error).split())[:200]}", suggestion="save the file as UTF-8 text"
+        )
         return document
-    finally:
-        loader.dispose()
     document.value = {} if node is None else _Walk(document, environment).plain(node, ())
     return document
 
@@ -131,14 +132,18 @@ class _Walk:
         self._document = document
         self._environment = environment
         self._left = NODE_LIMIT
+        self._refused = False
 
     def plain(self, node: Node, key: Key) -> object:
         self._document.lines.setdefault(key, node.start_mark.line + 1)
         self._left -= 1
-        if self._left < 0 or len(key) > 40:
-            if self._left in {-1, 0}:
-                self._document.blame(key, "the file is too deep or too large", "split it, and use no recursive aliases")
-            self._left = -2
+        if self._left < 0 or len(key) > DEPTH_LIMIT:
+            if not self._refused:
+                self._refused = True
+                self._document.blame(key, "too deep or too large", suggestion="split it, use no recursive aliases")
+            return None
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.count(":") > 2 or "/" in node.tag:
+            self._document.blame(key, f"the tag {node.tag!r} is not accepted", suggestion="write the plain value")
             return None
         if isinstance(node, MappingNode):
             return self._mapping(node, key)
@@ -181,10 +186,10 @@ class _Walk:
                 case "float":
                     return float(raw)
         except ValueError:
-            self._document.blame(key, f"{raw[:40]!r} is not a {kind}", "write text in quotes")
+            self._document.blame(key, f"{raw[:40]!r} is not a {kind}", suggestion="write text in quotes")
             return None
         if not node.tag.endswith(":str"):
-            self._document.blame(key, f"the tag {node.tag!r} is not accepted", "write the plain value")
+            self._document.blame(key, f"the tag {node.tag!r} is not accepted", suggestion="write the plain value")
             return None
         return self._expand(raw, key)
 
@@ -192,7 +197,7 @@ class _Walk:
         def look_up(match: re.Match[str]) -> str:
             name = match.group(1)
             if name not in self._environment:
-                self._document.blame(key, f"the environment has no {name}", f"set {name} before starting")
+                self._document.blame(key, f"the environment has no {name}", suggestion=f"set {name} before starting")
                 return ""
             return self._environment[name]
 
@@ -228,17 +233,17 @@ def read(
         checked = model.model_validate(document.value, context={"folder": path.absolute().parent})
     except ValidationError as error:
         for key, message, suggestion in _explained(error, model, document):
-            document.blame(key, message, suggestion)
+            document.blame(key, message, suggestion=suggestion)
     for key in _bare_secrets(document, model):
         name = str(key[-1])
         document.blame(
             key,
             "a secret stands in the file",
-            f"write ${{{name.upper()}}}, or {name}_file: PATH, and change the secret",
+            suggestion=f"write ${{{name.upper()}}}, or {name}_file: PATH, and change the secret",
         )
     if checked is not None:
         for mistake in rules(checked):
-            document.blame(mistake.key, mistake.message, mistake.suggestion)
+            document.blame(mistake.key, mistake.message, suggestion=mistake.suggestion)
     if document.faults or checked is None:
         raise SettingsError(sorted(document.faults, key=lambda fault: (fault.line, fault.path)))
     return checked
@@ -280,15 +285,17 @@ def _explained(
                 yield key, "unknown key", _nearest(str(key[-1]), known)
             case "missing":
                 yield key, "required, but missing", f"add {key[-1]}: …"
-            case "string_type" if key in document.source:
+            case "string_type" if key in document.source and not _is_secret(model, key):
                 yield key, "must be text", f'write it in quotes: "{document.source[key]}"'
             case "literal_error":
                 wanted = re.findall(r"'([^']*)'", str(context.get("expected", "")))
                 yield key, f"must be one of {', '.join(wanted)}", _nearest(document.source.get(key, ""), wanted)
+            case "model_type" | "dict_type":
+                yield key, "must be a section with keys of its own", None
             case "value_error":
                 yield key, str(context.get("error", item["msg"])), None
             case _:
-                message = item["msg"].replace("Input should be", "must be").replace("Value error, ", "")
+                message = item["msg"].replace("Input should", "must").replace("Value error, ", "")
                 yield key, message[:1].lower() + message[1:], None
 
 
@@ -324,9 +331,12 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 def _bare_secrets(document: Document, model: type[BaseModel]) -> Iterator[Key]:
     for key in document.source:
-        section = _section(model, key[:-1])
-        known = section.model_fields.get(str(key[-1])) if section and key else None
-        if known is None or key in document.referenced or document.source[key] in {"", "null", "~"}:
-            continue
-        if SecretStr in {known.annotation, *get_args(known.annotation)}:
+        given = key not in document.referenced and document.source[key] not in {"", "null", "~"}
+        if given and _is_secret(model, key):
             yield key
+
+
+def _is_secret(model: type[BaseModel], key: Key) -> bool:
+    section = _section(model, key[:-1])
+    known = section.model_fields.get(str(key[-1])) if section and key else None
+    return known is not None and SecretStr in {known.annotation, *get_args(known.annotation)}

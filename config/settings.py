@@ -113,7 +113,7 @@ class GatewaySettings(Strict):
     )
     data_dir: LocalPath = Field(Path("data/gateway"), description="Folder of the gateway's database and keys.")
     database: str = Field(
-        "", max_length=1024, description="postgresql:// or sqlite:/// address; empty is SQLite in data_dir."
+        "", max_length=1024, description="Address with postgresql:// or sqlite:///; empty is SQLite in data_dir."
     )
     database_password: SecretStr | None = Field(
         None, description="Password of the database, as ${NAME} from the environment."

@@ -1,0 +1,149 @@
+"""The site file: strict as the settings, and its names, policies and codes fit together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from config.site import read_site, seed
+from models.errors import InvalidInput, SettingsError
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "site.example.yaml"
+SITE = 'site: {id: s, name: S, community: "310104005012"}\n'
+
+
+def told(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        read_site(path, environment=environment)
+    return [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults]
+
+
+def test_the_example_becomes_records() -> None:
+    every = "".join(chr(code) for code in range(32, 127))
+    records = seed(read_site(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": every}))
+    assert [door.id for door in records.doors] == ["east-gate", "bicycle-cellar"]
+    assert records.doors[0].camera_id == "east-gate-camera"
+    assert records.cameras[0].password == every
+    assert records.cameras[0].door_id == "east-gate"
+    assert records.permits[0].doors == ("east-gate", "bicycle-cellar")
+    assert records.permits[1].schedule.weekdays == (0, 1, 2, 3, 4)
+    assert records.cards == (("p-1", "7186A61E"),)
+    assert {door.site_id for door in records.doors} == {records.site.id}
+
+
+def test_consents_and_pins_reach_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    (tmp_path / "pin").write_text("246810\n")
+    path.write_text(
+        SITE
+        + f"""doors: [{{id: d, name: D}}]
+people:
+  - id: p
+    name: P
+    pin_file: pin
+    consents:
+      - {{id: c, doors: [d], text_version: "1", text_sha256: "{"0" * 64}", given_at: "2026-03-01T08:00:00+08:00",
+         channel: office, evidence: folder 7}}
+"""
+    )
+    records = seed(read_site(path, environment={}))
+    assert records.pins == (("p", "246810"),)
+    (consent,) = records.consents
+    assert (consent.person_id, consent.doors, consent.given_at) == ("p", ("d",), datetime(2026, 3, 1, tzinfo=UTC))
+    (tmp_path / "pin").write_text("secret")
+    with pytest.raises(InvalidInput, match="4 to 12 digits") as caught:
+        seed(read_site(path, environment={}))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("doors: []\n", "1: site: required, but missing (add site: …)"),
+        (SITE + "dors: []\n", "2: dors: unknown key (did you mean 'doors'?)"),
+        (
+            SITE
+            + "doors:\n  - id: d\n    name: D\n    factors: [face]\n    camera: c\ncameras: [{id: c, name: C, url: 'rtsp://x'}]\n",
+            "5: doors[0].factors: face is never the only way in: add card, pin, flat_pin or qr",
+        ),
+        (
+            SITE + "doors:\n  - {id: d, name: D, hands_free: true}\n",
+            "3: doors[0].hands_free: a hands-free door needs impact_assessment, the id of its assessment",
+        ),
+        (
+            SITE + "doors:\n  - {id: d, name: D}\n  - {id: d, name: E}\n",
+            "4: doors[1].id: 'd' is given twice (choose another)",
+        ),
+        (
+            SITE + "doors: [{id: d, name: D, factors: [crad]}]\n",
+            "2: doors[0].factors[0]: must be one of face, card, pin, flat_pin, qr, face+card, face+pin",
+        ),
+        (
+            SITE + "doors: [{id: east, name: D}]\ncameras:\n  - {id: c, name: C, url: 'rtsp://x', door: eats}\n",
+            "4: cameras[0].door: there is no 'eats' in this file (did you mean 'east'?)",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'rtsp://u:p%40@x/1'}]\n",
+            "2: cameras[0].url: must not carry a user or password: use user and password_file",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'file:///etc/passwd'}]\n",
+            "2: cameras[0].url: must be an address that",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'rtsp://x', near_zone: [0.5, 0, 0.5, 1]}]\n",
+            "2: cameras[0].near_zone: is empty",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'rtsp://x', near_zone: [0, 0, 2, 1]}]\n",
+            "2: cameras[0].near_zone[2]: must be less",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'rtsp://x', password: abc}]\n",
+            "2: cameras[0].password: a secret stands",
+        ),
+        (
+            SITE + "cameras: [{id: c, name: C, url: 'rtsp://x', password_file: no}]\n",
+            "2: cameras[0].password_file: there is no",
+        ),
+        (SITE + "doors: [{id: 'a/b', name: D}]\n", "2: doors[0].id: an id has 1 to 64"),
+        (SITE + "doors: [{id: d, name: D, held_open_s: 0}]\n", "2: doors[0].held_open_s: must be greater than"),
+        (
+            SITE + "areas: [{code: '3101', name: X, level: district}]\n",
+            "2: areas[0].code: a district code has 6 digits",
+        ),
+        ("site: {id: s, name: S, community: '1'}\n", "1: site.community: a community code has 12 digits"),
+        (
+            "site: {id: s, name: S, community: 310104005012}\n",
+            '1: site.community: must be text (write it in quotes: "310104005012")',
+        ),
+        (SITE + "people: [{id: p, name: P, cards: [xyz]}]\n", "2: people[0].cards[0]: a card number has 1 to 20"),
+        (SITE + "people: [{id: p, name: P, flat: f}]\n", "2: people[0].flat: there is no 'f' in this file"),
+        (SITE + "people: [{id: p, name: P, age: 13}]\n", "2: people[0].age: unknown key"),
+        (SITE + "permits: [{id: a, person: p, doors: all}]\n", "2: permits[0].person: there is no 'p' in this file"),
+        (SITE + "site: {}\n", "2: site: given twice, first on line 1 (remove one of the two)"),
+        (
+            "site: {id: s, name: S, community: '310104005012', timezone: Mars/X}\n",
+            "1: site.timezone: must be a time zone",
+        ),
+        (
+            SITE
+            + "people: [{id: p, name: P}]\npermits: [{id: a, person: p, doors: [], valid_from: 2026-01-01T00:00}]\n",
+            "3: permits[0].valid_from: must have timezone info",
+        ),
+    ],
+)
+def test_a_mistake_is_told_where_it_stands(tmp_path: Path, text: str, fault: str) -> None:
+    found = told(tmp_path, text)
+    assert any(line.startswith(fault) for line in found), found
+
+
+def test_two_thousand_people_are_read(tmp_path: Path) -> None:
+    lines = "".join(f"  - {{id: p{number}, name: P{number}}}\n" for number in range(2000))
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE + "people:\n" + lines)
+    assert len(seed(read_site(path, environment={})).people) == 2000
