@@ -85,12 +85,12 @@ export function App({ nonce, gateway, openSource }: AppProps): ReactElement {
   const { language, dark } = appearance;
   const tokens = useMemo(() => ({
     algorithm: dark ? theme.darkAlgorithm : theme.defaultAlgorithm,
-    token: { colorPrimary: "#0b57a4", borderRadius: 6, fontFamily: FONTS },
+    token: { colorPrimary: dark ? "#3b82d6" : "#0b57a4", colorError: dark ? "#e5484d" : "#c9182b", borderRadius: 6, fontFamily: FONTS },
   }), [dark]);
   return (
     <ConfigProvider csp={{ nonce }} locale={language === "zh" ? zhCN : enUS} theme={tokens} wave={{ disabled: true }} button={{ autoInsertSpace: false }}>
       <Text value={CATALOGUES[language]}>
-        <AntApp message={{ maxCount: 3 }}>
+        <AntApp message={{ maxCount: 3, top: 64 }}>
           <Crash>
             <Page gateway={gateway} openSource={openSource} appearance={appearance} />
           </Crash>

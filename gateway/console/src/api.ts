@@ -19,7 +19,7 @@ export interface Receipt { state: Known<"received" | "accepted" | "returned" | "
 export interface Alert {
   id: string; kind: Known<AlertKind>; severity: Known<Severity>; condition: Known<"active" | "cleared">;
   workflow: Known<Workflow>; raised_at: string; cleared_at: string | null; acknowledged_at: string | null;
-  acknowledged_by: string | null; late: boolean; exercise: boolean; count: number; place: Place; receipts: Receipt[];
+  acknowledged_by: string | null; resolved_at?: string | null; resolved_by?: string | null; disposition?: string | null; late: boolean; exercise: boolean; count: number; place: Place; receipts: Receipt[];
   delivery: Known<"pending" | "delivered" | "dead" | "none">; version: number;
 }
 export interface Door {
@@ -29,7 +29,7 @@ export interface Door {
   alarm: Known<"none" | "forced" | "held">; seen_at: string | null;
 }
 export interface Camera { id: string; name: string; site_id: string;
-  state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; seen_at?: string | null }
+  state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; detail?: string; seen_at?: string | null }
 export interface Page<T> { items: T[]; next?: string | null }
 
 const TIMEOUT_MS = 10_000;

@@ -98,13 +98,18 @@ const RANK = ["urgent", "major", "minor", "info"];
 
 function rank(alert: Alert): number {
   const severity = RANK.indexOf(alert.severity);
-  return (isWaiting(alert) ? 0 : 10) + (severity === -1 ? 1 : severity);
+  const turn = !isWaiting(alert) ? 20 : alert.late || alert.exercise ? 10 : 0;
+  return turn + (severity === -1 ? 1 : severity);
 }
 
-/** Return alerts as an operator works them off: unacknowledged first, then by severity, then the newest. */
+/** Return alerts as an operator works them off: what waits first (late reports and drills after the rest), then by severity, then the newest. */
 export function inOrder(alerts: Iterable<Alert>): Alert[] {
   return [...alerts].sort((one, other) => rank(one) - rank(other) || Date.parse(other.raised_at) - Date.parse(one.raised_at));
 }
+
+/** Compare names as people sort them: building 2 comes before building 10. */
+export const byName = (one: { name: string }, other: { name: string }): number => NAMES.compare(one.name, other.name);
+const NAMES = new Intl.Collator("zh-CN", { numeric: true });
 
 /** Return doors as worth a look: alarms first, then tamper, out of reach, open, and the quiet ones by name. */
 export function byConcern(doors: Iterable<Door>): Door[] {
@@ -115,5 +120,5 @@ export function byConcern(doors: Iterable<Door>): Door[] {
     if (door.mode !== "normal") return 3;
     return door.contact === "open" ? 4 : 5;
   };
-  return [...doors].sort((one, other) => concern(one) - concern(other) || one.name.localeCompare(other.name, "zh-CN"));
+  return [...doors].sort((one, other) => concern(one) - concern(other) || byName(one, other));
 }

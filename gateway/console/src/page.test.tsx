@@ -27,6 +27,29 @@ function open(answers: Answers = {}): { asked: ReturnType<typeof gatewayOf>["ask
   return { asked, source: () => sources[sources.length - 1] ?? new SourceDouble() };
 }
 
+const played: SoundDouble[] = [];
+
+class AudioDouble extends EventTarget {
+  static first: "running" | "suspended" = "running";
+  state = AudioDouble.first;
+  sampleRate = 8_000;
+  destination = {};
+  createBuffer = (): object => ({ copyToChannel: vi.fn() });
+  close = (): Promise<void> => Promise.resolve();
+  resume = (): Promise<void> => {
+    if (this.state !== "running") setTimeout(() => { this.state = "running"; this.dispatchEvent(new Event("statechange")); }, 0);
+    return Promise.resolve();
+  };
+}
+
+class SoundDouble {
+  sounding = false;
+  connect = vi.fn();
+  constructor() { played.push(this); }
+  start(): void { this.sounding = true; }
+  stop(): void { this.sounding = false; }
+}
+
 const event = (source: SourceDouble, alert: Alert, change: string): void => {
   act(() => { source.emit("alert", { ...alert, change }); });
 };
@@ -34,6 +57,9 @@ const event = (source: SourceDouble, alert: Alert, change: string): void => {
 describe("the page", () => {
   beforeEach(() => {
     localStorage.clear();
+    played.length = 0;
+    vi.stubGlobal("AudioContext", AudioDouble);
+    vi.stubGlobal("AudioBufferSourceNode", SoundDouble);
     vi.stubGlobal("ResizeObserver", class {
       observe = vi.fn();
       unobserve = vi.fn();
@@ -45,6 +71,7 @@ describe("the page", () => {
   });
   afterEach(() => {
     cleanup();
+    AudioDouble.first = "running";
     vi.unstubAllGlobals();
   });
 
@@ -76,7 +103,7 @@ describe("the page", () => {
     let confirm: (response: Response) => void = () => undefined;
     open({ "POST alerts/a1/acknowledge": () => new Promise((resolve) => { confirm = resolve; }) });
     fireEvent.click(await screen.findByRole("button", { name: "确认告警：强行开门，East gate" }));
-    expect(screen.getByRole("article").className).toContain("alert-waiting");
+    expect(screen.getByRole("article").className).toContain("alert-loud");
     act(() => { confirm(json(alertOf({ workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:09Z", acknowledged_by: "li", version: 2 }))); });
     expect(await screen.findByText(/li 于 .* 确认/)).toBeTruthy();
     expect(screen.queryByRole("button", { name: /确认告警/ })).toBeNull();
@@ -86,7 +113,7 @@ describe("the page", () => {
     open({ "POST alerts/a1/acknowledge": () => json({ title: "Conflict", detail: "already resolved by wang" }, 409) });
     fireEvent.click(await screen.findByRole("button", { name: /确认告警/ }));
     expect(await screen.findByText(/already resolved by wang/)).toBeTruthy();
-    expect(screen.getByRole("article").className).toContain("alert-waiting");
+    expect(screen.getByRole("article").className).toContain("alert-loud");
   });
 
   it("resolves with a disposition, and not without", async () => {
@@ -118,8 +145,7 @@ describe("the page", () => {
 
   it("announces a new alert and silences what rings", async () => {
     const { source } = open();
-    await screen.findByRole("article");
-    expect(screen.getByText("1 条告警正在响铃")).toBeTruthy();
+    expect(await screen.findByText("1 条告警正在响铃")).toBeTruthy();
     event(source(), alertOf({ id: "a2", kind: "duress" }), "raised");
     expect(screen.getByText("2 条告警正在响铃")).toBeTruthy();
     expect(screen.getByText(/新告警：紧急，胁迫报警，East gate/)).toBeTruthy();
@@ -131,10 +157,29 @@ describe("the page", () => {
     expect(screen.getByText("补报")).toBeTruthy();
   });
 
+  it("sounds once for a storm, and stops when the last is acknowledged", async () => {
+    const { source } = open();
+    await screen.findByText("1 条告警正在响铃");
+    for (let n = 2; n < 20; n += 1) event(source(), alertOf({ id: `a${n}` }), "raised");
+    expect(played.filter((sound) => sound.sounding)).toHaveLength(1);
+    for (let n = 1; n < 20; n += 1) event(source(), alertOf({ id: `a${n}`, workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z", version: 2 }), "acknowledged");
+    expect(played.filter((sound) => sound.sounding)).toHaveLength(0);
+  });
+
+  it("says loudly that the browser keeps it silent, until a click arms it", async () => {
+    AudioDouble.first = "suspended";
+    open();
+    fireEvent.click(await screen.findByRole("button", { name: "启用声音" }));
+    expect(screen.getByText("现有 1 条告警应当响铃，但没有声音。")).toBeTruthy();
+    expect(await screen.findByText("1 条告警正在响铃")).toBeTruthy();
+    expect(screen.queryByText(/浏览器禁止了声音/)).toBeNull();
+  });
+
   it("says loudly that this browser cannot sound", async () => {
+    vi.stubGlobal("AudioContext", undefined);
     open();
     await screen.findByRole("article");
-    expect(screen.getByText(/此浏览器不支持声音/)).toBeTruthy();
+    expect(await screen.findByText(/此浏览器不支持声音/)).toBeTruthy();
   });
 
   it("greys what is old when the connection is lost", async () => {

@@ -46,16 +46,14 @@ export function samples(tune: Tune, rateHz: number): Float32Array<ArrayBuffer> {
   return wave;
 }
 
-/** One siren per page. `onArmed` hears whether the browser lets it sound. */
+/** One siren per page. `onArmed` hears when the browser begins or ceases to let it sound. */
 export class Siren {
   readonly #context: AudioContext | null;
   #playing: { tune: Tune; source: AudioBufferSourceNode } | null = null;
 
   constructor(onArmed: (armed: Armed) => void) {
     this.#context = typeof AudioContext === "undefined" ? null : new AudioContext();
-    const tell = (): void => { onArmed(this.armed); };
-    this.#context?.addEventListener("statechange", tell);
-    tell();
+    this.#context?.addEventListener("statechange", () => { onArmed(this.armed); });
   }
 
   get armed(): Armed {

@@ -32,7 +32,8 @@ export const en: Catalogue = {
   sound: {
     armed: "Sound on",
     blockedTitle: "The browser blocks sound: new alerts will be silent!",
-    blockedDetail: "Click the button to turn sound on.",
+    blockedDetail: "Click the button, or click or press a key anywhere on the page.",
+    mute: (n) => (n === 1 ? "1 alert should be sounding now, but there is no sound." : `${n} alerts should be sounding now, but there is no sound.`),
     arm: "Turn sound on",
     unsupported: "This browser cannot play sound, so new alerts will be silent. Use another browser.",
     ringing: (n) => (n === 1 ? "1 alert is sounding" : `${n} alerts are sounding`),
@@ -58,6 +59,7 @@ export const en: Catalogue = {
     resolve: "Resolve",
     resolveOf: (kind, place) => `Resolve alert: ${kind}, ${place}`,
     acknowledgedBy: (who, time) => `Acknowledged by ${who} at ${time}`,
+    resolvedAs: (what, who, time) => `Resolved by ${who} at ${time}: ${what}`,
     raised: "Raised",
     clearedAt: (time) => `Cleared at ${time}`,
     count: (n) => `${n} times`,

@@ -32,7 +32,8 @@ export const zh = {
   sound: {
     armed: "声音已启用",
     blockedTitle: "浏览器禁止了声音：新告警不会响铃！",
-    blockedDetail: "点击右侧按钮启用声音。",
+    blockedDetail: "点击“启用声音”，或在页面任意处点击、按键。",
+    mute: (n: number) => `现有 ${n} 条告警应当响铃，但没有声音。`,
     arm: "启用声音",
     unsupported: "此浏览器不支持声音，新告警不会响铃。请更换浏览器。",
     ringing: (n: number) => `${n} 条告警正在响铃`,
@@ -58,6 +59,7 @@ export const zh = {
     resolve: "处置",
     resolveOf: (kind: string, place: string) => `处置告警：${kind}，${place}`,
     acknowledgedBy: (who: string, time: string) => `${who} 于 ${time} 确认`,
+    resolvedAs: (what: string, who: string, time: string) => `${who} 于 ${time} 处置：${what}`,
     raised: "发生时间",
     clearedAt: (time: string) => `${time} 恢复`,
     count: (n: number) => `${n} 次`,

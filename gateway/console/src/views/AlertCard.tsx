@@ -1,28 +1,34 @@
 // One alert: how bad, what, where, when, how it stands, what people and the centre did, and what to do next.
 import { CheckOutlined } from "@ant-design/icons";
-import { Button, Tag, Tooltip } from "antd";
+import { Button } from "antd";
 import type { ReactElement } from "react";
+import { memo } from "react";
 
 import type { Alert } from "../api";
 import { isWaiting } from "../board";
+import { rings } from "../sound";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
+import type { Tone } from "./Mark";
+import { Mark } from "./Mark";
 
-export interface AlertCardProps { alert: Alert; busy: boolean; onAcknowledge: () => void; onResolve: () => void }
-const SEVERITY_COLOURS: Record<string, string> = { urgent: "red", major: "volcano", minor: "gold", info: "blue" };
-const DELIVERY_COLOURS: Record<string, string> = { pending: "default", delivered: "green", dead: "red" };
+export interface AlertCardProps { alert: Alert; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void }
+const SEVERITY_TONES: Record<string, Tone> = { urgent: "danger", major: "warn", minor: "caution", info: "note" };
+const WORKFLOW_TONES: Record<string, Tone> = { new: "warn", escalated: "danger" };
+const DELIVERY_TONES: Record<string, Tone> = { delivered: "good", dead: "danger" };
 
-export function AlertCard({ alert, busy, onAcknowledge, onResolve }: AlertCardProps): ReactElement {
+/** Drawn again only when its alert changes: in a storm the others stay as they are. */
+export const AlertCard = memo(function AlertCard({ alert, busy, onAcknowledge, onResolve }: AlertCardProps): ReactElement {
   const text = useText();
   const kind = worded(text.kind, alert.kind);
   const waiting = isWaiting(alert);
   const procedure = Object.hasOwn(text.procedure, alert.kind) ? text.procedure[alert.kind] : undefined;
-  const classes = ["alert", `alert-${alert.severity}`, waiting ? "alert-waiting" : "", alert.workflow === "resolved" ? "alert-resolved" : ""];
+  const classes = ["alert", `alert-${alert.severity}`, rings(alert) ? "alert-loud" : "", alert.workflow === "resolved" ? "alert-resolved" : ""];
   return (
     <article className={classes.join(" ")} aria-label={`${worded(text.severity, alert.severity)} ${kind} ${alert.place.name}`} data-alert={alert.id}>
       <div className="alert-what">
         <h3>
-          <Tag variant="solid" color={SEVERITY_COLOURS[alert.severity] ?? "default"}>{worded(text.severity, alert.severity)}</Tag>
+          <Mark loud tone={SEVERITY_TONES[alert.severity] ?? "calm"} word={worded(text.severity, alert.severity)} />
           <span>{kind}</span>
         </h3>
         <p className="alert-where"><strong>{alert.place.name}</strong> <Address alert={alert} /></p>
@@ -34,20 +40,20 @@ export function AlertCard({ alert, busy, onAcknowledge, onResolve }: AlertCardPr
         <div className="alert-do">
           {waiting && (
             <Button
-              type="primary" size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={onAcknowledge}
+              type="primary" size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { onAcknowledge(alert); }}
               aria-label={text.alerts.acknowledgeOf(kind, alert.place.name)}
             >
               {text.alerts.acknowledge}
             </Button>
           )}
-          <Button size={waiting ? "middle" : "large"} disabled={busy} onClick={onResolve} aria-label={text.alerts.resolveOf(kind, alert.place.name)}>
+          <Button size={waiting ? "middle" : "large"} disabled={busy} onClick={() => { onResolve(alert); }} aria-label={text.alerts.resolveOf(kind, alert.place.name)}>
             {text.alerts.resolve}
           </Button>
         </div>
       )}
     </article>
   );
-}
+});
 
 function Address({ alert: { place } }: { alert: Alert }): ReactElement {
   return <span className="faint">{[place.site_name, place.address].filter((part) => part !== "").join(" · ")}</span>;
@@ -66,16 +72,17 @@ function Standing({ alert }: { alert: Alert }): ReactElement {
   return (
     <p className="alert-how">
       <span title={text.alerts.raised}><At at={alert.raised_at} zone={zone} /></span>
-      <Tag color={alert.condition === "active" ? "red" : "green"}>{worded(text.condition, alert.condition)}</Tag>
-      <Tag color={alert.workflow === "new" ? "orange" : alert.workflow === "escalated" ? "magenta" : "default"}>
-        {worded(text.workflow, alert.workflow)}
-      </Tag>
-      {alert.late && <Tooltip title={text.alerts.lateHelp}><Tag color="purple">{text.alerts.late}</Tag></Tooltip>}
-      {alert.exercise && <Tooltip title={text.alerts.exerciseHelp}><Tag color="cyan">{text.alerts.exercise}</Tag></Tooltip>}
-      {alert.count > 1 && <Tooltip title={text.alerts.countHelp}><Tag>{text.alerts.count(alert.count)}</Tag></Tooltip>}
+      <Mark tone={alert.condition === "active" ? "danger" : "good"} word={worded(text.condition, alert.condition)} />
+      <Mark tone={WORKFLOW_TONES[alert.workflow] ?? "calm"} word={worded(text.workflow, alert.workflow)} />
+      {alert.late && <Mark loud tone="note" word={text.alerts.late} title={text.alerts.lateHelp} />}
+      {alert.exercise && <Mark loud tone="note" word={text.alerts.exercise} title={text.alerts.exerciseHelp} />}
+      {alert.count > 1 && <Mark tone="calm" word={text.alerts.count(alert.count)} title={text.alerts.countHelp} />}
       {alert.cleared_at !== null && <span className="faint">{text.alerts.clearedAt(time(alert.cleared_at))}</span>}
       {alert.acknowledged_at !== null && (
         <span className="faint">{text.alerts.acknowledgedBy(alert.acknowledged_by ?? "—", time(alert.acknowledged_at))}</span>
+      )}
+      {alert.disposition != null && (
+        <span className="faint">{text.alerts.resolvedAs(worded(text.disposition, alert.disposition), alert.resolved_by ?? "—", time(alert.resolved_at ?? alert.raised_at))}</span>
       )}
     </p>
   );
@@ -88,7 +95,7 @@ function Receipts({ alert }: { alert: Alert }): ReactElement | null {
   if (alert.receipts.length === 0 && delivery === "") return null;
   return (
     <div className="alert-centre">
-      {delivery !== "" && <Tag color={DELIVERY_COLOURS[alert.delivery] ?? "default"}>{delivery}</Tag>}
+      {delivery !== "" && <Mark tone={DELIVERY_TONES[alert.delivery] ?? "calm"} word={delivery} />}
       {alert.receipts.length > 0 && (
         <ol aria-label={text.alerts.receipts}>
           {alert.receipts.map((receipt) => (

@@ -1,7 +1,7 @@
 // The list of alerts: what is open and live, or everything that ever was, page by page.
 import { Alert as Banner, Button, Empty, Segmented, Skeleton } from "antd";
 import type { ReactElement } from "react";
-import { useMemo, useState } from "react";
+import { useCallback, useMemo, useState } from "react";
 
 import type { Alert, Gateway } from "../api";
 import type { Board } from "../board";
@@ -50,16 +50,14 @@ interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; onReso
 function Alerts({ alerts, empty, actions, onResolve }: AlertsProps): ReactElement {
   const text = useText();
   const [shown, setShown] = useState(STEP);
+  const begin = useCallback((alert: Alert) => { onResolve({ alert, disposition: null, note: "" }); }, [onResolve]);
   if (alerts.length === 0) return <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={empty} />;
   return (
     <>
       <ul className="alerts">
         {alerts.slice(0, shown).map((alert) => (
           <li key={alert.id}>
-            <AlertCard
-              alert={alert} busy={actions.busy.has(alert.id)} onAcknowledge={() => { void actions.acknowledge(alert); }}
-              onResolve={() => { onResolve({ alert, disposition: null, note: "" }); }}
-            />
+            <AlertCard alert={alert} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} />
           </li>
         ))}
       </ul>

@@ -9,13 +9,13 @@ import type { Sound } from "./hooks";
 
 export function SoundBanner({ sound }: { sound: Sound }): ReactElement | null {
   const text = useText().sound;
-  if (sound.armed === "armed") return null;
+  if (sound.armed === "armed" || sound.armed === null) return null;
   if (sound.armed === "unsupported") return <Banner banner role="alert" type="error" title={text.unsupported} />;
   const button = <Button type="primary" danger size="large" icon={<SoundOutlined aria-hidden />} onClick={sound.arm}>{text.arm}</Button>;
   return (
     <Banner
       banner className="sound-blocked" role="alert" type="error" title={<strong>{text.blockedTitle}</strong>}
-      description={text.blockedDetail} action={button}
+      description={sound.ringing > 0 ? text.mute(sound.ringing) : text.blockedDetail} action={button}
     />
   );
 }

@@ -1,17 +1,20 @@
 // Whether every camera gives pictures; those that do not come first.
-import { Empty, Skeleton, Tag } from "antd";
+import { Empty, Skeleton } from "antd";
 import type { ReactElement } from "react";
 import { useMemo } from "react";
 
 import type { Camera } from "../api";
+import { byName } from "../board";
 import { useText, worded } from "../text/language";
+import type { Tone } from "./Mark";
+import { Mark } from "./Mark";
 
-const COLOURS: Record<string, string> = { live: "green", starting: "blue", lost: "red", refused: "volcano" };
+const TONES: Record<string, Tone> = { live: "good", starting: "note", lost: "danger", refused: "danger" };
 
 export function CameraPanel({ cameras, known }: { cameras: ReadonlyMap<string, Camera>; known: boolean }): ReactElement {
   const text = useText().cameras;
   const ordered = useMemo(
-    () => [...cameras.values()].sort((one, other) => Number(one.state === "live") - Number(other.state === "live") || one.name.localeCompare(other.name, "zh-CN")),
+    () => [...cameras.values()].sort((one, other) => Number(one.state === "live") - Number(other.state === "live") || byName(one, other)),
     [cameras],
   );
   const live = ordered.filter((camera) => camera.state === "live").length;
@@ -23,11 +26,11 @@ export function CameraPanel({ cameras, known }: { cameras: ReadonlyMap<string, C
       </div>
       {!known && <Skeleton active paragraph={{ rows: 1 }} />}
       {known && cameras.size === 0 && <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.none} />}
-      <ul className="places">
+      <ul className="places" aria-labelledby="cameras-heading" tabIndex={0}>
         {ordered.map((camera) => (
           <li key={camera.id} className="place" data-camera={camera.id}>
             <div className="place-name"><strong>{camera.name}</strong></div>
-            <div className="place-state"><Tag color={COLOURS[camera.state] ?? "default"}>{worded(text.state, camera.state)}</Tag></div>
+            <div className="place-state" title={camera.detail}><Mark tone={TONES[camera.state] ?? "calm"} word={worded(text.state, camera.state)} /></div>
           </li>
         ))}
       </ul>

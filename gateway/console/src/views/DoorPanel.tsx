@@ -1,5 +1,5 @@
 // How every door stands now: what needs a look comes first.
-import { Badge, Empty, Input, Skeleton, Tag, Tooltip } from "antd";
+import { Badge, Empty, Input, Skeleton } from "antd";
 import type { ReactElement } from "react";
 import { useMemo, useState } from "react";
 
@@ -7,9 +7,11 @@ import type { Door } from "../api";
 import { byConcern } from "../board";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
+import type { Tone } from "./Mark";
+import { Mark } from "./Mark";
 
 const SEARCH_FROM = 8;
-const MODE_COLOURS: Record<string, string> = { locked_down: "red", evacuating: "red", held_open: "gold" };
+const MODE_TONES: Record<string, Tone> = { locked_down: "danger", evacuating: "danger", held_open: "caution" };
 
 const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal";
 
@@ -26,11 +28,11 @@ export function DoorPanel({ doors, known }: { doors: ReadonlyMap<string, Door>; 
         {known && doors.size > 0 && <span className="faint">{text.summary(doors.size, ordered.filter(needsLook).length)}</span>}
       </div>
       {doors.size >= SEARCH_FROM && (
-        <Input.Search allowClear value={wanted} placeholder={text.search} aria-label={text.search} onChange={(event) => { setWanted(event.target.value); }} />
+        <Input type="search" allowClear value={wanted} placeholder={text.search} aria-label={text.search} onChange={(event) => { setWanted(event.target.value); }} />
       )}
       {!known && <Skeleton active />}
       {known && shown.length === 0 && <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.none} />}
-      <ul className="places">{shown.map((door) => <DoorRow key={door.id} door={door} />)}</ul>
+      <ul className="places" aria-labelledby="doors-heading" tabIndex={0}>{shown.map((door) => <DoorRow key={door.id} door={door} />)}</ul>
     </section>
   );
 }
@@ -48,10 +50,10 @@ function DoorRow({ door }: { door: Door }): ReactElement {
         {(door.exit_kind === "none" || door.exit_kind === "mechanical") && <small className="faint">{text.cannotTellForced}</small>}
       </div>
       <div className="place-state" title={seen}>
-        {alarm !== null && <Tag variant="solid" color="red">{alarm}</Tag>}
-        {door.tamper && <Tag variant="solid" color="volcano">{text.tamper}</Tag>}
-        {door.mode !== "normal" && <Tag color={MODE_COLOURS[door.mode] ?? "default"}>{worded(text.mode, door.mode)}</Tag>}
-        {door.online ? <Bolt door={door} /> : <Tooltip title={seen}><Tag color="default">{text.offline}</Tag></Tooltip>}
+        {alarm !== null && <Mark loud tone="danger" word={alarm} />}
+        {door.tamper && <Mark loud tone="warn" word={text.tamper} />}
+        {door.mode !== "normal" && <Mark tone={MODE_TONES[door.mode] ?? "calm"} word={worded(text.mode, door.mode)} />}
+        {door.online ? <Bolt door={door} /> : <Mark loud tone="calm" word={text.offline} />}
       </div>
     </li>
   );
@@ -59,11 +61,11 @@ function DoorRow({ door }: { door: Door }): ReactElement {
 
 function Bolt({ door }: { door: Door }): ReactElement {
   const text = useText().doors;
-  const contact = door.contact === "open" ? "orange" : door.contact === "closed" ? "green" : "default";
+  const contact = door.contact === "open" ? "warn" : door.contact === "closed" ? "good" : "calm";
   return (
     <>
-      <Tag color={contact}>{worded(text.contact, door.contact)}</Tag>
-      <Tag color={door.lock === "unlocked" ? "blue" : "default"}>{worded(text.lock, door.lock)}</Tag>
+      <Mark tone={contact} word={worded(text.contact, door.contact)} />
+      <Mark tone={door.lock === "unlocked" ? "note" : "calm"} word={worded(text.lock, door.lock)} />
     </>
   );
 }

@@ -42,6 +42,7 @@ export function Header({ user, gateway, link, sound, onLeft, appearance }: Heade
 
 function SoundControl({ sound }: { sound: Sound }): ReactElement | null {
   const text = useText().sound;
+  if (sound.armed !== "armed") return null;
   if (sound.ringing > 0) {
     return (
       <span className="ringing">
@@ -50,7 +51,6 @@ function SoundControl({ sound }: { sound: Sound }): ReactElement | null {
       </span>
     );
   }
-  if (sound.armed !== "armed") return null;
   return (
     <span className="armed">
       <Badge status="success" text={text.armed} />

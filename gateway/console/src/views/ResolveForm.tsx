@@ -9,6 +9,8 @@ import type { Actions } from "./actions";
 
 export interface Draft { alert: Alert; disposition: Disposition | null; note: string }
 export interface ResolveProps { draft: Draft | null; setDraft: (draft: Draft | null) => void; actions: Actions }
+/** Below the root, not the body: there the library would lock scrolling by a style element that has no nonce. */
+const page = (): HTMLElement => document.getElementById("root") ?? document.body;
 const DISPOSITIONS: Disposition[] = ["handled", "false_alarm", "drill", "no_action"];
 
 export function ResolveForm({ draft, setDraft, actions }: ResolveProps): ReactElement | null {
@@ -32,7 +34,9 @@ export function ResolveForm({ draft, setDraft, actions }: ResolveProps): ReactEl
     </>
   );
   return (
-    <Modal open destroyOnHidden title={text.resolve.title(worded(text.kind, alert.kind), alert.place.name)} onCancel={close} footer={buttons}>
+    <Modal
+      open destroyOnHidden getContainer={page} title={text.resolve.title(worded(text.kind, alert.kind), alert.place.name)} onCancel={close} footer={buttons}
+    >
       {alert.condition === "active" && <p className="hint">{text.resolve.active}</p>}
       <fieldset className="plain">
         <legend>{text.resolve.disposition}</legend>

@@ -19,7 +19,7 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
   const text = useText();
   const { message } = App.useApp();
   const [busy, setBusy] = useState<ReadonlySet<string>>(new Set());
-  return useMemo(() => {
+  const acts = useMemo((): Omit<Actions, "busy"> => {
     const tell = (cause: unknown): void => {
       if (cause instanceof Problem && cause.status === 401) {
         onExpired();
@@ -42,9 +42,9 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
       }
     };
     return {
-      busy,
       acknowledge: (alert) => act(alert.id, () => gateway.acknowledge(alert.id)),
       resolve: (alertId, disposition, note) => act(alertId, () => gateway.resolve(alertId, disposition, note)),
     };
-  }, [busy, dispatch, gateway, look, message, onExpired, text]);
+  }, [dispatch, gateway, look, message, onExpired, text]);
+  return { busy, ...acts };
 }

@@ -31,12 +31,15 @@ export function useLive({ gateway, openSource, dispatch, onExpired }: Feed): () 
   return useCallback(() => { feed.current?.nudge(); }, []);
 }
 
-export interface Sound { armed: Armed; ringing: number; arm: () => void; silence: () => void; tryOut: () => void }
+/** A browser that allows sound starts it within this; before, nothing can be said. */
+const SETTLE_MS = 500;
+
+export interface Sound { armed: Armed | null; ringing: number; arm: () => void; silence: () => void; tryOut: () => void }
 
 /** Sound the alerts that ring. Any click or key arms a blocked siren, since browsers ask for one. */
 export function useSound(alerts: ReadonlyMap<string, Alert>): Sound {
   const siren = useRef<Siren | null>(null);
-  const [armed, setArmed] = useState<Armed>("blocked");
+  const [armed, setArmed] = useState<Armed | null>(null);
   const [silenced, setSilenced] = useState<ReadonlySet<string>>(new Set());
   const tune = useMemo(() => tuneFor(alerts.values(), silenced), [alerts, silenced]);
   const ringing = useMemo(() => [...alerts.values()].filter((alert) => rings(alert) && !silenced.has(alert.id)).length, [alerts, silenced]);
@@ -44,12 +47,14 @@ export function useSound(alerts: ReadonlyMap<string, Alert>): Sound {
 
   useEffect(() => {
     const made = new Siren(setArmed);
+    const settled = setTimeout(() => { setArmed(made.armed); }, SETTLE_MS);
     siren.current = made;
     addEventListener("pointerdown", arm);
     addEventListener("keydown", arm);
     return () => {
       removeEventListener("pointerdown", arm);
       removeEventListener("keydown", arm);
+      clearTimeout(settled);
       made.close();
     };
   }, [arm]);
