@@ -1,4 +1,4 @@
-"""When a device's event happened on the edge's clock. Live events count as arriving now; only late ones are placed.
+"""When a device's event happened on the edge's clock. A live event happens as it arrives; only a delayed one is placed.
 
 Pure: it is handed both times. The device's clock decides nothing else.
 """
@@ -40,8 +40,11 @@ def measure(clock: DeviceClock, device_at: datetime | None, *, at: datetime, bac
     if device_at is None or backlog:
         return clock
     offset_s = (at - device_at).total_seconds()
-    if clock.offset_s is None or offset_s - clock.offset_s <= LATE_AFTER_S:
-        return DeviceClock(offset_s=offset_s)
+    more_s = 0.0 if clock.offset_s is None else offset_s - clock.offset_s
+    if clock.offset_s is None or more_s <= LATE_AFTER_S:
+        return DeviceClock(
+            offset_s=offset_s - 0.9 * max(0.0, more_s)
+        )  # mostly delay; a slow clock shows again and again
     agrees = clock.doubt_s is not None and abs(offset_s - clock.doubt_s) <= LATE_AFTER_S
     if not agrees or clock.doubt_at is None:
         return msgspec.structs.replace(clock, doubt_s=offset_s, doubt_at=at)
@@ -65,6 +68,7 @@ def place(clock: DeviceClock, device_at: datetime | None, *, at: datetime, backl
     late = (at - occurred).total_seconds() > LATE_AFTER_S
     if backlog:
         return Placed(moments=(occurred,), late=late, leeway_s=LATE_AFTER_S)
-    if late:  # delayed, or the device's clock was set back: both times are possible
-        return Placed(moments=(occurred, at), late=True, leeway_s=LATE_AFTER_S)
-    return Placed(moments=(at,), late=False)
+    if (at - occurred).total_seconds() <= LEEWAY_S:
+        return Placed(moments=(at,), late=False)
+    # Delayed, or the device's clock was set back: both times are possible.
+    return Placed(moments=(occurred, at), late=late, leeway_s=LATE_AFTER_S if late else LEEWAY_S)

@@ -75,6 +75,11 @@ class DoorState(msgspec.Struct, frozen=True, kw_only=True):
     lost: bool = False
     lost_count: int = 0
 
+    @property
+    def offset_s(self) -> float | None:
+        """What to add to the device's clock to get the edge's, as far as it was measured."""
+        return self.clock.offset_s
+
 
 def expect_opening(state: DoorState, *, attempt: str, at: datetime, until: datetime) -> DoorState:
     """Return the state that expects openings for a grant; call it, and journal it, before the unlock is sent."""
@@ -124,8 +129,12 @@ def expect_around(
     state: DoorState, event: Event, placed: Placed, *, cause: OpeningCause, lasting_s: float
 ) -> DoorState:
     """Expect openings around an exit request or a release, each moment that it may have happened."""
-    for moment in placed.moments or (event.at,):
-        state = _expect(state, Expectation(cause=cause, since=moment, until=moment + timedelta(seconds=lasting_s)))
+    lasting = timedelta(seconds=lasting_s)
+    for moment in placed.moments:
+        state = _expect(state, Expectation(cause=cause, since=moment, until=moment + lasting))
+    if not placed.moments:  # it may be what any pending opening waits for
+        since = min((moment for pending in state.pending for moment in pending.placed.moments), default=event.at)
+        state = _expect(state, Expectation(cause=cause, since=since, until=event.at + lasting))
     return state
 
 
