@@ -68,7 +68,5 @@ def place(clock: DeviceClock, device_at: datetime | None, *, at: datetime, backl
     late = (at - occurred).total_seconds() > LATE_AFTER_S
     if backlog:
         return Placed(moments=(occurred,), late=late, leeway_s=LATE_AFTER_S)
-    if (at - occurred).total_seconds() <= LEEWAY_S:
-        return Placed(moments=(at,), late=False)
-    # Delayed, or the device's clock was set back: both times are possible.
-    return Placed(moments=(occurred, at), late=late, leeway_s=LATE_AFTER_S if late else LEEWAY_S)
+    moments = (at,) if occurred == at else (occurred, at)  # a delay, or the device's clock was set back
+    return Placed(moments=moments, late=late, leeway_s=LATE_AFTER_S if late else LEEWAY_S)

@@ -130,11 +130,13 @@ def expect_around(
 ) -> DoorState:
     """Expect openings around an exit request or a release, each moment that it may have happened."""
     lasting = timedelta(seconds=lasting_s)
-    for moment in placed.moments:
+    moments = placed.moments or (event.at,)
+    for moment in moments:
         state = _expect(state, Expectation(cause=cause, since=moment, until=moment + lasting))
-    if not placed.moments:  # it may be what any pending opening waits for
-        since = min((moment for pending in state.pending for moment in pending.placed.moments), default=event.at)
-        state = _expect(state, Expectation(cause=cause, since=since, until=event.at + lasting))
+    stuck = tuple(p for p in state.pending if p.doubted or not placed.moments)
+    if stuck:  # it may have waited at the device since before these openings
+        since = min((moment for pending in stuck for moment in pending.placed.moments))
+        state = _expect(state, Expectation(cause=cause, since=since, until=event.at))
     return state
 
 

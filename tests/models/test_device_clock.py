@@ -51,7 +51,7 @@ def test_what_waited_or_has_no_time_teaches_nothing() -> None:
     [
         pytest.param(None, 5, False, Placed(moments=(at(5),), late=False), id="live without a clock"),
         pytest.param(None, 5, True, Placed(moments=(), late=True), id="waited without a clock"),
-        pytest.param(4, 5, False, Placed(moments=(at(5),), late=False), id="live"),
+        pytest.param(5, 5, False, Placed(moments=(at(5),), late=False), id="live"),
         pytest.param(9, 5, False, Placed(moments=(at(5),), late=False), id="never later than its arrival"),
         pytest.param(2, 5, False, Placed(moments=(at(2), at(5)), late=False), id="a little delayed"),
         pytest.param(
