@@ -9,7 +9,8 @@ export type Severity = "urgent" | "major" | "minor" | "info";
 export type Workflow = "new" | "acknowledged" | "escalated" | "resolved";
 export type Disposition = "handled" | "false_alarm" | "drill" | "no_action";
 
-export interface User { id: string; username: string; role: string }
+export type Right = "alerts:read" | "alerts:act" | "doors:read" | "cameras:read";
+export interface User { id: string; username: string; role: string; scopes: Known<Right>[] }
 export interface Place {
   site_id: string; site_name: string; door_id?: string | null; camera_id?: string | null; name: string; address: string;
   timezone?: string;

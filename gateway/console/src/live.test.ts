@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
+import type { Right } from "./api";
 import type { Board, Step } from "./board";
 import { advance, EMPTY } from "./board";
 import { LiveFeed, newsOf } from "./live";
@@ -12,13 +13,14 @@ const lists = (): Answers => ({
   "GET cameras": () => json({ items: [cameraOf()] }),
 });
 
-function running(answers: Answers): { board: () => Board; sources: SourceDouble[]; source: () => SourceDouble; feed: LiveFeed; asked: { call: string }[]; expired: () => number } {
+function running(answers: Answers, rights: Right[] = ["alerts:read", "doors:read", "cameras:read"]): { board: () => Board; sources: SourceDouble[]; source: () => SourceDouble; feed: LiveFeed; asked: { call: string }[]; expired: () => number } {
   const { gateway, asked } = gatewayOf(answers);
   const sources: SourceDouble[] = [];
   let board = EMPTY;
   let expired = 0;
   const feed = new LiveFeed({
     gateway,
+    may: (right) => rights.includes(right),
     openSource: () => { const made = new SourceDouble(); sources.push(made); return made; },
     dispatch: (step: Step) => { board = advance(board, step); },
     onExpired: () => { expired += 1; },
@@ -130,6 +132,14 @@ describe("the live feed", () => {
     await settle(120_000);
     expect(sources).toHaveLength(1);
     expect(sources[0]?.readyState).toBe(2);
+  });
+
+  it("does not ask for what the person may not see", async () => {
+    const { source, asked, board } = running({ "GET doors": () => json({ items: [doorOf()] }) }, ["doors:read"]);
+    source().open();
+    await settle();
+    expect(asked.map(({ call }) => call)).toEqual(["GET doors"]);
+    expect(board().link).toBe("live");
   });
 
   it("keeps trying through a gateway that answers 500", async () => {

@@ -6,7 +6,7 @@ import type { Alert } from "./api";
 import type { Answers } from "./samples";
 import { alertOf, cameraOf, doorOf, gatewayOf, json, SourceDouble } from "./samples";
 
-const USER = { user: { id: "u1", username: "li", role: "operator" } };
+const USER = { user: { id: "u1", username: "li", role: "operator", scopes: ["alerts:read", "alerts:act", "doors:read", "cameras:read"] } };
 
 /** The page over a gateway that answers as told; it is logged in unless `answers` say otherwise. */
 function open(answers: Answers = {}): { asked: ReturnType<typeof gatewayOf>["asked"]; source: () => SourceDouble } {
@@ -196,6 +196,19 @@ describe("the page", () => {
     open({ "GET alerts": () => json({ items: [alertOf({ kind: "lift_stuck", severity: "dire", workflow: "pondered" })], next: null }) });
     expect(await screen.findByText("lift_stuck")).toBeTruthy();
     expect(screen.getByText("pondered")).toBeTruthy();
+  });
+
+  it("shows doors, and no alerts, to a role without the right", async () => {
+    const { asked } = open({ "GET session": () => json({ user: { id: "u2", username: "wu", role: "integrator", scopes: ["doors:read"] } }) });
+    expect(await screen.findByText(/您的角色（集成商）不能查看/)).toBeTruthy();
+    expect(await screen.findByText("West gate")).toBeTruthy();
+    expect(asked.map(({ call }) => call)).not.toContain("GET alerts");
+  });
+
+  it("opens no feed for a role that has nothing to see", async () => {
+    const { asked } = open({ "GET session": () => json({ user: { id: "u3", username: "an", role: "audit_administrator", scopes: ["audit:read"] } }) });
+    expect(await screen.findByText(/您的角色（审计管理员）不能查看/)).toBeTruthy();
+    expect(asked.map(({ call }) => call)).toEqual(["GET session"]);
   });
 
   it("lists the past page by page", async () => {

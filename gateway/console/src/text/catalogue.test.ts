@@ -55,6 +55,12 @@ describe("the message catalogue", () => {
     for (const language of Object.values(CATALOGUES)) expect(Object.keys(language.doors.mode).sort()).toEqual(words.sort());
   });
 
+  it("has a word for every role", () => {
+    const words = literals("../gateway/auth/roles.py", "Role");
+    expect(words.length).toBeGreaterThan(1);
+    for (const language of Object.values(CATALOGUES)) expect(Object.keys(language.role).sort()).toEqual(words.sort());
+  });
+
   it("is the only place with Chinese text", () => {
     const files = sources(root);
     expect(files.length).toBeGreaterThan(15);

@@ -12,13 +12,13 @@ import { useNow } from "./clock";
 import type { Tone } from "./Mark";
 import { Mark } from "./Mark";
 
-export interface AlertCardProps { alert: Alert; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void }
+export interface AlertCardProps { alert: Alert; mayAct: boolean; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void }
 const SEVERITY_TONES: Record<string, Tone> = { urgent: "danger", major: "warn", minor: "caution", info: "note" };
 const WORKFLOW_TONES: Record<string, Tone> = { new: "warn", escalated: "danger" };
 const DELIVERY_TONES: Record<string, Tone> = { delivered: "good", dead: "danger" };
 
 /** Drawn again only when its alert changes: in a storm the others stay as they are. */
-export const AlertCard = memo(function AlertCard({ alert, busy, onAcknowledge, onResolve }: AlertCardProps): ReactElement {
+export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknowledge, onResolve }: AlertCardProps): ReactElement {
   const text = useText();
   const kind = worded(text.kind, alert.kind);
   const waiting = isWaiting(alert);
@@ -36,7 +36,7 @@ export const AlertCard = memo(function AlertCard({ alert, busy, onAcknowledge, o
         {waiting && procedure !== undefined && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
         <Receipts alert={alert} />
       </div>
-      {alert.workflow !== "resolved" && (
+      {mayAct && alert.workflow !== "resolved" && (
         <div className="alert-do">
           {waiting && (
             <Button

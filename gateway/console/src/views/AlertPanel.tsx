@@ -3,7 +3,7 @@ import { Alert as Banner, Button, Empty, Segmented, Skeleton } from "antd";
 import type { ReactElement } from "react";
 import { useCallback, useMemo, useState } from "react";
 
-import type { Alert, Gateway } from "../api";
+import type { Alert, Gateway, User } from "../api";
 import type { Board } from "../board";
 import { inOrder } from "../board";
 import type { Catalogue } from "../text/zh";
@@ -13,7 +13,7 @@ import type { Actions } from "./actions";
 import { useHistory } from "./history";
 import type { Draft } from "./ResolveForm";
 
-export interface AlertPanelProps { board: Board; gateway: Gateway; actions: Actions; waiting: number; onResolve: (draft: Draft) => void }
+export interface AlertPanelProps { user: User; board: Board; gateway: Gateway; actions: Actions; waiting: number; onResolve: (draft: Draft) => void }
 const STEP = 50;
 
 function announcement(text: Catalogue, { newest }: Board, waiting: number): string {
@@ -22,12 +22,16 @@ function announcement(text: Catalogue, { newest }: Board, waiting: number): stri
   return waiting > 1 ? text.alerts.announceMany(waiting, words) : words;
 }
 
-export function AlertPanel({ board, gateway, actions, waiting, onResolve }: AlertPanelProps): ReactElement {
+export function AlertPanel({ user, board, gateway, actions, waiting, onResolve }: AlertPanelProps): ReactElement {
   const text = useText();
   const [scope, setScope] = useState<"open" | "all">("open");
   const open = useMemo(() => inOrder(board.alerts.values()), [board.alerts]);
   const scopes = [{ value: "open" as const, label: text.alerts.open }, { value: "all" as const, label: text.alerts.all }];
-  const list = { actions, onResolve };
+  const list = { actions, mayAct: user.scopes.includes("alerts:act"), onResolve };
+  if (!user.scopes.includes("alerts:read")) {
+    const words = text.alerts.noRight(worded(text.role, user.role));
+    return <section className="panel" id="alerts" data-section="alerts"><Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={words} /></section>;
+  }
   return (
     <section className="panel" id="alerts" data-section="alerts" aria-labelledby="alerts-heading" tabIndex={-1}>
       <div className="panel-head">
@@ -45,9 +49,9 @@ export function AlertPanel({ board, gateway, actions, waiting, onResolve }: Aler
   );
 }
 
-interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; onResolve: (draft: Draft) => void }
+interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; mayAct: boolean; onResolve: (draft: Draft) => void }
 
-function Alerts({ alerts, empty, actions, onResolve }: AlertsProps): ReactElement {
+function Alerts({ alerts, empty, actions, mayAct, onResolve }: AlertsProps): ReactElement {
   const text = useText();
   const [shown, setShown] = useState(STEP);
   const begin = useCallback((alert: Alert) => { onResolve({ alert, disposition: null, note: "" }); }, [onResolve]);
@@ -57,7 +61,7 @@ function Alerts({ alerts, empty, actions, onResolve }: AlertsProps): ReactElemen
       <ul className="alerts">
         {alerts.slice(0, shown).map((alert) => (
           <li key={alert.id}>
-            <AlertCard alert={alert} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} />
+            <AlertCard alert={alert} mayAct={mayAct} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} />
           </li>
         ))}
       </ul>
@@ -66,14 +70,14 @@ function Alerts({ alerts, empty, actions, onResolve }: AlertsProps): ReactElemen
   );
 }
 
-function History({ board, gateway, actions, onResolve }: Omit<AlertPanelProps, "waiting">): ReactElement {
+function History({ board, gateway, ...list }: Omit<AlertPanelProps, "waiting" | "user"> & { mayAct: boolean }): ReactElement {
   const text = useText();
   const { alerts, more, state, loadMore } = useHistory(gateway, board.alerts);
   return (
     <>
       {state.failure !== null && <Banner type="error" title={text.alerts.loadFailed(state.failure)} showIcon />}
       {state.loading && alerts.length === 0 && <Skeleton active />}
-      {(alerts.length > 0 || !state.loading) && <Alerts alerts={alerts} empty={text.alerts.noneEver} actions={actions} onResolve={onResolve} />}
+      {(alerts.length > 0 || !state.loading) && <Alerts alerts={alerts} empty={text.alerts.noneEver} {...list} />}
       {more && <Button block loading={state.loading} onClick={loadMore}>{text.alerts.more}</Button>}
     </>
   );

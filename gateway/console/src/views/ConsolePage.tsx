@@ -1,16 +1,16 @@
 // The one page of a person on duty: alerts, doors and cameras side by side, or one at a time on a phone.
-import { Badge, Segmented } from "antd";
+import { Badge, Empty, Segmented } from "antd";
 import type { ReactElement } from "react";
 import { useState } from "react";
 
 import type { Appearance } from "../App";
-import type { User } from "../api";
 import type { Board } from "../board";
-import { useText } from "../text/language";
+import { useText, worded } from "../text/language";
 import { AlertPanel } from "./AlertPanel";
 import { CameraPanel } from "./CameraPanel";
 import { Now, useClock } from "./clock";
 import { DoorPanel } from "./DoorPanel";
+import type { HeaderProps } from "./Header";
 import { Header } from "./Header";
 import type { Feed } from "./hooks";
 import { useLive, useSound, useWaiting } from "./hooks";
@@ -20,7 +20,7 @@ import { LinkBanner, SoundBanner } from "./Banners";
 import { useActions } from "./actions";
 
 export interface ConsoleProps extends Feed {
-  user: User; board: Board; draft: Draft | null; setDraft: (draft: Draft | null) => void; onLeft: () => void; appearance: Appearance;
+  board: Board; draft: Draft | null; setDraft: (draft: Draft | null) => void; onLeft: () => void; appearance: Appearance;
 }
 const SECTIONS = ["alerts", "doors", "cameras"] as const;
 type Section = (typeof SECTIONS)[number];
@@ -39,6 +39,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
     value,
     label: <Badge count={value === "alerts" ? waiting : 0} size="small" offset={[10, 0]}>{text.tab[value]}</Badge>,
   }));
+  if (!user.scopes.includes("doors:read")) return <Nothing {...{ user, gateway, onLeft, appearance, sound }} />;
   return (
     <div className="console">
       <a className="skip" href="#alerts">{text.header.skip}</a>
@@ -48,7 +49,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
       <nav className="tabs"><Segmented block size="large" options={tabs} value={section} onChange={setSection} /></nav>
       <Now value={now}>
         <main className={stale ? "sections stale" : "sections"} data-shown={section}>
-          <AlertPanel {...{ board, gateway, actions, waiting }} onResolve={setDraft} />
+          <AlertPanel {...{ user, board, gateway, actions, waiting }} onResolve={setDraft} />
           <div className="aside">
             <DoorPanel doors={board.doors} known={board.heardAtMs !== null} />
             <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} />
@@ -56,6 +57,17 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
         </main>
       </Now>
       <ResolveForm draft={draft} setDraft={setDraft} actions={actions} />
+    </div>
+  );
+}
+
+/** For a role that has nothing to see here, such as the administrators of users and audit. */
+function Nothing(props: Omit<HeaderProps, "link">): ReactElement {
+  const text = useText();
+  return (
+    <div className="console">
+      <Header {...props} link={null} />
+      <main className="nothing"><Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.alerts.noRight(worded(text.role, props.user.role))} /></main>
     </div>
   );
 }

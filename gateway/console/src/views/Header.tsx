@@ -11,7 +11,7 @@ import { useText, worded } from "../text/language";
 import type { Sound } from "./hooks";
 import { Preferences } from "./Preferences";
 
-export interface HeaderProps { user: User; gateway: Gateway; link: Link; sound: Sound; onLeft: () => void; appearance: Appearance }
+export interface HeaderProps { user: User; gateway: Gateway; link: Link | null; sound: Sound; onLeft: () => void; appearance: Appearance }
 const DOT = { connecting: "processing", live: "success", lost: "error" } as const;
 
 export function Header({ user, gateway, link, sound, onLeft, appearance }: HeaderProps): ReactElement {
@@ -26,8 +26,8 @@ export function Header({ user, gateway, link, sound, onLeft, appearance }: Heade
   return (
     <header className="top">
       <h1><img src="/favicon.svg" alt="" width={24} height={24} /> <span>{text.product}</span></h1>
-      <span className="link" role="status"><Badge status={DOT[link]} text={text.link[link]} /></span>
-      <SoundControl sound={sound} />
+      {link !== null && <span className="link" role="status"><Badge status={DOT[link]} text={text.link[link]} /></span>}
+      {link !== null && <SoundControl sound={sound} />}
       <span className="spring" />
       <span className="tools">
         <Preferences appearance={appearance} />

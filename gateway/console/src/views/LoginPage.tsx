@@ -46,7 +46,7 @@ export function LoginPage({ gateway, notice, onEntered, appearance }: LoginProps
             <Input autoComplete="username" autoCapitalize="none" spellCheck={false} maxLength={64} size="large" autoFocus />
           </Form.Item>
           <Form.Item name="password" label={text.login.password} rules={[{ required: true, message: text.login.passwordMissing }]}>
-            <Input.Password autoComplete="current-password" maxLength={1024} size="large" />
+            <Input.Password autoComplete="current-password" maxLength={256} size="large" />
           </Form.Item>
           <Button type="primary" htmlType="submit" size="large" block loading={busy}>{text.login.submit}</Button>
         </Form>

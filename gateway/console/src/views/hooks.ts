@@ -1,7 +1,7 @@
 // What the console page keeps running while somebody is logged in: the live feed, the siren, and the page's title.
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 
-import type { Alert, Gateway } from "../api";
+import type { Alert, Gateway, Right, User } from "../api";
 import type { Step } from "../board";
 import { isWaiting } from "../board";
 import type { Source } from "../live";
@@ -10,13 +10,15 @@ import type { Armed } from "../sound";
 import { rings, Siren, tuneFor } from "../sound";
 import { useText } from "../text/language";
 
-export interface Feed { gateway: Gateway; openSource: () => Source; dispatch: (step: Step) => void; onExpired: () => void }
+export interface Feed { user: User; gateway: Gateway; openSource: () => Source; dispatch: (step: Step) => void; onExpired: () => void }
 
 /** Keep the board live; the answer asks the feed to look now. */
-export function useLive({ gateway, openSource, dispatch, onExpired }: Feed): () => void {
+export function useLive({ user, gateway, openSource, dispatch, onExpired }: Feed): () => void {
   const feed = useRef<LiveFeed | null>(null);
   useEffect(() => {
-    const live = new LiveFeed({ gateway, openSource, dispatch, onExpired, now: () => Date.now() });
+    if (!user.scopes.includes("doors:read")) return; // the feed is for those who see at least doors
+    const may = (right: Right): boolean => user.scopes.includes(right);
+    const live = new LiveFeed({ gateway, may, openSource, dispatch, onExpired, now: () => Date.now() });
     const nudge = (): void => { if (document.visibilityState === "visible") live.nudge(); };
     feed.current = live;
     live.start();
@@ -27,7 +29,7 @@ export function useLive({ gateway, openSource, dispatch, onExpired }: Feed): () 
       removeEventListener("online", nudge);
       document.removeEventListener("visibilitychange", nudge);
     };
-  }, [gateway, openSource, dispatch, onExpired]);
+  }, [user, gateway, openSource, dispatch, onExpired]);
   return useCallback(() => { feed.current?.nudge(); }, []);
 }
 
