@@ -1,0 +1,400 @@
+"""Faces at doors: who may be looked for where, windows of attention, and the decision on a track of sightings.
+
+A window opens with an act at the door (or stays open at a hands-free door) and ends with an opening or an answer at the
+reader. A door's gallery holds only people whose live consent names the door; a withdrawal empties it at once, and is
+asked again at the decision. Nothing about strangers outlives the window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import wire
+from edge.admission import Admission
+from edge.clock import SteadyClock
+from edge.doorkeeper import DoorKeeper
+from edge.facelink import FaceLink
+from edge.keystore import KeyStore, Opened
+from edge.policies import Policies
+from models.access import Claim, Denial, Request
+from models.events import DenialReason, FaceEvidence
+from models.link import Policy
+from models.people import face_allowed
+from models.places import Camera, Door
+
+log = logging.getLogger("gatehouse.edge.attention")
+
+WINDOW_S = 10.0
+HANDS_FREE_S = 5.0
+TRACK_S = 2.0
+AGREE = 2
+OUT_OF = 3
+RADIUS = 0.40
+MARGIN = 0.05
+DEMO_PEOPLE = 12
+REFRESH_S = 1.0
+MAX_TRACKS = 16
+PAUSE_S = 5.0
+"""A person whom a hands-free door has just let in is not let in again for so long, nor a stranger refused twice."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Say whether faces may be matched at all, and within which limits."""
+
+    allowed: bool
+    max_age_ms: float = 1500.0
+    silence_s: float = 86_400.0
+
+
+@dataclass(frozen=True, eq=False)
+class DoorGallery:
+    """Hold the people of one door in memory: row i of `rows` (N, d) float32 is a template of `people[i]`."""
+
+    contract: str
+    people: tuple[str, ...]
+    rows: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """Return the number of people, however many templates each has."""
+        return len(set(self.people))
+
+
+@dataclass(frozen=True)
+class Match:
+    """Hold what a track says: somebody with evidence, or two who are too alike."""
+
+    person_id: str
+    evidence: FaceEvidence
+
+
+@dataclass(eq=False)
+class Window:
+    """Hold one window of attention; `request` is None at a hands-free door."""
+
+    door: Door
+    request: Request | None
+    until: float
+    tracks: dict[str, deque[NDArray[np.float32]]] = field(default_factory=dict)
+    seen_at: dict[str, float] = field(default_factory=dict)
+    reasons: set[DenialReason] = field(default_factory=set)
+    match: Match | None = None
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Attention:
+    """Look for faces at the doors of one edge, and decide by them."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        keeper: DoorKeeper,
+        clock: SteadyClock,
+        link: FaceLink,
+        keys: KeyStore,
+        policies: Policies,
+        faces: Faces,
+        tasks: asyncio.TaskGroup,
+        last_heard: Callable[[], float | None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._admission = admission
+        self._keeper = keeper
+        self._clock = clock
+        self._link = link
+        self._keys = keys
+        self._policies = policies
+        self._faces = faces
+        self._tasks = tasks
+        self._last_heard = last_heard
+        self._wall = wall
+        self._galleries: dict[str, DoorGallery] = {}
+        self._cameras: dict[str, Camera] = {}
+        self._windows: dict[str, Window] = {}
+        self._rest: dict[tuple[str, str], float] = {}
+        self.counters: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Begin to hear sightings and to keep hands-free doors attended."""
+        self._link.on_sighting = self._on_sighting
+        self._link.on_unusable = self._on_unusable
+        self._tasks.create_task(self._attend_hands_free(), name="attention: hands-free doors")
+
+    # ---- who may be matched where -----------------------------------------------------------------------------------
+
+    async def apply(self, policy: Policy) -> None:
+        """Match by this policy from now on; templates whose consent was withdrawn are destroyed."""
+        self._cameras = {camera.id: camera for camera in policy.cameras}
+        self.refresh()
+        at = self._clock.now()
+        for person_id in {template.person_id for template in self._keys.sealed()}:
+            own = [consent for consent in policy.consents if consent.person_id == person_id]
+            if own and not any(consent.live(at) or consent.given_at > at for consent in own):
+                await asyncio.to_thread(self._keys.erase, person_id)
+                self._count("templates_destroyed")
+                log.info("a consent ended: its template and key were destroyed")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Build the galleries anew and swap them in; windows that are open decide by the new ones."""
+        policy, at = self._policies.current, self._clock.now()
+        if policy is None or not self._faces.allowed:
+            self._galleries = {}
+            return
+        opened = self._keys.open_all()
+        people = {person.id: person for person in policy.people}
+        galleries: dict[str, DoorGallery] = {}
+        for door in policy.doors:
+            own = [
+                template
+                for template in opened
+                if door.id in template.doors
+                and template.person_id in people
+                and face_allowed(people[template.person_id], policy.consents, door_id=door.id, at=at)
+            ]
+            gallery = _gallery(own)
+            if gallery is not None and gallery.size > DEMO_PEOPLE:
+                log.warning("door %s: %d faces are more than the demo's %d: none is matched", door.id, gallery.size,
+                            DEMO_PEOPLE)  # fmt: skip
+            elif gallery is not None:
+                galleries[door.id] = gallery
+        self._galleries = galleries
+
+    def _why_not(self, door: Door) -> DenialReason | None:
+        """Return why no face is looked for at this door now, or None."""
+        if not self._faces.allowed or door.high_security or door.camera_id not in self._cameras:
+            return "unsupported"
+        heard = self._last_heard()
+        silent = heard is None or self._clock.unix() - heard > self._faces.silence_s
+        if silent or not self._clock.trusted() or not self._policies.carries_faces(self._clock.now()):
+            return "policy_expired"
+        return None
+
+    # ---- windows ----------------------------------------------------------------------------------------------------
+
+    async def attend(self, request: Request, door: Door) -> None:
+        """Look at whoever acted at a door, for ten seconds; a second act extends the window."""
+        problem = self._why_not(door)
+        if problem is not None:
+            await self._admission.deny(_claim(door, request, None), problem)
+            return
+        until = self._clock.unix() + WINDOW_S
+        window = self._windows.get(door.id)
+        if window is not None and window.request is not None:
+            window.request, window.until = request, until
+        else:
+            window = self._windows[door.id] = Window(door=door, request=request, until=until)
+            self._tasks.create_task(self._watch(window), name=f"attention at {door.id}")
+        self._ask(door, WINDOW_S)
+
+    def _ask(self, door: Door, for_s: float) -> None:
+        camera = self._cameras[door.camera_id or ""]
+        self._link.attend(
+            wire.Attend(
+                door_id=door.id,
+                camera_id=camera.id,
+                until=self._wall() + for_s,
+                near_zone=camera.near_zone,
+                min_eye_px=camera.min_eye_px,
+            )
+        )
+
+    async def _watch(self, window: Window) -> None:
+        """Wait for a match until the window ends, and answer at the reader in either case."""
+        try:
+            while window.match is None and (left_s := window.until - self._clock.unix()) > 0:
+                window.moved.clear()
+                try:
+                    await asyncio.wait_for(window.moved.wait(), left_s)
+                except TimeoutError:
+                    continue
+        finally:
+            if self._windows.get(window.door.id) is window:
+                del self._windows[window.door.id]
+            self._link.ignore(window.door.id)
+        request = window.request
+        if request is None:
+            return
+        if window.match is not None:
+            await self._settle(window.door, request, window.match)
+        else:
+            await self._admission.deny(_claim(window.door, request, None), _worst(window.reasons))
+
+    async def _settle(self, door: Door, request: Request, match: Match) -> None:
+        """Open for a match if everything still holds now, else say why not."""
+        claim = _claim(door, request, match)
+        reason = self._why_not(door)
+        if reason is None and not self._consents(match.person_id, door):
+            reason = "consent_withdrawn"
+        if reason is not None:
+            await self._admission.deny(_claim(door, request, None), reason)
+            return
+        decision = self._admission.decide(claim, door, at=self._clock.now())
+        if isinstance(decision, Denial):
+            await self._admission.deny(claim, decision.reason)
+        else:
+            await self._admission.let_in(claim)
+
+    def _consents(self, person_id: str, door: Door) -> bool:
+        policy, at = self._policies.current, self._clock.now()
+        person = None if policy is None else next((p for p in policy.people if p.id == person_id), None)
+        if policy is None or person is None:
+            return False
+        still = self._galleries.get(door.id)
+        return (
+            still is not None
+            and person_id in still.people
+            and face_allowed(person, policy.consents, door_id=door.id, at=at)
+        )
+
+    # ---- sightings --------------------------------------------------------------------------------------------------
+
+    def _on_sighting(self, sighting: wire.FaceSighting) -> None:
+        window = self._windows.get(sighting.door_id)
+        if window is None or window.match is not None:
+            return
+        age_ms = max(sighting.age_ms, (self._wall() - sighting.captured_at) * 1000)
+        if not -500.0 <= age_ms <= self._faces.max_age_ms:
+            self._count("stale_frames")
+            return
+        gallery = self._galleries.get(window.door.id)
+        if gallery is None or gallery.contract != sighting.contract:
+            window.reasons.add("not_recognised" if gallery is None else "face_unusable")
+            return
+        frames = self._frames(window, sighting.track_id)
+        frames.append(np.frombuffer(sighting.embedding, dtype="<f4").astype(np.float32))
+        outcome = judge(np.stack(frames), gallery)
+        if isinstance(outcome, Match):
+            self._count("matches")
+            self._matched(window, sighting.track_id, outcome)
+        elif outcome is not None:
+            window.reasons.add(outcome)
+            self._refuse_passer_by(window, len(frames), outcome)
+
+    def _frames(self, window: Window, track_id: str) -> deque[NDArray[np.float32]]:
+        now = self._clock.unix()
+        gone = [key for key, seen in window.seen_at.items() if now - seen > TRACK_S]
+        for key in gone if len(window.tracks) < MAX_TRACKS else list(window.seen_at):
+            del window.seen_at[key], window.tracks[key]
+        window.seen_at[track_id] = now
+        return window.tracks.setdefault(track_id, deque(maxlen=OUT_OF))
+
+    def _on_unusable(self, unusable: wire.FaceUnusable) -> None:
+        window = self._windows.get(unusable.door_id)
+        if window is not None:
+            window.reasons.add("face_unusable")
+
+    def _matched(self, window: Window, track_id: str, match: Match) -> None:
+        if window.request is not None:
+            window.match = match
+            window.moved.set()
+            return
+        now, door = self._clock.unix(), window.door
+        if now - self._rest.get((door.id, match.person_id), -PAUSE_S) < max(PAUSE_S, door.unlock_s):
+            return
+        self._rest[door.id, match.person_id] = now
+        request = Request(id=f"face-{track_id}-{int(now)}", door_id=door.id, kind="button")
+        self._tasks.create_task(self._settle(door, request, match), name=f"face at {door.id}")
+
+    def _refuse_passer_by(self, window: Window, frames: int, reason: DenialReason) -> None:
+        """Record a stranger at a hands-free door, once in a while."""
+        now, door = self._clock.unix(), window.door
+        if window.request is not None or frames < OUT_OF or now - self._rest.get((door.id, ""), -PAUSE_S) < PAUSE_S:
+            return
+        self._rest[door.id, ""] = now
+        request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
+        self._tasks.create_task(self._admission.deny(_claim(door, request, None), reason), name=f"face at {door.id}")
+
+    async def _attend_hands_free(self) -> None:
+        """Keep a window open at every hands-free door, without a request."""
+        while True:
+            for door in self._policies.usable_doors():
+                if door.hands_free and "face" in door.factors and self._why_not(door) is None:
+                    if door.id not in self._windows:
+                        self._windows[door.id] = Window(door=door, request=None, until=float("inf"))
+                    self._ask(door, HANDS_FREE_S)
+                elif door.id in self._windows and self._windows[door.id].request is None:
+                    del self._windows[door.id]
+                    self._link.ignore(door.id)
+            self._rest = {key: at for key, at in self._rest.items() if self._clock.unix() - at < 60.0}
+            await asyncio.sleep(REFRESH_S)
+
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+
+def judge(frames: NDArray[np.float32], gallery: DoorGallery) -> Match | DenialReason | None:
+    """Return whom the last frames (n, d) of one track show, why nobody, or None while there are too few frames.
+
+    Two of three frames must each be within the radius of the same person, whose lead over the next *person* on the mean
+    of these frames must reach the margin (R20).
+    """
+    if len(frames) < AGREE:
+        return None
+    distances = np.linalg.norm(frames[:, None, :] - gallery.rows[None, :, :], axis=2)
+    votes = [
+        gallery.people[int(i)] if d <= RADIUS else None
+        for i, d in zip(distances.argmin(1), distances.min(1), strict=True)
+    ]
+    named = [vote for vote in votes if vote is not None]
+    person = max(set(named), key=named.count, default=None)
+    agreeing = [i for i, vote in enumerate(votes) if vote == person]
+    if person is None or len(agreeing) < AGREE:
+        return "not_recognised"
+    mean = np.linalg.norm(frames[agreeing].mean(0) - gallery.rows, axis=1)
+    own = np.array([name == person for name in gallery.people])
+    best = float(mean[own].min())
+    lead = float(mean[~own].min()) - best if (~own).any() else None
+    if best > RADIUS:
+        return "not_recognised"
+    if lead is not None and lead < MARGIN:
+        return "ambiguous"
+    evidence = FaceEvidence(
+        contract=gallery.contract,
+        frames=len(frames),
+        agreeing=len(agreeing),
+        distance=round(best, 4),
+        radius=RADIUS,
+        margin=None if lead is None else round(lead, 4),
+        gallery_size=gallery.size,
+    )
+    return Match(person_id=person, evidence=evidence)
+
+
+def _gallery(templates: list[Opened]) -> DoorGallery | None:
+    """Return a gallery of the templates that share the newest contract."""
+    if not templates:
+        return None
+    contract = templates[-1].contract
+    own = [template for template in templates if template.contract == contract]
+    rows = np.stack([template.embedding for template in own]).astype(np.float32)
+    return DoorGallery(contract=contract, people=tuple(template.person_id for template in own), rows=rows)
+
+
+def _claim(door: Door, request: Request, match: Match | None) -> Claim:
+    return Claim(
+        attempt=request.id,
+        door_id=door.id,
+        method="face",
+        reader=request.reader,
+        person_id=None if match is None else match.person_id,
+        evidence=None if match is None else match.evidence,
+    )
+
+
+def _worst(reasons: set[DenialReason]) -> DenialReason:
+    """Return the reason that tells the person most; nobody seen at all is an unusable face."""
+    for reason in ("ambiguous", "not_recognised", "face_unusable"):
+        if reason in reasons:
+            return reason
+    return "face_unusable"

@@ -1,0 +1,367 @@
+"""The face process of an edge: crops of door cameras in, sightings out, and templates from enrolment photos.
+
+It looks only where the worker asked it to (`Attend`), takes crops by credit, newest only, and computes in one thread.
+It knows no person, opens no door, and keeps nothing: tracks end with their faces, pixels with their frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from config.process import run, set_up_logging
+from edge import wire
+from edge.sockets import listen
+from edge.tracks import Box, Tracks
+from models.errors import ImageRejected, InvalidInput
+from models.faces.pipeline import Face, FacePipeline, Rgb
+from models.recognition import FaceQuality, QualityGates, unusable
+
+log = logging.getLogger("gatehouse.edge.faces")
+
+STALE_MS = 1500.0
+HEALTH_S = 10.0
+PUMP_S = 0.1
+UNUSABLE_EVERY_S = 1.0
+EYE_TO_FACE = 2.0
+"""Faces narrower than this many smallest eye distances are not looked for."""
+MAX_FACES = 4
+MAX_EYES = 256
+WATCH_S = 2.0
+
+
+@dataclass(eq=False)
+class EyeLink:
+    """Hold one connected eye: at most one credit is out, at most one crop waits."""
+
+    camera_id: str
+    writer: asyncio.StreamWriter
+    tracks: Tracks
+    crop: wire.Crop | None = None
+    credited: bool = False
+    watched_until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Hold one face of one crop: where it is in the full frame, how good it is, and its embedding if it is usable."""
+
+    box: Box
+    quality: FaceQuality
+    problem: str | None
+    embedding: bytes
+
+
+@dataclass
+class Counters:
+    """Count what the process did since its start."""
+
+    crops: int = 0
+    faces: int = 0
+    embeddings: int = 0
+    stale: int = 0
+    busy_ms: float = 0.0
+
+
+@dataclass
+class FaceProcess:
+    """Serve the face socket of one edge."""
+
+    load: Callable[[], FacePipeline]
+    now: Callable[[], float] = time.time
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    _pipeline: FacePipeline | None = None
+    _attends: dict[str, wire.Attend] = field(default_factory=dict)
+    _eyes: dict[str, EyeLink] = field(default_factory=dict)
+    _worker: asyncio.StreamWriter | None = None
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: dict[str, float] = field(default_factory=dict)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "faces"))
+    _photos: asyncio.Queue[wire.EmbedPhoto] = field(default_factory=lambda: asyncio.Queue(4))
+    counters: Counters = field(default_factory=Counters)
+
+    async def run(self, socket: Path) -> None:
+        """Listen at a socket until cancelled; the networks load meanwhile.
+
+        Raises:
+            ModelFileError: the networks cannot be loaded.
+        """
+        server = await listen(socket, self._meet)
+        try:
+            async with server, asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._load())
+                tasks.create_task(self._pump())
+                tasks.create_task(self._look_forever())
+                tasks.create_task(self._embed_photos())
+                tasks.create_task(self._tell_health())
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self) -> None:
+        log.info("loading the face networks; the first start converts them, which takes some seconds")
+        began = time.monotonic()
+        self._pipeline = await asyncio.get_running_loop().run_in_executor(self._thread, self.load)
+        log.info("face networks ready after %.1f s: %s", time.monotonic() - began, self._pipeline.contract.id)
+        self._ready.set()
+        await self._say_health()
+
+    # ---- who connects -----------------------------------------------------------------------------------------------
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            first = await wire.read(reader, wire.to_faces)
+            if isinstance(first, wire.EyeHello) and len(self._eyes) < MAX_EYES:
+                await self._hear_eye(EyeLink(first.camera_id, writer, Tracks(new_id=self.new_id)), reader)
+            elif isinstance(first, wire.WorkerHello):
+                await self._hear_worker(reader, writer)
+        except InvalidInput as error:
+            log.warning("a message cannot be read: %s", error)
+        except ConnectionError as error:
+            log.debug("a connection ended: %s", error)
+        finally:
+            writer.close()
+
+    async def _hear_eye(self, eye: EyeLink, reader: asyncio.StreamReader) -> None:
+        old = self._eyes.get(eye.camera_id)
+        if old is not None:
+            old.writer.close()
+        self._eyes[eye.camera_id] = eye
+        try:
+            while (message := await wire.read(reader, wire.to_faces)) is not None:
+                if isinstance(message, wire.Crop) and message.camera_id == eye.camera_id:
+                    eye.credited = False
+                    eye.crop = message
+        finally:
+            if self._eyes.get(eye.camera_id) is eye:
+                del self._eyes[eye.camera_id]
+
+    async def _hear_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = writer
+        self._attends.clear()
+        await self._say_health()
+        try:
+            while (message := await wire.read(reader, wire.to_faces)) is not None:
+                self._obey(message)
+        finally:
+            if self._worker is writer:
+                self._worker = None
+                self._attends.clear()  # nobody is there to be told: stop looking
+
+    def _obey(self, message: wire.ToFaces) -> None:
+        if isinstance(message, wire.Attend):
+            self._attends[message.door_id] = message
+        elif isinstance(message, wire.Ignore):
+            gone = self._attends.pop(message.door_id, None)
+            eye = None if gone is None else self._eyes.get(gone.camera_id)
+            if gone is not None and eye is not None and self._attended(gone.camera_id) is None:
+                eye.tracks.forget()
+                eye.crop = None
+        elif isinstance(message, wire.EmbedPhoto):
+            try:
+                self._photos.put_nowait(message)
+            except asyncio.QueueFull:
+                log.warning("enrolment photos come faster than they can be looked at: one is refused")
+
+    def _attended(self, camera_id: str) -> wire.Attend | None:
+        """Return the live attention for a camera, if there is any; dead ones are forgotten."""
+        now = self.now()
+        for door_id in [door_id for door_id, attend in self._attends.items() if attend.until <= now]:
+            del self._attends[door_id]
+        return next((attend for attend in self._attends.values() if attend.camera_id == camera_id), None)
+
+    # ---- crops ------------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        """Give credit to the eyes of attended cameras, one crop at a time."""
+        await self._ready.wait()
+        while True:
+            for eye in tuple(self._eyes.values()):
+                await self._credit(eye)
+            await asyncio.sleep(PUMP_S)
+
+    async def _credit(self, eye: EyeLink) -> None:
+        attend = self._attended(eye.camera_id)
+        if attend is None:
+            eye.tracks.expire(at=self.now())
+            return
+        try:
+            if eye.watched_until < min(attend.until, self.now() + WATCH_S / 2):
+                eye.watched_until = min(attend.until, self.now() + WATCH_S)
+                await wire.write(eye.writer, wire.Watch(until=eye.watched_until, zone=attend.near_zone))
+            if not eye.credited and eye.crop is None:
+                eye.credited = True
+                await wire.write(eye.writer, wire.Credit())
+        except ConnectionError as error:
+            log.debug("eye %s is gone: %s", eye.camera_id, error)
+
+    async def _look_forever(self) -> None:
+        await self._ready.wait()
+        while True:
+            waiting = [eye for eye in self._eyes.values() if eye.crop is not None]
+            if not waiting:
+                await asyncio.sleep(0.005 if self._attends else PUMP_S)
+                continue
+            for eye in waiting:
+                await self._look_through(eye)
+
+    async def _look_through(self, eye: EyeLink) -> None:
+        crop, eye.crop = eye.crop, None
+        attend = self._attended(eye.camera_id)
+        if crop is None or attend is None:
+            return  # nobody acted at this door: the crop is dropped unseen (R12)
+        age_ms = max(crop.age_ms, (self.now() - crop.captured_at) * 1000)
+        if age_ms > STALE_MS:
+            self.counters.stale += 1
+        else:
+            began = time.monotonic()
+            seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, crop, attend)
+            self.counters.busy_ms += (time.monotonic() - began) * 1000
+            self.counters.crops += 1
+            if self._attends.get(attend.door_id) is not None:
+                await self._report(eye, crop, attend, seen)
+        await self._credit(eye)
+
+    def _look(self, crop: wire.Crop, attend: wire.Attend) -> list[Seen]:
+        """Find, judge and embed the faces of one crop; runs in the thread of the networks."""
+        if self._pipeline is None or len(crop.pixels) != crop.cols * crop.rows * 3:
+            return []
+        rgb: Rgb = np.frombuffer(crop.pixels, np.uint8).reshape(crop.rows, crop.cols, 3)
+        scale = crop.w / max(1, crop.cols)
+        least = max(40, int(attend.min_eye_px * EYE_TO_FACE / scale))
+        faces = self._pipeline.detect(rgb, min_face_px=least)
+        near = [(face, box) for face in faces if _inside(box := _place(face, crop, scale), attend.near_zone, crop)]
+        gates = QualityGates(min_eye_px=attend.min_eye_px / scale)
+        judged = [(face, box, self._pipeline.quality(rgb, face)) for face, box in near[:MAX_FACES]]
+        good = [face for face, _, quality in judged if unusable(quality, gates) is None]
+        embeddings = iter(self._pipeline.embed(rgb, good) if good else ())
+        self.counters.faces += len(near)
+        self.counters.embeddings += len(good)
+        seen = []
+        for _, box, quality in judged:
+            problem = unusable(quality, gates)
+            raw = b"" if problem else np.ascontiguousarray(next(embeddings), dtype="<f4").tobytes()
+            seen.append(Seen(box=box, quality=quality, problem=problem, embedding=raw))
+        return seen
+
+    async def _report(self, eye: EyeLink, crop: wire.Crop, attend: wire.Attend, seen: list[Seen]) -> None:
+        tracks = eye.tracks.follow([face.box for face in seen], at=self.now())
+        for face, track in zip(seen, tracks, strict=True):
+            if face.problem is not None:
+                await self._report_unusable(crop, attend, face.problem)
+                continue
+            track.first_usable_at = track.first_usable_at or crop.captured_at
+            sighting = wire.FaceSighting(
+                door_id=attend.door_id,
+                camera_id=eye.camera_id,
+                track_id=track.id,
+                frame_no=crop.frame_no,
+                captured_at=crop.captured_at,
+                age_ms=max(crop.age_ms, (self.now() - crop.captured_at) * 1000),
+                first_usable_at=track.first_usable_at,
+                embedding=face.embedding,
+                contract="" if self._pipeline is None else self._pipeline.contract.id,
+                quality=face.quality,
+                box=face.box,
+            )
+            await self._tell(sighting)
+
+    async def _report_unusable(self, crop: wire.Crop, attend: wire.Attend, problem: str) -> None:
+        now = self.now()
+        if now - self._told.get(attend.door_id, 0.0) >= UNUSABLE_EVERY_S:
+            self._told[attend.door_id] = now
+            told = wire.FaceUnusable(
+                door_id=attend.door_id, camera_id=crop.camera_id, reason=problem, captured_at=crop.captured_at
+            )
+            await self._tell(told)
+
+    # ---- photos and health ------------------------------------------------------------------------------------------
+
+    async def _embed_photos(self) -> None:
+        await self._ready.wait()
+        while True:
+            photo = await self._photos.get()
+            answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, photo)
+            await self._tell(answer)
+
+    def _embed(self, photo: wire.EmbedPhoto) -> wire.PhotoFace:
+        if self._pipeline is None:
+            return wire.PhotoFace(request_id=photo.request_id, ok=False, reason="not_ready")
+        try:
+            face = self._pipeline.photo(photo.image)
+        except ImageRejected as error:
+            return wire.PhotoFace(request_id=photo.request_id, ok=False, reason=error.reason)
+        return wire.PhotoFace(
+            request_id=photo.request_id,
+            ok=True,
+            embedding=np.ascontiguousarray(face.embedding, dtype="<f4").tobytes(),
+            contract=face.contract.id,
+            quality=face.quality,
+        )
+
+    async def _tell_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_S)
+            await self._say_health()
+
+    async def _say_health(self) -> None:
+        counters = self.counters
+        health = wire.FacesHealth(
+            ready=self._ready.is_set(),
+            contract="" if self._pipeline is None else self._pipeline.contract.id,
+            crops=counters.crops,
+            faces=counters.faces,
+            embeddings=counters.embeddings,
+            stale=counters.stale,
+            busy_ms=round(counters.busy_ms, 1),
+        )
+        await self._tell(health)
+
+    async def _tell(self, message: wire.FromFaces) -> None:
+        if self._worker is None:
+            return
+        try:
+            await wire.write(self._worker, message)
+        except ConnectionError as error:
+            log.debug("the worker is gone: %s", error)
+
+
+def _place(face: Face, crop: wire.Crop, scale: float) -> Box:
+    left, top, right, bottom = face.box
+    x, y = crop.x + left * scale, crop.y + top * scale
+    return (x, y, (right - left + 1) * scale, (bottom - top + 1) * scale)
+
+
+def _inside(box: Box, zone: tuple[float, float, float, float], crop: wire.Crop) -> bool:
+    """Return whether a face's centre is in the near zone (parts of the full frame)."""
+    x, y = (box[0] + box[2] / 2) / crop.frame_w, (box[1] + box[3] / 2) / crop.frame_h
+    return zone[0] <= x <= zone[2] and zone[1] <= y <= zone[3]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the face process until it is told to stop: `python -m edge faces`."""
+    parser = argparse.ArgumentParser(prog="python -m edge faces", description=main.__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen at")
+    parser.add_argument("--cache-dir", type=Path, required=True, help="folder of the converted networks")
+    parser.add_argument("--threads", type=int, default=1, help="threads that the networks may use")
+    parser.add_argument("--log-style", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", default="info")
+    given = parser.parse_args(argv)
+    set_up_logging("faces", level=given.log_level, style=given.log_style)
+    process = FaceProcess(load=lambda: FacePipeline(cache_dir=given.cache_dir, threads=given.threads))
+    return run(lambda: process.run(given.socket))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Who this edge is: its Ed25519 key, the signature on each request, and how it knows the gateway's certificate.
+
+The key never leaves its 0600 file. It sends nothing itself (edge.uplink).
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from models.errors import InvalidInput
+from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, signing_input
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only this user can read, all or nothing, and make it durable."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Return the key of this edge, made at first use.
+
+    Raises:
+        InvalidInput: the file is not an Ed25519 key, or others can read it.
+    """
+    if not path.exists():
+        key = Ed25519PrivateKey.generate()
+        raw = serialization.PrivateFormat.Raw
+        content = key.private_bytes(serialization.Encoding.Raw, raw, serialization.NoEncryption())
+        write_private(path, content)
+        return key
+    if path.stat().st_mode & 0o077:
+        raise InvalidInput(str(path.name), "the edge's key can be read by others: chmod 600")
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except ValueError as error:
+        raise InvalidInput(str(path.name), f"this is not an Ed25519 key of 32 bytes: {error}") from error
+
+
+def public_key(key: Ed25519PrivateKey) -> str:
+    """Return the public key in base64, as enrolment sends it."""
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
+class Signer:
+    """Sign requests as one edge. `unix` and `nonce` are handed in; `offset_s` is what the gateway's clock is ahead."""
+
+    def __init__(
+        self, key: Ed25519PrivateKey, *, edge_id: str, unix: Callable[[], float], nonce: Callable[[], str]
+    ) -> None:
+        self._key = key
+        self._edge_id = edge_id
+        self._unix = unix
+        self._nonce = nonce
+        self.offset_s = 0.0
+
+    def headers(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        """Return the signature headers of one request; each has its own nonce."""
+        time_s = str(int(self._unix() + self.offset_s))
+        nonce = self._nonce()
+        signature = self._key.sign(signing_input(method, target, body=body, time_s=time_s, nonce=nonce))
+        return {
+            HEADER_EDGE: self._edge_id,
+            HEADER_TIME: time_s,
+            HEADER_NONCE: nonce,
+            HEADER_SIGNATURE: base64.b64encode(signature).decode(),
+        }
+
+    def learn_offset(self, gateway_time: str | None) -> bool:
+        """Take the gateway's time from a refusal; return whether the offset changed by more than a second."""
+        try:
+            offset_s = float(gateway_time or "") - self._unix()
+        except ValueError:
+            return False
+        changed = abs(offset_s - self.offset_s) > 1.0
+        self.offset_s = offset_s
+        return changed
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL names this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def trust(url: str, *, ca_file: Path | None, allow_plain: bool) -> ssl.SSLContext | bool:
+    """Return what verifies the gateway: the certificate in `ca_file` (its own or its authority's), else the system's.
+
+    Raises:
+        InvalidInput: plain http to another machine, or a certificate file that cannot be read.
+    """
+    if urlsplit(url).scheme != "https":
+        if not is_loopback(url) and not allow_plain:
+            raise InvalidInput("edge.gateway", "plain http is for this machine only: use https")
+        return False
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput("edge.gateway_ca_file", f"cannot be used: {error}") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context

@@ -1,0 +1,74 @@
+"""Which face in one frame is which in the next, for one camera: by overlap and distance, never by who it is.
+
+Ids are random and mean nothing after their track ended, two seconds after it was last seen (R11). Pure; time is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Box = tuple[float, float, float, float]
+"""x, y, w, h in px of the full frame."""
+
+LIFE_S = 2.0
+NEAR = 1.0
+"""A face may have moved by this many of its own widths between two frames that belong together."""
+
+
+@dataclass
+class Track:
+    """Hold one face over several frames."""
+
+    id: str
+    box: Box
+    seen: float
+    first_usable_at: float | None = None
+
+
+class Tracks:
+    """Follow the faces of one camera."""
+
+    def __init__(self, *, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._tracks: list[Track] = []
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def follow(self, boxes: Sequence[Box], *, at: float) -> list[Track]:
+        """Return the track of each box, old or new, in the boxes' order; nearest pairs first."""
+        self.expire(at=at)
+        pairs = sorted(
+            ((_distance(track.box, box), t, b) for t, track in enumerate(self._tracks) for b, box in enumerate(boxes)),
+        )
+        found: dict[int, Track] = {}
+        taken: set[int] = set()
+        for distance, t, b in pairs:
+            if distance <= NEAR and t not in taken and b not in found:
+                taken.add(t)
+                found[b] = self._tracks[t]
+        for b, box in enumerate(boxes):
+            track = found.get(b)
+            if track is None:
+                track = found[b] = Track(id=self._new_id(), box=box, seen=at)
+                self._tracks.append(track)
+            track.box, track.seen = box, at
+        return [found[b] for b in range(len(boxes))]
+
+    def expire(self, *, at: float) -> None:
+        """Forget every track that was not seen for two seconds."""
+        self._tracks = [track for track in self._tracks if at - track.seen <= LIFE_S]
+
+    def forget(self) -> None:
+        """Forget every track."""
+        self._tracks = []
+
+
+def _distance(a: Box, b: Box) -> float:
+    """Return the distance of two boxes' centres in widths of the larger; more if their sizes differ much."""
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a, b
+    size = max(aw, bw, 1.0)
+    shift = ((ax + aw / 2 - bx - bw / 2) ** 2 + (ay + ah / 2 - by - bh / 2) ** 2) ** 0.5 / size
+    ratio = size / max(1.0, min(aw, bw))
+    return float(shift + max(0.0, ratio - 1.5))

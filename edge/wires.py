@@ -1,0 +1,61 @@
+"""Which driver serves which door: the door's driver settings, laid over the edge's broker, opened through the catalogue.
+
+All doors of one wire share one connection, with a client id that never changes, so that the broker knows the session again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from config.settings import BrokerLink, secret
+from drivers.catalog import open_door
+from drivers.door import DoorDriver
+from models.places import Door
+
+
+class Wires:
+    """Open the drivers of one edge."""
+
+    def __init__(self, broker: BrokerLink, *, edge_id: str, now: Callable[[], datetime]) -> None:
+        self._broker = broker
+        self._edge_id = edge_id
+        self._now = now
+
+    def key(self, door: Door) -> str:
+        """Return the name of a door's wire: doors with equal driver settings share it."""
+        kind = str(door.driver.get("kind", "mqtt"))
+        own = {name: value for name, value in door.driver.items() if name != "kind"}
+        if not own:
+            return kind
+        digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()
+        return f"{kind}-{digest[:12]}"
+
+    def open(self, doors: tuple[Door, ...]) -> DoorDriver:
+        """Return the driver of doors that share a wire, not yet entered.
+
+        Raises:
+            InvalidInput: settings that the driver refuses.
+            SettingsError: the broker's password file cannot be read.
+        """
+        own = dict(doors[0].driver)
+        settings = {**self._from_broker(), **own} if own.get("kind", "mqtt") == "mqtt" else own
+        return open_door(
+            {"kind": "mqtt", **settings},
+            doors=tuple(door.id for door in doors),
+            client_id=f"gatehouse-{self._edge_id}-{self.key(doors[0])}",
+            now=self._now,
+        )
+
+    def _from_broker(self) -> dict[str, object]:
+        broker = self._broker
+        password = secret(broker.password, broker.password_file, key="edge.broker.password_file")
+        settings: dict[str, object] = {"host": broker.host, "port": broker.port}
+        if password is not None:
+            settings |= {"username": broker.user, "password": password}
+        if broker.tls is not None:
+            files = {name: getattr(broker.tls, name) for name in ("ca_file", "cert_file", "key_file")}
+            settings |= {"tls": True} | {name: str(path) for name, path in files.items() if path is not None}
+        return settings

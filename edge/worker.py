@@ -1,0 +1,324 @@
+"""The composition root of an edge: reads settings, puts the parts together, applies policies by difference, stops cleanly.
+
+Everything that decides is elsewhere; what is here is wiring. It starts one eye per camera and one face process, and none
+of them outlives it (config.process).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from config.process import Command, Good, Supervisor, keep_running, run, set_up_logging
+from config.settings import Settings, read_settings
+from edge.admission import Admission
+from edge.attention import Attention, Faces
+from edge.cameras import Cameras
+from edge.clock import SteadyClock
+from edge.doorkeeper import DoorKeeper
+from edge.enrolment import Enrolment
+from edge.facelink import FaceLink
+from edge.identity import Signer, load_key, public_key, trust, write_private
+from edge.keystore import KeyStore
+from edge.policies import Policies, version
+from edge.spool import Spool
+from edge.uplink import TIMEOUT, Uplink, enrol
+from edge.wires import Wires
+from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUnavailable
+from models.link import Command as LinkCommand
+from models.link import EdgeStatus, EnrolFace, Policy, Result, Unlock
+
+log = logging.getLogger("gatehouse.edge.worker")
+
+TIMES_KEY = "times"
+SAVE_TIME_S = 60.0
+SOCKET_PATH_LIMIT = 80
+BYTES_PER_FACT = 600
+"""What a spooled fact takes with its index; turns the limit in facts into a budget in bytes."""
+TOKEN_WAIT_S = 0.5
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the last times of a run, as Unix time in s: of the clock, and of the gateway's last answer."""
+
+    last: float | None = None
+    heard: float | None = None
+
+
+class Worker:
+    """Run one edge, from its settings to its last breath."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._edge = settings.edge
+        self._data = settings.edge.data_dir
+        self._base = settings.gateway_url()
+
+    async def run(self) -> None:
+        """Serve doors and cameras until cancelled.
+
+        Raises:
+            InvalidInput: keys or settings cannot be used.
+            StorageUnavailable: the spool cannot be opened.
+        """
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        budget = self._edge.spool_limit * BYTES_PER_FACT
+        async with Spool(self._data / "spool.db", budget_bytes=budget) as spool, self._client() as client:
+            times = await _times(spool)
+            clock, self._heard = SteadyClock(last_known=times.last), times.heard
+            async with Supervisor() as children, asyncio.TaskGroup() as tasks:
+                await self._start(spool=spool, clock=clock, client=client, children=children, tasks=tasks)
+
+    def _client(self) -> httpx.AsyncClient:
+        verify = trust(
+            self._base, ca_file=self._edge.gateway_ca_file, allow_plain=self._settings.gateway.allow_plain_http
+        )
+        return httpx.AsyncClient(
+            base_url=self._base, verify=verify, timeout=TIMEOUT, follow_redirects=False, trust_env=False
+        )
+
+    async def _start(
+        self,
+        *,
+        spool: Spool,
+        clock: SteadyClock,
+        client: httpx.AsyncClient,
+        children: Supervisor,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        keys = KeyStore(self._data)
+        run_dir = _run_dir(self._edge.run_dir or self._data / "run")
+        wires = Wires(self._edge.broker, edge_id=self._edge.id, now=clock.now)
+        keeper = DoorKeeper(
+            edge_id=self._edge.id,
+            spool=spool,
+            clock=clock,
+            tasks=tasks,
+            open_driver=wires.open,
+            driver_key=wires.key,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        admission = Admission(edge_id=self._edge.id, keeper=keeper, clock=clock)
+        self._keeper, self._admission, self._spool, self._clock = keeper, admission, spool, clock
+        self._policies = Policies(edge_id=self._edge.id, spool=spool, keys=keys)
+        self._link = FaceLink(run_dir / "faces.sock")
+        signer = Signer(
+            load_key(self._data / "edge.key"),
+            edge_id=self._edge.id,
+            unix=clock.unix,
+            nonce=lambda: secrets.token_hex(16),
+        )
+        self._uplink = Uplink(
+            client=client,
+            signer=signer,
+            spool=spool,
+            clock=clock,
+            status=self._status,
+            on_policy=self._on_policy,
+            obey=self._obey,
+        )
+        self._cameras = Cameras(
+            edge_id=self._edge.id,
+            spool=spool,
+            clock=clock,
+            children=children,
+            run_dir=run_dir,
+            faces_socket=run_dir / "faces.sock" if self._edge.faces.enabled else None,
+            lost_after_s=self._edge.camera_lost_after_s,
+            log_style=self._settings.logging.format,
+        )
+        self._attention = Attention(
+            admission=admission,
+            keeper=keeper,
+            clock=clock,
+            link=self._link,
+            keys=keys,
+            policies=self._policies,
+            faces=self._faces_allowed(),
+            tasks=tasks,
+            last_heard=self._last_heard,
+        )
+        admission.faces = self._attention
+        self._enrolment = Enrolment(
+            edge_id=self._edge.id,
+            clock=clock,
+            keys=keys,
+            link=self._link,
+            relay=self._uplink.relay,
+            policies=self._policies,
+            on_change=self._attention.refresh,
+        )
+        keeper.on_change = self._cameras.on_change = self._uplink.changed
+        await self._begin(tasks, children)
+        tasks.create_task(
+            keep_running("uplink enrolment", lambda good: self._enrol_and_go(client, tasks, good)), name="enrolment"
+        )
+
+    async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
+        """Start what needs no gateway: doors, cameras and faces by the last policy."""
+        await self._keeper.start(self._admission.consider)
+        await self._cameras.start(tasks)
+        if self._edge.faces.enabled:
+            children.keep(self._face_process())
+            tasks.create_task(keep_running("face link", self._link.run), name="face link")
+        self._attention.start()
+        stored = await self._policies.load()
+        if stored is not None:
+            await self._apply(stored)
+        tasks.create_task(self._save_time(), name="clock")
+        ready = {
+            "ready": True,
+            "part": "edge",
+            "edge": self._edge.id,
+            "pid": os.getpid(),
+            "backlog": self._spool.backlog,
+        }
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+
+    def _faces_allowed(self) -> Faces:
+        """Return the profile that face matching runs under.
+
+        Raises:
+            InvalidInput: the demo profile outside a data folder that is marked as a demo's.
+        """
+        faces = self._edge.faces
+        if faces.profile == "demo" and not (self._data / "DEMO").exists():
+            raise InvalidInput("edge.faces.profile", f"demo needs a data folder marked DEMO, and {self._data} is not")
+        return Faces(
+            allowed=faces.enabled and faces.profile == "demo",
+            max_age_ms=float(self._edge.max_frame_age_ms),
+            silence_s=self._edge.gateway_silence_s,
+        )
+
+    def _face_process(self) -> Command:
+        faces, style = self._edge.faces, self._settings.logging
+        argv = [sys.executable, "-m", "edge", "faces", "--socket", str(self._link.socket)]
+        argv += ["--cache-dir", str(faces.cache_dir.expanduser()), "--threads", str(faces.threads)]
+        return Command(name="faces", argv=[*argv, "--log-style", style.format, "--log-level", style.level])
+
+    # ---- gateway ----------------------------------------------------------------------------------------------------
+
+    async def _enrol_and_go(self, client: httpx.AsyncClient, tasks: asyncio.TaskGroup, good: Good) -> None:
+        """Enrol with the one-time token if this edge is not known yet, then start the uplink, and stay."""
+        marker = self._data / "enrolled.json"
+        known = marker.exists() and msgspec.json.decode(marker.read_bytes()).get("gateway") is not None
+        if not known:
+            answer = await enrol(client, await self._introduction())
+            write_private(marker, msgspec.json.encode({"gateway": self._base, **answer}))
+            log.info("enrolled at %s as %s", self._base, self._edge.id)
+        good()
+        self._uplink.start(tasks)
+        await asyncio.Event().wait()
+
+    async def _introduction(self) -> dict[str, str]:
+        file = self._edge.token_file
+        if file is None:
+            raise InvalidInput("edge.token_file", "this edge is not enrolled: name the file with its one-time token")
+        while not file.exists() or not (token := file.read_text("utf-8").strip()):
+            await asyncio.sleep(TOKEN_WAIT_S)
+        key = public_key(load_key(self._data / "edge.key"))
+        return {"token": token, "edge_id": self._edge.id, "name": self._edge.name, "public_key": key}
+
+    async def _on_policy(self, policy: Policy) -> None:
+        accepted = await self._policies.take(policy)
+        if accepted is not None:
+            await self._apply(accepted)
+
+    async def _apply(self, policy: Policy) -> None:
+        """Put a policy in force; what it did not change is not touched."""
+        self._admission.apply(policy)
+        self._keeper.apply(self._policies.usable_doors(), policy.modes)
+        self._cameras.apply(policy.cameras)
+        await self._attention.apply(policy)
+        log.info(
+            "policy %s: %d doors, %d cameras, %d people",
+            version(policy), len(policy.doors), len(policy.cameras), len(policy.people),
+        )  # fmt: skip
+        self._uplink.changed()
+
+    async def _obey(self, command: LinkCommand) -> Result:
+        if isinstance(command, Unlock):
+            return await self._admission.unlock(command)
+        if isinstance(command, EnrolFace):
+            return await self._enrolment.enrol(command)
+        return await self._enrolment.erase(command)
+
+    def _status(self) -> EdgeStatus:
+        policy = self._policies.current
+        parts = {
+            "doors": self._keeper.counters,
+            "requests": self._admission.counters,
+            "cameras": self._cameras.counters,
+            "faces": self._attention.counters,
+            "uplink": self._uplink.counters,
+            "spool": {"commits": self._spool.commits, "failures": self._spool.failures},
+        }
+        counters = {f"{part}_{name}": n for part, names in parts.items() for name, n in names.items()}
+        return EdgeStatus(
+            edge_id=self._edge.id,
+            at=self._clock.now(),
+            backlog=self._spool.backlog,
+            doors=self._keeper.statuses(),
+            cameras=self._cameras.statuses(),
+            counters=counters,
+            policy=(0, 0) if policy is None else (policy.epoch, policy.n),
+        )
+
+    def _last_heard(self) -> float | None:
+        """Return when the gateway was last heard, this run or before."""
+        return self._uplink.last_heard or self._heard
+
+    async def _save_time(self) -> None:
+        """Remember the time, so that a clock that is set back over a restart is noticed, and when the gateway was heard."""
+        while True:
+            await asyncio.sleep(SAVE_TIME_S)
+            times = Times(last=self._clock.unix(), heard=self._last_heard())
+            try:
+                await self._spool.remember(TIMES_KEY, msgspec.json.encode(times))
+            except StorageUnavailable as error:
+                log.debug("the time was not saved: %s", error)
+
+
+async def _times(spool: Spool) -> Times:
+    stored = await spool.recall(TIMES_KEY)
+    return Times() if stored is None else msgspec.json.decode(stored, type=Times)
+
+
+def _run_dir(wanted: Path) -> Path:
+    """Return a private folder whose sockets have paths that the system can bear."""
+    wanted = wanted.absolute()
+    if len(str(wanted).encode()) > SOCKET_PATH_LIMIT:
+        return Path(tempfile.mkdtemp(prefix="gatehouse-"))
+    wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted.chmod(0o700)
+    return wanted
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the worker of one edge until it is told to stop: `python -m edge worker`."""
+    parser = argparse.ArgumentParser(prog="python -m edge worker", description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="gatehouse.yaml")
+    given = parser.parse_args(argv)
+    try:
+        settings = read_settings(given.config, environment=os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    set_up_logging("edge", level=settings.logging.level, style=settings.logging.format)
+    try:
+        return run(Worker(settings).run)
+    except* GatehouseError as errors:
+        log.warning("the edge cannot run: %s", errors.exceptions[0])
+    return 1

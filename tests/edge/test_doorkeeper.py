@@ -1,0 +1,182 @@
+"""The doorkeeper: committed before acknowledged, opened even when the disk is full, one dead wire delays no other."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from drivers.door import Executed, Order, SetMode
+from models.errors import DeviceRefused, DeviceUnreachable
+from models.events import DoorForced, DoorOpened, kind_of
+from models.link import DesiredMode
+from models.reports import Snapshot
+from tests.edge.conftest import House, open_house
+from tests.edge.doubles import MemoryWire, door, event, now, online, until
+
+CLOSED = Snapshot(at=now(), contact="closed", lock="locked")
+
+
+async def settle(house: House, *, seq: int = 0) -> None:
+    """Bring a door to where a forced opening can be told: known, and long enough after the start."""
+    house.wire.say("d1", online())
+    house.wire.say("d1", Snapshot(at=now(), event_seq=seq, contact="closed", lock="locked"))
+    await until(lambda: house.keeper.state("d1").contact == "closed")  # type: ignore[union-attr]
+    long_ago = now() - timedelta(minutes=5)
+    kept = house.keeper._doors["d1"]
+    kept.state = msgspec.structs.replace(kept.state, settling_until=long_ago, back_at=long_ago)
+
+
+async def test_a_forced_opening_is_on_disk_before_it_is_acknowledged(house: House) -> None:
+    house.keeper.apply((door(),), ())
+    await settle(house)
+    house.wire.say("d1", event(1))
+    await until(lambda: ("d1", 1) in house.wire.acknowledged)
+    assert house.spool.commits > 0
+    await until(lambda: "door_forced" in house.keeper.counters)
+    await house.keeper.recorded("d1")
+    facts = await house.facts()
+    assert [kind_of(f) for f in facts if isinstance(f, DoorForced | DoorOpened)] == ["door_forced"]
+
+
+async def test_our_own_opening_is_not_forced_even_if_its_report_overtakes_the_answer(tmp_path: Path) -> None:
+    wire = MemoryWire()
+    house: House
+
+    async def open_first(order: Order) -> Executed:
+        wire.say("d1", event(1))
+        await until(lambda: ("d1", 1) in wire.acknowledged)
+        return Executed(ok=True)
+
+    async with open_house(tmp_path, wire=wire) as house:
+        house.keeper.apply((door(),), ())
+        await settle(house)
+        wire.answer = open_first
+        assert (await house.keeper.open("d1", attempt="a1")).ok
+        await house.keeper.recorded("d1")
+        opened = [f for f in await house.facts() if isinstance(f, DoorForced | DoorOpened)]
+        assert [(f.cause, f.attempt) for f in opened if isinstance(f, DoorOpened)] == [("granted", "a1")]
+        assert len(opened) == 1
+
+
+async def test_an_unlock_that_was_refused_explains_no_opening(house: House) -> None:
+    async def refuse(order: Order) -> Executed:
+        raise DeviceRefused("d1", "no")
+
+    house.keeper.apply((door(),), ())
+    await settle(house)
+    house.wire.answer = refuse
+    assert not (await house.keeper.open("d1", attempt="a1")).ok
+    house.wire.say("d1", event(1))
+    await until(lambda: house.keeper.counters.get("door_forced") == 1)
+
+
+async def test_an_unlock_without_an_answer_may_still_explain_an_opening(house: House) -> None:
+    async def silent(order: Order) -> Executed:
+        return Executed(ok=False, certain=False, error="no answer")
+
+    house.keeper.apply((door(),), ())
+    await settle(house)
+    house.wire.answer = silent
+    assert not (await house.keeper.open("d1", attempt="a1")).ok
+    house.wire.say("d1", event(1))
+    await until(lambda: house.keeper.counters.get("door_opened") == 1)
+
+
+async def test_a_redelivered_report_makes_the_same_fact(tmp_path: Path) -> None:
+    ids: list[list[str]] = []
+    first = event(1, at=now())
+    for _ in range(2):
+        async with open_house(tmp_path / str(len(ids))) as house:
+            house.keeper.apply((door(),), ())
+            await settle(house)
+            house.wire.say("d1", first)
+            house.wire.say("d1", first)
+            await until(lambda house=house: len(house.wire.acknowledged) >= 4)  # type: ignore[misc]
+            await until(lambda house=house: house.keeper.counters.get("door_forced") == 1)  # type: ignore[misc]
+            await house.keeper.recorded("d1")
+            ids.append([f.id for f in await house.facts() if isinstance(f, DoorForced)])
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 1
+
+
+async def test_state_survives_a_restart_and_old_events_stay_taken(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        house.keeper.apply((door(),), ())
+        await settle(house)
+        house.wire.say("d1", event(1))
+        await until(lambda: house.keeper.counters.get("door_forced") == 1)
+        await house.keeper.recorded("d1")
+        count = len(await house.facts())
+    async with open_house(tmp_path) as house:
+        house.keeper.apply((door(),), ())
+        house.wire.say("d1", event(1))
+        await until(lambda: ("d1", 1) in house.wire.acknowledged)
+        assert len(await house.facts()) == count
+
+
+async def test_a_full_disk_acknowledges_nothing_and_locks_nobody_out(tmp_path: Path) -> None:
+    async with open_house(tmp_path, budget_bytes=64 * 4096) as house:
+        house.keeper.apply((door(),), ())
+        await settle(house)
+        await until(lambda: len(house.wire.acknowledged) == 2)
+        n = 0
+        while house.spool.failures == 0:
+            n += 1
+            house.wire.say("d1", event(n, "fault", detail="x" * 200))
+            if n % 20 == 0:
+                await asyncio.sleep(0.001)
+        durable = {fact.id for fact in await house.facts()}
+        acknowledged = max(seq or 0 for _, seq in house.wire.acknowledged)
+        assert acknowledged <= len(durable)
+        assert (await house.keeper.open("d1", attempt="a1")).ok, "residents still get in"
+        assert house.keeper.counters["unlocks_before_journal"] == 1
+        await house.spool.confirm(sorted(durable))
+        await until(lambda: ("d1", n) in house.wire.acknowledged, what="the retried commit")
+        assert len(await house.facts()) + len(durable) >= n
+
+
+async def test_a_wire_that_ends_is_opened_again_and_settles(house: House) -> None:
+    house.keeper.apply((door(),), ())
+    await settle(house)
+    house.wire.end(DeviceUnreachable("broker", "gone"))
+    await until(lambda: house.wire.opened == 2)
+    house.wire.say("d1", event(1))
+    await until(lambda: house.keeper.counters.get("door_opened") == 1)
+    assert "door_forced" not in house.keeper.counters
+
+
+async def test_the_desired_mode_is_sent_until_the_door_is_in_it(house: House) -> None:
+    house.keeper.apply((door(),), (DesiredMode(door_id="d1", version=3, mode="locked_down"),))
+    house.wire.say("d1", online())
+    await until(lambda: any(isinstance(order, SetMode) and order.version == 3 for order in house.wire.orders))
+    assert house.keeper.mode("d1") == "locked_down"
+
+
+async def test_a_change_of_names_restarts_no_wire_and_a_change_of_driver_does(house: House) -> None:
+    house.keeper.apply((door(),), ())
+    await until(lambda: house.wire.opened == 1)
+    house.keeper.apply((door(held_open_s=99.0),), ())
+    house.wire.say("d1", online())
+    await until(lambda: len(house.wire.acknowledged) == 1)
+    assert house.wire.opened == 1
+    house.keeper.apply((door(driver={"kind": "mqtt", "host": "else"}),), ())
+    await until(lambda: house.wire.opened == 2)
+
+
+async def test_reports_of_unknown_doors_are_counted_and_acknowledged(house: House) -> None:
+    house.keeper.apply((door(),), ())
+    house.wire.say("somebody", event(1))
+    await until(lambda: house.wire.acknowledged == [("somebody", None)])
+    assert house.keeper.counters["reports_of_unknown_doors"] == 1
+
+
+async def test_a_door_without_a_wire_fails_for_certain(tmp_path: Path) -> None:
+    async with open_house(tmp_path, wire=MemoryWire(fails=DeviceUnreachable("broker", "away"))) as house:
+        house.keeper.apply((door(),), ())
+        executed = await house.keeper.open("d1", attempt="a1")
+        assert (executed.ok, executed.certain) == (False, True)
+        assert house.keeper.state("d1").expectations == ()  # type: ignore[union-attr]
+        assert not house.keeper.statuses()[0].online
