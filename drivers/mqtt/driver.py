@@ -1,8 +1,8 @@
 """The MQTT door driver: one broker connection with many doors, by door contract version 1 (docs/mqtt.md).
 
 Acknowledges only what the caller has committed, first to the broker and then end to end to the door. It never
-reconnects, nor queues or repeats a command: `reports` raises when the connection ends; the broker's session and the doors keep the
-rest.
+reconnects, nor queues or repeats a command: `reports` raises when the connection ends; the broker's session and the
+doors keep the rest.
 """
 
 from __future__ import annotations

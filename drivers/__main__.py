@@ -1,0 +1,37 @@
+"""`python -m drivers …`: the simulators and the broker as processes. Each loads only what it runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import sys
+from typing import Final
+
+PROGRAMS: Final = {
+    ("simulate", "door"): "drivers.mqtt.simulator",
+    ("simulate", "camera"): "drivers.rtsp.simulator",
+    ("mqtt", "broker"): "drivers.mqtt.broker",
+}
+"""Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the programs and return its exit status."""
+    module = PROGRAMS.get((arguments[0], arguments[1])) if len(arguments) > 1 else None
+    if module is None:
+        known = "\n".join(f"  python -m drivers {group} {name} --help" for group, name in PROGRAMS)
+        sys.stderr.write(f"use one of:\n{known}\n")
+        return 0 if arguments in ([], ["--help"]) else 2
+    program = importlib.import_module(module)
+    parser = argparse.ArgumentParser(prog=f"python -m drivers {arguments[0]} {arguments[1]}")
+    program.add_arguments(parser)
+    args = parser.parse_args(arguments[2:])
+    try:
+        return int(asyncio.run(program.main(args)) or 0)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

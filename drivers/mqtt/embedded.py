@@ -1,0 +1,131 @@
+"""The embedded broker (amqtt), for machines without Mosquitto: MQTT 3.1.1 on loopback, with the same users and rules.
+
+It forgets its sessions when it ends and gives up on an unacknowledged event after 5 s; the doors' own end-to-end
+acknowledgement covers both. Not for anything but a small box or a trial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from amqtt.broker import Broker
+from amqtt.contexts import Action, BaseContext
+from amqtt.errors import BrokerError
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+from drivers.mqtt.broker import Account, Listener, Users, may, read_users
+from models.errors import DeviceUnreachable, InvalidInput
+
+NOBODY: Final = Users(edge=Account(password=secrets.token_hex()), doors={})
+
+
+class Roster:
+    """Hold the users in force; replaced as a whole."""
+
+    def __init__(self, users: Users) -> None:
+        self.users = users
+
+    def password_of(self, name: str) -> str | None:
+        """Return a user's password, or None if there is no such user."""
+        controller = self.users.controllers.get(name)
+        if name == "edge":
+            return self.users.edge.password
+        return controller.password if controller is not None else self.users.doors.get(name)
+
+
+class UserPasswords(BaseAuthPlugin):  # type: ignore[misc]
+    """Let in who knows a user's password."""
+
+    async def authenticate(self, *, session: Session) -> bool:
+        """Return whether the session's user name and password are right."""
+        wanted = self.config.roster.password_of(session.username or "")
+        given = session.password or ""
+        return wanted is not None and hmac.compare_digest(str(given).encode(), wanted.encode())
+
+    @dataclass
+    class Config:
+        """Hold the roster."""
+
+        roster: Any = field(default_factory=lambda: Roster(NOBODY))
+
+
+class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
+    """Let users publish, subscribe and receive only what is theirs."""
+
+    def __init__(self, context: BaseContext) -> None:
+        super().__init__(context)
+        self._roster: Roster = self.config.roster
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool:
+        """Return whether a session may do this with a topic."""
+        name = (session.username if session is not None else None) or ""
+        return may(self._roster.users, name, topic=topic or "", write=action == Action.PUBLISH)
+
+    @dataclass
+    class Config:
+        """Hold the roster."""
+
+        roster: Any = field(default_factory=lambda: Roster(NOBODY))
+
+
+async def run_embedded(
+    directory: Path, *, listener: Listener, stop: asyncio.Event, again: asyncio.Event, ready: Callable[[], None]
+) -> int:
+    """Run the embedded broker until `stop`; take the users anew on `again`.
+
+    Raises:
+        InvalidInput: the users cannot be read, or the listener is not plain loopback.
+        DeviceUnreachable: the port cannot be had.
+    """
+    if not ipaddress.ip_address(listener.host).is_loopback or listener.cert_file:
+        raise InvalidInput("broker", "the embedded broker serves loopback without TLS only: install mosquitto")
+    roster = Roster(read_users(directory / "users.json"))
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    logging.getLogger("transitions").setLevel(logging.ERROR)
+    broker = Broker(_config(listener, roster))
+    try:
+        await broker.start()
+    except (BrokerError, OSError) as error:
+        raise DeviceUnreachable(f"{listener.host}:{listener.port}", f"no broker could start here: {error}") from None
+    try:
+        ready()
+        while not stop.is_set():
+            waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(again.wait())]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for signalled in waiting:
+                signalled.cancel()
+            if again.is_set():
+                again.clear()
+                _reload(roster, directory)
+    finally:
+        await broker.shutdown()
+    return 0
+
+
+def _reload(roster: Roster, directory: Path) -> None:
+    try:
+        roster.users = read_users(directory / "users.json")
+    except InvalidInput as error:
+        sys.stderr.write(f"broker: the users stay as they were: {error}\n")
+
+
+def _config(listener: Listener, roster: Roster) -> dict[str, Any]:
+    return {
+        "listeners": {"default": {"type": "tcp", "bind": f"{listener.host}:{listener.port}", "max_connections": 1000}},
+        "plugins": {
+            "drivers.mqtt.embedded.UserPasswords": {"roster": roster},
+            "drivers.mqtt.embedded.OwnTopics": {"roster": roster},
+        },
+    }
