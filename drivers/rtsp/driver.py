@@ -6,6 +6,7 @@ own log stays off and its messages are never passed on, because they hold the UR
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -289,8 +290,9 @@ def dial_url(settings: CameraSettings) -> str:
     check_settings(settings, schemes=SCHEMES)
     if not settings.user and not settings.password:
         return settings.url
-    if ":" in settings.user:
-        raise InvalidInput(f"camera {settings.camera_id}: user", "may not hold a colon (RFC 7617 section 2)")
+    if set(settings.user) & set(':"\\'):
+        # RFC 7617 section 2 forbids the colon; FFmpeg does not escape the other two in a digest.
+        raise InvalidInput(f"camera {settings.camera_id}: user", "may not hold a colon, quotation mark or backslash")
     credentials = f"{_encode(settings.user)}:{_encode(settings.password)}"
     if len(credentials) > MAX_CREDENTIALS_BYTES:
         raise InvalidInput(
@@ -340,8 +342,8 @@ def explain(error: Exception, camera_id: str, *, elapsed_s: float, limit_s: floa
     if isinstance(error, (av.InvalidDataError, av.PatchWelcomeError, ValueError)):
         return InvalidInput(f"camera {camera_id}", f"what it sends is no RTSP video (while {doing})")
     if isinstance(error, OSError):
-        reason = error.strerror or type(error).__name__
-        return DeviceUnreachable(camera_id, f"{reason.split(chr(39))[0].strip(': ')} while {doing}")
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        return DeviceUnreachable(camera_id, f"{reason} while {doing}")
     return InvalidInput(f"camera {camera_id}", f"{type(error).__name__} while {doing}")
 
 

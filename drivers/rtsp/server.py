@@ -348,19 +348,17 @@ class CameraServer:
         self._players = {name: Player(quiet, fps=self._look.fps, rng=self._rng) for name in cameras}
         server = await asyncio.start_server(self._accept, host, port, limit=READ_AHEAD_BYTES)
         self._address = server.sockets[0].getsockname()[:2]
+        ticking = [asyncio.create_task(player.run()) for player in self._players.values()]
         try:
-            async with asyncio.TaskGroup() as group:
-                ticking = [group.create_task(player.run()) for player in self._players.values()]
-                try:
-                    yield self
-                finally:
-                    server.close()
-                    for connection in tuple(self._connections):
-                        connection.drop()
-                    await ended(self._conversations)
-                    for task in ticking:
-                        task.cancel()
+            yield self
         finally:
+            server.close()
+            for connection in tuple(self._connections):
+                connection.drop()
+            await ended(self._conversations)
+            for task in ticking:
+                task.cancel()
+            await asyncio.wait(ticking)
             self._artist.shutdown(wait=False, cancel_futures=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
