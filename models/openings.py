@@ -135,7 +135,7 @@ def expect_around(
         state = _expect(state, Expectation(cause=cause, since=moment, until=moment + lasting))
     stuck = tuple(p for p in state.pending if p.doubted or not placed.moments)
     if stuck:  # it may have waited at the device since before these openings
-        since = min((moment for pending in stuck for moment in pending.placed.moments))
+        since = min(moment for pending in stuck for moment in pending.placed.moments)
         state = _expect(state, Expectation(cause=cause, since=since, until=event.at))
     return state
 

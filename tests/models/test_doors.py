@@ -502,6 +502,11 @@ def test_a_live_picture_of_a_device_that_counts_anew_is_believed() -> None:
     assert (state.contact, state.lock) == ("open", "unlocked")
 
 
+def test_the_offset_of_the_device_clock_is_known_to_admission() -> None:
+    assert known().offset_s is None
+    assert play(known(), [event("fault", 0, seq=11, device_at=at(-3600))])[0].offset_s == pytest.approx(3600)
+
+
 def test_too_many_undecided_openings_leave_the_oldest_unknown() -> None:
     reports: list[Report | float] = []
     for number in range(20):

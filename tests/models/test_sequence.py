@@ -35,7 +35,8 @@ def event(seq: int | None, seconds: float = 0, **more: Any) -> Event:
 
 
 def after(*events: Event, start: Numbers | None = None) -> tuple[Numbers, list[Event]]:
-    numbers, order = start or announce(Numbers(), 0, at=T0), []
+    numbers = start or announce(Numbers(), 0, at=T0)
+    order: list[Event] = []
     for one in events:
         numbers, _ = take(numbers, one)
         numbers, ready = release(numbers, at=one.at)

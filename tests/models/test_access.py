@@ -1,0 +1,131 @@
+"""Who may pass: tables of one decision each, and that nothing is granted without a permit that holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.access import UNLOCKABLE_MODES, Claim, Denial, Grant, Request, decide, fresh
+from models.people import Permit, Schedule
+from models.places import Door
+
+T0 = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+DOOR = Door(id="d", site_id="s", name="Gate", edge_id="e", factors=("face", "card"), camera_id="c")
+PERMIT = Permit(id="m", person_id="p", doors=("d",))
+
+
+def claim(**more: Any) -> Claim:
+    return Claim(**{"attempt": "a", "door_id": "d", "method": "card", "person_id": "p"} | more)
+
+
+def permit(**more: Any) -> Permit:
+    return msgspec.structs.replace(PERMIT, **more)
+
+
+@pytest.mark.parametrize(
+    ("one", "mode", "permits", "reason"),
+    [
+        pytest.param(claim(), "normal", (PERMIT,), None, id="a permit that holds lets in"),
+        pytest.param(claim(method="face"), "normal", (PERMIT,), None, id="by face, where the door takes faces"),
+        pytest.param(claim(method="remote"), "normal", (PERMIT,), None, id="from afar, whatever the door takes"),
+        pytest.param(claim(), "evacuating", (PERMIT,), None, id="while evacuating"),
+        pytest.param(claim(), "held_open", (PERMIT,), None, id="while held open"),
+        pytest.param(claim(), "locked_down", (PERMIT,), "locked_down", id="a lock-down refuses everybody"),
+        pytest.param(claim(), "unheard of", (PERMIT,), "locked_down", id="an unknown mode refuses everybody"),
+        pytest.param(
+            claim(method="pin"), "normal", (PERMIT,), "unsupported", id="a factor that the door does not take"
+        ),
+        pytest.param(claim(person_id=None), "normal", (PERMIT,), "unknown_credential", id="a card of nobody"),
+        pytest.param(claim(person_id=None, method="face"), "normal", (PERMIT,), "not_recognised", id="a stranger"),
+        pytest.param(claim(), "normal", (), "no_permit", id="no permit"),
+        pytest.param(claim(), "normal", (permit(person_id="q"),), "no_permit", id="somebody else's permit"),
+        pytest.param(claim(), "normal", (permit(doors=("x",)),), "no_permit", id="a permit for another door"),
+        pytest.param(claim(), "normal", (permit(valid_until=T0),), "expired", id="an expired permit"),
+        pytest.param(
+            claim(), "normal", (permit(valid_from=T0 + timedelta(1)),), "not_permitted_now", id="one that has not begun"
+        ),
+        pytest.param(
+            claim(),
+            "normal",
+            (permit(schedule=Schedule(from_time=time(1), until_time=time(2))),),
+            "not_permitted_now",
+            id="one at another hour",
+        ),
+        pytest.param(
+            claim(),
+            "normal",
+            (permit(valid_until=T0), permit(id="n", schedule=Schedule(weekdays=()))),
+            "not_permitted_now",
+            id="one expired and one at another hour",
+        ),
+        pytest.param(claim(), "normal", (permit(valid_until=T0), PERMIT), None, id="one expired and one that holds"),
+    ],
+)
+def test_a_claim_is_decided(one: Claim, mode: str, permits: tuple[Permit, ...], reason: str | None) -> None:
+    decision = decide(one, door=DOOR, mode=mode, permits=permits, at=T0)
+    assert decision.claim == one
+    assert (decision.reason if isinstance(decision, Denial) else None) == reason
+
+
+moments = st.none() | st.integers(-100, 100).map(lambda hours: T0 + timedelta(hours=hours))
+permits = st.builds(
+    Permit,
+    id=st.just("m"),
+    person_id=st.sampled_from("pq"),
+    doors=st.sampled_from([(), ("d",), ("x",), ("d", "x")]),
+    schedule=st.builds(
+        Schedule,
+        weekdays=st.sets(st.integers(0, 6)).map(lambda days: tuple(sorted(days))),
+        from_time=st.sampled_from([time(0), time(8), time(20)]),
+        until_time=st.sampled_from([time(0), time(7), time(22)]),
+    ),
+    valid_from=moments,
+    valid_until=moments,
+)
+claims = st.builds(
+    Claim,
+    attempt=st.just("a"),
+    door_id=st.just("d"),
+    method=st.sampled_from(["face", "card", "pin", "qr", "button", "remote"]),
+    person_id=st.sampled_from([None, "p", "q", "r"]),
+)
+
+
+@given(claims, st.sampled_from(["normal", "locked_down", "evacuating", "held_open"]), st.lists(permits, max_size=4))
+def test_nobody_is_let_in_without_a_permit_of_their_own_that_holds(one: Claim, mode: str, held: list[Permit]) -> None:
+    decision = decide(one, door=DOOR, mode=mode, permits=tuple(held), at=T0)
+    holding = [p for p in held if p.person_id == one.person_id and p.holds("d", T0)]
+    taken = one.method == "remote" or one.method in DOOR.factors
+    assert isinstance(decision, Grant) is bool(holding and taken and mode in UNLOCKABLE_MODES)
+    assert decide(one, door=DOOR, mode=mode, permits=tuple(reversed(held)), at=T0) == decision, "order does not matter"
+
+
+@pytest.mark.parametrize(
+    ("device_s", "redelivered", "about_now"),
+    [
+        (None, False, True),
+        (None, True, False),
+        (3600, False, True),
+        (3597, False, True),
+        (3603, False, True),
+        (3596.9, False, False),
+        (3603.1, False, False),
+        (3600, True, False),
+    ],
+)
+def test_a_request_is_about_now_within_three_seconds(
+    device_s: float | None, redelivered: bool, about_now: bool
+) -> None:
+    device_at = None if device_s is None else T0 + timedelta(seconds=device_s)
+    assert fresh(device_at, offset=timedelta(hours=-1), redelivered=redelivered, at=T0) is about_now
+
+
+def test_what_was_presented_does_not_show() -> None:
+    request = Request(id="r", door_id="d", kind="pin", value="483920")
+    assert "483920" not in repr(request)
+    assert "483920" not in f"{request} {[request]}"
