@@ -1,5 +1,5 @@
 // Shows words instead of a white page if drawing fails; a silent white screen would be the worst console.
-import { Button, Result } from "antd";
+import { Alert as Banner, Button } from "antd";
 import type { ReactElement, ReactNode } from "react";
 import { Component } from "react";
 
@@ -23,5 +23,5 @@ export class Crash extends Component<{ children: ReactNode }, { failed: boolean 
 
 function Failed({ text }: { text: Catalogue["crash"] }): ReactElement {
   const reload = <Button type="primary" onClick={() => { location.reload(); }}>{text.reload}</Button>;
-  return <div role="alert"><Result status="error" title={text.title} subTitle={text.detail} extra={reload} /></div>;
+  return <Banner banner role="alert" type="error" title={text.title} description={text.detail} action={reload} />;
 }

@@ -1,7 +1,7 @@
 // Log in. Says why if it does not work, and why one is here if a session ended.
-import { Alert as Banner, Button, Card, Form, Input } from "antd";
+import { Alert as Banner, Button, Input } from "antd";
 import type { ReactElement } from "react";
-import { useState } from "react";
+import { useId, useState } from "react";
 
 import type { Appearance } from "../App";
 import type { Gateway, User } from "../api";
@@ -10,7 +10,6 @@ import { useText } from "../text/language";
 import type { Catalogue } from "../text/zh";
 import { Preferences } from "./Preferences";
 
-interface Entry { username: string; password: string }
 export interface LoginProps {
   gateway: Gateway; notice: "expired" | "unreachable" | null; onEntered: (user: User) => void; appearance: Appearance;
 }
@@ -23,34 +22,56 @@ function reason(text: Catalogue["login"], cause: unknown): string {
 
 export function LoginPage({ gateway, notice, onEntered, appearance }: LoginProps): ReactElement {
   const text = useText();
-  const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<unknown>(null);
-  const submit = async ({ username, password }: Entry): Promise<void> => {
-    setBusy(true);
-    try {
-      onEntered(await gateway.logIn(username.trim(), password));
-    } catch (cause) {
-      setFailure(cause);
-      setBusy(false);
-    }
-  };
   const said = failure !== null ? reason(text.login, failure) : notice !== null ? text.login[notice] : null;
   return (
     <main className="login">
       <div className="login-preferences"><Preferences appearance={appearance} /></div>
-      <Card className="login-card">
+      <div className="panel login-card">
         <h1><img src="/favicon.svg" alt="" width={32} height={32} /> {text.product}</h1>
         {said !== null && <Banner className="login-said" type={failure !== null ? "error" : "warning"} title={said} showIcon role="alert" />}
-        <Form<Entry> layout="vertical" requiredMark={false} onFinish={(entry) => { void submit(entry); }}>
-          <Form.Item name="username" label={text.login.username} rules={[{ required: true, message: text.login.usernameMissing }]}>
-            <Input autoComplete="username" autoCapitalize="none" spellCheck={false} maxLength={64} size="large" autoFocus />
-          </Form.Item>
-          <Form.Item name="password" label={text.login.password} rules={[{ required: true, message: text.login.passwordMissing }]}>
-            <Input.Password autoComplete="current-password" maxLength={256} size="large" />
-          </Form.Item>
-          <Button type="primary" htmlType="submit" size="large" block loading={busy}>{text.login.submit}</Button>
-        </Form>
-      </Card>
+        <LoginForm gateway={gateway} onEntered={onEntered} onFailed={setFailure} />
+      </div>
     </main>
+  );
+}
+
+interface FormProps { gateway: Gateway; onEntered: (user: User) => void; onFailed: (cause: unknown) => void }
+
+function LoginForm({ gateway, onEntered, onFailed }: FormProps): ReactElement {
+  const text = useText().login;
+  const ids = { username: useId(), password: useId() };
+  const [username, setUsername] = useState("");
+  const [password, setPassword] = useState("");
+  const [tried, setTried] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const submit = async (): Promise<void> => {
+    setTried(true);
+    if (username.trim() === "" || password === "") return;
+    setBusy(true);
+    try {
+      onEntered(await gateway.logIn(username.trim(), password));
+    } catch (cause) {
+      onFailed(cause);
+      setBusy(false);
+    }
+  };
+  const lacks = { username: tried && username.trim() === "", password: tried && password === "" };
+  return (
+    <form noValidate onSubmit={(event) => { event.preventDefault(); void submit(); }}>
+      <label htmlFor={ids.username}>{text.username}</label>
+      <Input
+        id={ids.username} value={username} onChange={(event) => { setUsername(event.target.value); }} size="large" autoFocus maxLength={64}
+        autoComplete="username" autoCapitalize="none" spellCheck={false} status={lacks.username ? "error" : ""} aria-invalid={lacks.username}
+      />
+      <p className="fault" role="status">{lacks.username && text.usernameMissing}</p>
+      <label htmlFor={ids.password}>{text.password}</label>
+      <Input.Password
+        id={ids.password} value={password} onChange={(event) => { setPassword(event.target.value); }} size="large" maxLength={256}
+        autoComplete="current-password" status={lacks.password ? "error" : ""} aria-invalid={lacks.password}
+      />
+      <p className="fault" role="status">{lacks.password && text.passwordMissing}</p>
+      <Button type="primary" htmlType="submit" size="large" block loading={busy}>{text.submit}</Button>
+    </form>
   );
 }
