@@ -2,7 +2,7 @@
 
 Each person has a random key, wrapped by the master key in a 0600 file beside it; a template opens only for the person,
 doors and model it was made for (models.sealing). It is no defence against who can read both files: keep the master key
-on a TPM or another disk where that matters. It matches nobody (edge.attention) and asks for no consent (edge.enrolment).
+on a TPM or another disk where that matters. It matches nobody (edge.attention), asks for no consent (edge.enrolment).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unix sockets of an edge's run directory: a fresh one each start, for this user only. Knows no messages (edge.wire)."""
+"""Unix sockets of an edge's run directory: a fresh one each start, for this user only. The messages are edge.wire's."""
 
 from __future__ import annotations
 

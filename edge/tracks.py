@@ -1,6 +1,6 @@
 """Which face in one frame is which in the next, for one camera: by overlap and distance, never by who it is.
 
-Ids are random and mean nothing after their track ended, two seconds after it was last seen (R11). Pure; time is handed in.
+Ids are random and mean nothing after their track ended, two seconds after it was last seen (R11). It reads no clock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which driver serves which door: the door's driver settings, laid over the edge's broker, opened through the catalogue.
+"""Which driver serves which door: a door's driver settings, laid over the edge's broker, opened by the catalogue.
 
-All doors of one wire share one connection, with a client id that never changes, so that the broker knows the session again.
+All doors of one wire share one connection, with a client id that never changes, so that the broker knows the session.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The composition root of an edge: reads settings, puts the parts together, applies policies by difference, stops cleanly.
+"""The composition root of an edge: reads settings, puts the parts together, applies policies by difference.
 
-Everything that decides is elsewhere; what is here is wiring. It starts one eye per camera and one face process, and none
-of them outlives it (config.process).
+Everything that decides is elsewhere; what is here is wiring. It starts one eye per camera and one face process, and
+none of them outlives it (config.process).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from config.process import Command, Good, Supervisor, keep_running, run, set_up_logging
+from config.process import Backoff, Command, Good, Supervisor, keep_running, run, set_up_logging
 from config.settings import Settings, read_settings
 from edge.admission import Admission
 from edge.attention import Attention, Faces
@@ -35,7 +35,7 @@ from edge.policies import Policies, version
 from edge.spool import Spool
 from edge.uplink import TIMEOUT, Uplink, enrol
 from edge.wires import Wires
-from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUnavailable
+from models.errors import DeviceUnreachable, GatehouseError, InvalidInput, SettingsError, StorageUnavailable
 from models.link import Command as LinkCommand
 from models.link import EdgeStatus, EnrolFace, Policy, Result, Unlock
 
@@ -46,7 +46,7 @@ SAVE_TIME_S = 60.0
 SOCKET_PATH_LIMIT = 80
 BYTES_PER_FACT = 600
 """What a spooled fact takes with its index; turns the limit in facts into a budget in bytes."""
-TOKEN_WAIT_S = 0.5
+ENROLMENT_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +162,12 @@ class Worker:
         keeper.on_change = self._cameras.on_change = self._uplink.changed
         await self._begin(tasks, children)
         tasks.create_task(
-            keep_running("uplink enrolment", lambda good: self._enrol_and_go(client, tasks, good)), name="enrolment"
+            keep_running(
+                "uplink enrolment",
+                lambda good: self._enrol_and_go(client, tasks, good),
+                backoff=ENROLMENT_BACKOFF,
+            ),
+            name="enrolment",
         )
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
@@ -226,8 +231,9 @@ class Worker:
         file = self._edge.token_file
         if file is None:
             raise InvalidInput("edge.token_file", "this edge is not enrolled: name the file with its one-time token")
-        while not file.exists() or not (token := file.read_text("utf-8").strip()):
-            await asyncio.sleep(TOKEN_WAIT_S)
+        token = await asyncio.to_thread(_token, file)
+        if not token:
+            raise DeviceUnreachable("gateway", f"waiting for the enrolment token in {file}")
         key = public_key(load_key(self._data / "edge.key"))
         return {"token": token, "edge_id": self._edge.id, "name": self._edge.name, "public_key": key}
 
@@ -281,7 +287,7 @@ class Worker:
         return self._uplink.last_heard or self._heard
 
     async def _save_time(self) -> None:
-        """Remember the time, so that a clock that is set back over a restart is noticed, and when the gateway was heard."""
+        """Remember the time, so that a clock set back over a restart is noticed, and when the gateway was heard."""
         while True:
             await asyncio.sleep(SAVE_TIME_S)
             times = Times(last=self._clock.unix(), heard=self._last_heard())
@@ -289,6 +295,10 @@ class Worker:
                 await self._spool.remember(TIMES_KEY, msgspec.json.encode(times))
             except StorageUnavailable as error:
                 log.debug("the time was not saved: %s", error)
+
+
+def _token(file: Path) -> str:
+    return file.read_text("utf-8").strip() if file.exists() else ""
 
 
 async def _times(spool: Spool) -> Times:

@@ -1,7 +1,7 @@
-"""Template encryption: AES-256-GCM under a key per person, itself wrapped by a master key. Pure; files are edge.keystore's.
+"""Template encryption: AES-256-GCM under a key per person, itself wrapped by a master key. Pure; it touches no file.
 
 The associated data name the person, the doors and the model contract (R25): a sealed template that is moved to another
-person, door or model, or changed by one bit, does not open. Source: NIST SP 800-38D; nonces are 96 bits, drawn at random.
+person, door or model, or changed by one bit, does not open. Source: NIST SP 800-38D; nonces are 96 random bits.
 """
 
 from __future__ import annotations

@@ -1,0 +1,112 @@
+"""The worker as a process: the two paths over a real broker, killed in the middle, and stopped cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+from starlette.responses import Response
+
+from drivers.mqtt.habits import Habits
+from drivers.mqtt.simdoor import SimulatedDoor
+from models.link import Unlock
+from tests.edge.doubles import GatewayDouble, card, door, now, permit, pin, policy, until
+from tests.edge.rig import open_rig
+
+RESIDENT: dict[str, Any] = {
+    "credentials": (card("p1", "7186A61E"), pin("p1", "123456")),
+    "permits": (permit("p1"),),
+}
+
+
+async def test_a_card_opens_the_door_and_a_wrong_one_is_told_why(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door(), **RESIDENT)) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses), what="the door online")
+        opened = await rig.doors["d1"].request("card", "71:86:a6:1e", reader="in", timeout_s=5)
+        assert opened.ok
+        assert opened.unlocked
+        refused = await rig.doors["d1"].request("card", "99", reader="in", timeout_s=5)
+        assert refused.feedback == "unknown_credential"
+        assert (await rig.doors["d1"].request("pin", "123456", reader="in", timeout_s=5)).unlocked
+        await until(lambda: len(gateway.of("access_granted")) == 2 and len(gateway.of("access_denied")) == 1)
+        assert gateway.of("access_granted")[0]["person_id"] == "p1"
+        assert "7186" not in str(gateway.facts)
+
+
+async def test_a_forced_door_reaches_the_gateway_and_is_acknowledged_to_the_door(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        rig.doors["d1"].force()
+        await until(lambda: len(gateway.of("door_forced")) == 1, what="the forced door")
+        seq, _ = rig.doors["d1"].progress()
+        await until(lambda: rig.doors["d1"].progress() == (seq, seq), what="the end-to-end acknowledgement")
+
+
+async def test_an_unlock_from_the_console_is_confirmed_and_an_expired_one_is_not_delivered(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: gateway.listeners > 0 and any(s.doors and s.doors[0].online for s in gateway.statuses))
+        late = Unlock(id="c0", door_id="d1", reason="x", requested_by="u", deadline=now() - timedelta(minutes=40))
+        good = Unlock(id="c1", door_id="d1", reason="x", requested_by="u", deadline=now() + timedelta(seconds=5))
+        for command in (late, good, good):
+            gateway.send(command)
+        await until(lambda: {r.command_id for r in gateway.results} == {"c0", "c1"})
+        states = {result.command_id: result.state for result in gateway.results}
+        assert states == {"c0": "expired", "c1": "confirmed"}
+        assert rig.doors["d1"].unlocks == 1
+
+
+async def test_doors_open_without_a_gateway_after_a_restart(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door(), **RESIDENT)) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        gateway.fail = lambda _request, _body: Response(status_code=500)
+        await rig.worker.stop(signal.SIGKILL)
+        await rig.worker.start()
+        await rig.doors["d1"].until(rig.doors["d1"].connected.is_set)
+        await asyncio.wait_for(_eventually_opens(rig.doors["d1"]), 10)
+
+
+async def _eventually_opens(simulated: SimulatedDoor) -> None:
+    while not (await simulated.request("card", "7186A61E", reader="in", timeout_s=1)).unlocked:
+        await asyncio.sleep(0.05)  # the next try of a person at the door
+
+
+async def test_kill_9_in_a_storm_of_events_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    ids = tuple(f"d{n}" for n in range(1, 6))
+    doors = tuple(door(door_id, exit_kind="none") for door_id in ids)
+    async with (
+        GatewayDouble(policy(*doors)) as gateway,
+        open_rig(tmp_path, gateway, door_ids=ids, habits=Habits(plain=True)) as rig,
+    ):
+        await until(lambda: any(len(s.doors) == 5 and all(d.online for d in s.doors) for s in gateway.statuses))
+        for round_no in range(4):
+            for _ in range(10):
+                for simulated in rig.doors.values():
+                    simulated.emit("fault", detail="storm")
+                await asyncio.sleep(0.005)
+            await rig.worker.stop(signal.SIGKILL)
+            for simulated in rig.doors.values():
+                simulated.emit("fault", detail=f"while away {round_no}")
+            await rig.worker.start()
+        await until(
+            lambda: all(d.progress()[0] == d.progress()[1] for d in rig.doors.values()), limit_s=60, what="all acked"
+        )
+        expected = 4 * 11
+        await until(lambda: len(gateway.of("door_faulted")) >= expected * 5, limit_s=20, what="every fact")
+        per_door = dict.fromkeys(ids, 0)
+        for fact in gateway.of("door_faulted"):
+            per_door[fact["door_id"]] += 1
+        assert per_door == dict.fromkeys(ids, expected), "none lost, none under two ids"
+        assert gateway.of("device_gap") == []
+
+
+async def test_sigterm_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: gateway.listeners > 0)
+        assert rig.worker.child is not None
+        family = psutil.Process(rig.worker.child.pid).children(recursive=True)
+        assert await rig.worker.stop(signal.SIGTERM) == 0
+        assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
