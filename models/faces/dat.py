@@ -1,7 +1,8 @@
 """Read the networks in dlib's `.dat` files, without dlib and without trusting the file.
 
-What is read is the serialization of dlib's `dnn/core.h`, `dnn/layers.h`, `dnn/input.h` and `dnn/loss.h`: enough of it for the two networks of
-`face_recognition`. Every length is bounded before it is used; anything unexpected ends in ModelFileError. It runs nothing and writes nothing.
+What is read is the serialization of dlib's `dnn/core.h`, `dnn/layers.h`, `dnn/input.h` and `dnn/loss.h`: enough of it
+for the two networks of `face_recognition`. Every length is bounded before it is used; anything unexpected ends in
+ModelFileError. It runs nothing and writes nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ Layer = Convolution | Affine | Rectifier | Pooling | Addition | Product
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """What a network was trained for, as far as inference needs it: window size in px and non-max suppression of the detector."""
+    """What a network was trained for; of the detector, its window in px and its non-max suppression."""
 
     name: str
     window: tuple[int, int] = (0, 0)
@@ -231,10 +232,10 @@ _LAYERS: Final[dict[str, Callable[[_Reader], Layer]]] = {
     "con_4": _convolution,
     "affine_": _affine,
     "bn_con2": _batch_normalisation,
-    "relu_": lambda read: Rectifier(),
+    "relu_": lambda _read: Rectifier(),
     "max_pool_2": lambda read: _pooling(read, highest=True),
     "avg_pool_2": lambda read: _pooling(read, highest=False),
-    "add_prev_": lambda read: Addition(),
+    "add_prev_": lambda _read: Addition(),
     "fc_2": _product,
 }
 

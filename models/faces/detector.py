@@ -1,7 +1,8 @@
 """Find faces with dlib's CNN detector (max-margin object detection) in ONNX Runtime.
 
-The same image pyramid (6 to 5), tiling, box mapping and non-max suppression as dlib's `input_image_pyramid` and `loss_mmod_`, so that the boxes
-are dlib's; but only the scales between the smallest and the largest face asked for are computed. It decides nothing about what it finds.
+The same image pyramid (6 to 5), tiling, box mapping and non-max suppression as dlib's `input_image_pyramid` and
+`loss_mmod_`, so that the boxes are dlib's; but only the scales between the smallest and the largest face asked for
+are computed. It decides nothing about what it finds.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Detector:
 
         Args:
             rgb: The image or any crop of one.
-            min_face_px: Width of the smallest face wanted; under 80 the image is enlarged, above it scales are left out. None: 80, as dlib.
+            min_face_px: Width of the smallest face wanted; under 80 the image is enlarged, above it scales are left
+                out. None: 80, as dlib.
             max_face_px: Width of the largest face wanted; None: as large as the image allows, as dlib.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Turn aligned chips into embeddings with dlib's residual network in ONNX Runtime; equal to dlib's own to 1e-5 in every component.
+"""Turn aligned chips into embeddings by dlib's residual network, equal to dlib's own to 1e-5 in every component.
 
 It compares nothing and remembers nothing.
 """
@@ -48,7 +48,7 @@ class Embedder:
         Raises:
             InvalidInput: The chips have another shape or type.
         """
-        if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (CHIP_PX, CHIP_PX, 3):  # noqa: PLR2004
+        if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (CHIP_PX, CHIP_PX, 3):
             raise InvalidInput("chips", f"expected (N, {CHIP_PX}, {CHIP_PX}, 3) uint8, got {chips.shape} {chips.dtype}")
         batches = [
             self._session.run(["embeddings"], {"chips": chips[at : at + _BATCH]})[0]

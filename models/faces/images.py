@@ -1,6 +1,7 @@
 """Decode an enrolment photo from bytes that anybody may have sent.
 
-JPEG and PNG only, bounded before they are decoded, turned upright by EXIF. Nothing is written; what the photo shows is not looked at here.
+JPEG and PNG only, bounded before they are decoded, turned upright by EXIF. Nothing is written; what the photo shows
+is not looked at here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def decode_photo(content: bytes, *, side_px: int) -> NDArray[np.uint8]:
     """Return the photo upright, (height, width, 3) uint8 RGB, scaled down so that its longer side is at most `side_px`.
 
     Raises:
-        ImageRejected: `too_many_bytes`, `unreadable` (other format, truncated, animated), `too_many_pixels` or `too_small`.
+        ImageRejected: `too_many_bytes`, `unreadable` (other format, truncated, animated), `too_many_pixels` or
+            `too_small`.
     """
     if len(content) > MAX_BYTES:
         raise ImageRejected("too_many_bytes", f"{len(content)} bytes; at most {MAX_BYTES} are taken")
@@ -59,7 +61,7 @@ def _decode(image: Image.Image, format_: str, side_px: int) -> NDArray[np.uint8]
     upright.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     if orientation != 1:
         upright.getexif()[0x0112] = orientation
-        upright = ImageOps.exif_transpose(upright) or upright
+        upright = ImageOps.exif_transpose(upright)
     return np.ascontiguousarray(upright, dtype=np.uint8)
 
 

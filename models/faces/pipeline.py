@@ -46,8 +46,10 @@ class Face(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One face found in an image.
 
     Attributes:
-        box: Left, top, right, bottom in pixels of the image it was found in (right and bottom inclusive, as dlib's); may reach over the border.
-        landmarks: (5, 2) float32, x and y: outer and inner corner of one eye, outer and inner corner of the other, under the nose.
+        box: Left, top, right, bottom in pixels of the image it was found in (right and bottom inclusive, as dlib's);
+            may reach over the border.
+        landmarks: (5, 2) float32, x and y: outer and inner corner of one eye, outer and inner corner of the other,
+            under the nose.
         score: The detector's confidence, ≥ 0 (dlib's scale).
     """
 
@@ -107,8 +109,8 @@ class FacePipeline:
         """Take the one face of an enrolment photo (JPEG or PNG, at most 4 MiB).
 
         Raises:
-            ImageRejected: Not exactly one usable face; `reason` says why: those of `decode_photo`, no_face, two_faces, too_large,
-                and those of `models.recognition.unusable`.
+            ImageRejected: Not exactly one usable face; `reason` says why: those of `decode_photo`, no_face,
+                two_faces, too_large, and those of `models.recognition.unusable`.
         """
         try:
             return self._photo_face(decode_photo(content, side_px=_PHOTO_SIDE_PX), gates)

@@ -19,7 +19,7 @@ _CENTRE = slice(30, 120)
 def measure(
     chip: NDArray[np.uint8], landmarks: NDArray[np.float32], *, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> FaceQuality:
-    """Measure one face by its aligned chip (150, 150, 3), its five points and its box in an image of `size` (height, width)."""
+    """Measure one face by its chip (150, 150, 3), its five points and its box in an image of (height, width)."""
     luma = (chip[_CENTRE, _CENTRE] @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.float32)
     right, left, nose = landmarks[:2].mean(axis=0), landmarks[2:4].mean(axis=0), landmarks[4]
     across = right - left

