@@ -159,7 +159,7 @@ class BrokerLink(Strict):
 
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Host of the MQTT broker.")
     port: Port = Field(1883, description="TCP port of the MQTT broker; 0 takes a free one when `up` starts the broker.")
-    user: str = Field("gatehouse-edge", max_length=128, description="Name that the edge logs in to the broker with.")
+    user: str = Field("edge", max_length=128, description="Name that the edge logs in to the broker with.")
     password: SecretStr | None = Field(None, description="Password at the broker, as ${NAME} from the environment.")
     password_file: LocalPath | None = Field(None, description="File that holds the password at the broker.")
     tls: TlsSettings | None = Field(None, description="Certificates towards the broker; absent means plain TCP.")
