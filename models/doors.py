@@ -221,50 +221,50 @@ def _apply(state: DoorState, event: Event, *, door: Door) -> Step:
     if event.type in ("opened", "forced"):
         return _on_opening(state, event, door=door, placed=placed, newest=newest)
     if event.type == "closed":
-        closed = _tell(DoorClosed, state, event, late=placed.late)
+        closed = _tell(DoorClosed, event, of=state, late=placed.late)
         return (_closed(state) if newest else state), (closed,)
     if event.type == "held":
         return _on_held(state, event, door=door, late=placed.late, newest=newest)
     if event.type == "exit_button":
-        state = expect_around(state, event, placed, cause="exit", lasting_s=door.unlock_s)
-        return state, (_tell(ExitRequested, state, event, late=placed.late),)
+        state = expect_around(state, event, placed=placed, cause="exit", lasting_s=door.unlock_s)
+        return state, (_tell(ExitRequested, event, of=state, late=placed.late),)
     if event.type == "emergency":
-        state = expect_around(state, event, placed, cause="release", lasting_s=RELEASE_S)
-        return state, (_tell(EmergencyReleased, state, event, late=placed.late),)
+        state = expect_around(state, event, placed=placed, cause="release", lasting_s=RELEASE_S)
+        return state, (_tell(EmergencyReleased, event, of=state, late=placed.late),)
     return _on_simple(state, event, late=placed.late)
 
 
 def _on_simple(state: DoorState, event: Event, *, late: bool) -> Step:
     if event.type == "tamper":
-        return msgspec.structs.replace(state, tamper=True), (_tell(DoorTampered, state, event, late=late),)
+        return msgspec.structs.replace(state, tamper=True), (_tell(DoorTampered, event, of=state, late=late),)
     if event.type == "tamper_cleared":
-        return msgspec.structs.replace(state, tamper=False), (_tell(DoorTamperCleared, state, event, late=late),)
+        return msgspec.structs.replace(state, tamper=False), (_tell(DoorTamperCleared, event, of=state, late=late),)
     if event.type == "duress":
-        return state, (_tell(DuressReported, state, event, late=late),)
-    return state, (_tell(DoorFaulted, state, event, late=late, detail=event.detail[:200]),)
+        return state, (_tell(DuressReported, event, of=state, late=late),)
+    return state, (_tell(DoorFaulted, event, of=state, late=late, detail=event.detail[:200]),)
 
 
 def _on_opening(state: DoorState, event: Event, *, door: Door, placed: Placed, newest: bool) -> Step:
     still = newest and state.contact == "open" and state.opening_id is not None
-    untold = blind(state, event, placed)
+    untold = blind(state, event, placed=placed)
     if newest and not still:
         state = msgspec.structs.replace(
             state, contact="open", opened_at=event.at, opening_id=event.id, held_reported=False
         )
     cause, attempt = explanation(state, placed)
     if cause is not None:
-        return state, (_tell(DoorOpened, state, event, late=placed.late, cause=cause, attempt=attempt),)
+        return state, (_tell(DoorOpened, event, of=state, late=placed.late, cause=cause, attempt=attempt),)
     if door.exit_kind not in ("sensor", "button") or (event.type == "opened" and (still or untold)):
-        return state, (_tell(DoorOpened, state, event, late=placed.late, cause="unknown"),)
+        return state, (_tell(DoorOpened, event, of=state, late=placed.late, cause="unknown"),)
     if event.type == "forced":  # the device's own word settles what we wondered about the same opening
         same = tuple(p for p in state.pending if p.event.id == state.opening_id)
-        told = tuple(_tell(DoorOpened, state, p.event, late=p.placed.late, cause="unknown") for p in same)
+        told = tuple(_tell(DoorOpened, p.event, of=state, late=p.placed.late, cause="unknown") for p in same)
         state = msgspec.structs.replace(state, pending=tuple(p for p in state.pending if p not in same))
-        state, forced = _forced(state, event, placed, about=state.opening_id if newest else event.id)
+        state, forced = _forced(state, event, placed=placed, about=state.opening_id if newest else event.id)
         return state, (*told, *forced)
     pending = Pending(event=event, placed=placed, until=event.at + timedelta(seconds=EXIT_ORDER_S))
     overflow = state.pending[: max(0, len(state.pending) + 1 - MAX_PENDING)]
-    told = tuple(_tell(DoorOpened, state, p.event, late=p.placed.late, cause="unknown") for p in overflow)
+    told = tuple(_tell(DoorOpened, p.event, of=state, late=p.placed.late, cause="unknown") for p in overflow)
     return msgspec.structs.replace(state, pending=(*state.pending[len(overflow) :], pending)), told
 
 
@@ -278,20 +278,20 @@ def _settle(state: DoorState, *, at: datetime) -> Step:
         around = beside(state.numbers, event.seq, at=at)
         unheard = waiting.doubted and (event.seq is None or not state.heard)
         if cause is not None:
-            facts.append(_tell(DoorOpened, state, event, late=placed.late, cause=cause, attempt=attempt))
+            facts.append(_tell(DoorOpened, event, of=state, late=placed.late, cause=cause, attempt=attempt))
         elif at < waiting.until or around == "awaited":
             kept.append(waiting)
         elif unheard or around == "lost":
-            facts.append(_tell(DoorOpened, state, event, late=placed.late, cause="unknown"))
+            facts.append(_tell(DoorOpened, event, of=state, late=placed.late, cause="unknown"))
         else:
-            state, forced = _forced(state, event, placed, about=event.id)
+            state, forced = _forced(state, event, placed=placed, about=event.id)
             facts.extend(forced)
     return msgspec.structs.replace(state, pending=tuple(kept)), tuple(facts)
 
 
-def _forced(state: DoorState, event: Event, placed: Placed, *, about: str | None) -> Step:
+def _forced(state: DoorState, event: Event, *, placed: Placed, about: str | None) -> Step:
     """Report a forced opening; if it was closed before that could be told, its end follows at once."""
-    forced = _tell(DoorForced, state, event, late=placed.late)
+    forced = _tell(DoorForced, event, of=state, late=placed.late)
     if state.contact != "closed" and state.opening_id in {None, about}:
         return msgspec.structs.replace(state, alarm="forced", alarm_id=event.id), (forced,)
     key = fact_id(state.edge_id, state.door_id, f"{event.id}:ended", "door_closed")
@@ -312,7 +312,7 @@ def _held_too_long(state: DoorState, *, door: Door, at: datetime) -> bool:
 
 def _on_held(state: DoorState, event: Event, *, door: Door, late: bool, newest: bool) -> Step:
     if not newest:
-        return state, (_tell(DoorHeldOpen, state, event, late=late, open_s=door.held_open_s),)
+        return state, (_tell(DoorHeldOpen, event, of=state, late=late, open_s=door.held_open_s),)
     if state.held_reported or state.mode in FREE_MODES:
         return state, ()
     state = msgspec.structs.replace(state, opening_id=state.opening_id or event.id)
@@ -333,7 +333,7 @@ def _gap(state: DoorState, gap: Missing, *, at: datetime) -> DeviceGap:
     return DeviceGap(id=key, at=at, door_id=state.door_id, first=gap.first, last=gap.last)
 
 
-def _tell(kind: type[Happening], state: DoorState, event: Event, *, late: bool, **more: Any) -> Happening:
+def _tell(kind: type[Happening], event: Event, *, of: DoorState, late: bool, **more: Any) -> Happening:
     """Return the fact of a kind that an event is: its id follows from the event alone."""
-    key = fact_id(state.edge_id, state.door_id, event.id, str(kind.__struct_config__.tag))
-    return kind(id=key, at=event.at, device_at=event.device_at, late=late, door_id=state.door_id, **more)
+    key = fact_id(of.edge_id, of.door_id, event.id, str(kind.__struct_config__.tag))
+    return kind(id=key, at=event.at, device_at=event.device_at, late=late, door_id=of.door_id, **more)

@@ -92,7 +92,7 @@ def withdraw_expectation(state: DoorState, attempt: str) -> DoorState:
     return msgspec.structs.replace(state, expectations=kept)
 
 
-def blind(state: DoorState, event: Event, placed: Placed) -> bool:
+def blind(state: DoorState, event: Event, *, placed: Placed) -> bool:
     """Return whether what would explain an opening may be unknown to us, or lost on the way."""
     never_told = state.contact == "unknown" and len(state.numbers.recent_ids) <= 1
     if never_told or beside(state.numbers, event.seq, at=event.at) == "lost":
@@ -126,7 +126,7 @@ def _expect(state: DoorState, expectation: Expectation) -> DoorState:
 
 
 def expect_around(
-    state: DoorState, event: Event, placed: Placed, *, cause: OpeningCause, lasting_s: float
+    state: DoorState, event: Event, *, placed: Placed, cause: OpeningCause, lasting_s: float
 ) -> DoorState:
     """Expect openings around an exit request or a release, each moment that it may have happened."""
     lasting = timedelta(seconds=lasting_s)

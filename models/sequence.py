@@ -87,7 +87,7 @@ def announce(numbers: Numbers, seq: int, *, at: datetime) -> Numbers:
         return msgspec.structs.replace(numbers, last=seq, missing=_never_expected(seq))
     if seq <= numbers.last:
         return numbers
-    return _miss(msgspec.structs.replace(numbers, last=seq), numbers.last + 1, seq, at=at)
+    return _miss(msgspec.structs.replace(numbers, last=seq), first=numbers.last + 1, last=seq, at=at)
 
 
 def release(numbers: Numbers, *, at: datetime) -> tuple[Numbers, tuple[Event, ...]]:
@@ -170,7 +170,7 @@ def _count(numbers: Numbers, seq: int, *, at: datetime) -> Numbers | None:
     """Return the numbers with `seq` taken, or None if it already was."""
     last = numbers.last or 0
     if seq > last:
-        return _miss(msgspec.structs.replace(numbers, last=seq), last + 1, seq - 1, at=at)
+        return _miss(msgspec.structs.replace(numbers, last=seq), first=last + 1, last=seq - 1, at=at)
     for index, gap in enumerate(numbers.missing):
         if gap.first <= seq <= gap.last:
             ends = ((gap.first, seq - 1), (seq + 1, gap.last))
@@ -179,7 +179,7 @@ def _count(numbers: Numbers, seq: int, *, at: datetime) -> Numbers | None:
     return None
 
 
-def _miss(numbers: Numbers, first: int, last: int, *, at: datetime) -> Numbers:
+def _miss(numbers: Numbers, *, first: int, last: int, at: datetime) -> Numbers:
     if first > last:
         return numbers
     return _bounded(numbers, (*numbers.missing, Missing(first=first, last=last, since=at)))
