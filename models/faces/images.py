@@ -39,7 +39,9 @@ def decode_photo(content: bytes, *, side_px: int) -> NDArray[np.uint8]:
         try:
             with Image.open(io.BytesIO(content), formats=[format_]) as image:
                 return _decode(image, format_, side_px)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            raise ImageRejected("too_many_pixels", "its header claims hundreds of megapixels") from error
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageRejected("unreadable", f"a broken {format_} file") from error
 
 

