@@ -1,10 +1,10 @@
-"""`python -m edge worker | eye | faces`: the processes of an edge."""
+"""`python -m edge worker | eye | faces | bench`: the processes of an edge."""
 
 from __future__ import annotations
 
 import sys
 
-USAGE = "usage: python -m edge {worker|eye|faces} …\n"
+USAGE = "usage: python -m edge {worker|eye|faces|bench} …\n"
 
 
 def main(argv: list[str]) -> int:
@@ -22,6 +22,10 @@ def main(argv: list[str]) -> int:
         from edge import faces
 
         return faces.main(rest)
+    if name == "bench":
+        from edge import bench
+
+        return bench.main(rest)
     sys.stderr.write(USAGE)
     return 2
 

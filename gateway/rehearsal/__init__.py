@@ -1,0 +1,1 @@
+"""The whole system on one machine with simulated cameras, doors and centre: what demo, selftest and bench share."""
