@@ -1,5 +1,6 @@
-"""The log-ins of the broker that `gatehouse up` starts: from our settings to the file that `python -m drivers mqtt broker`
-reads. The broker's own configuration and rights are written there (drivers/mqtt/broker.py).
+"""The log-ins of the broker that `gatehouse up` starts, from our settings to the file that the broker's process reads.
+
+The broker's own configuration and rights are written by that process (drivers/mqtt/broker.py).
 """
 
 from __future__ import annotations

@@ -41,6 +41,13 @@ def test_the_example_is_accepted_and_an_empty_file_is_all_defaults(tmp_path: Pat
     assert accepted(tmp_path, "").gateway.port == accepted(tmp_path, "# nothing\n").gateway.port == 8440
 
 
+def test_the_settings_of_the_containers_lack_only_the_secrets_that_are_made_at_first_run() -> None:
+    path = EXAMPLE.parent / "containers" / "gatehouse.yaml"
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path, environment={"GATEHOUSE_CENTRE_URL": "", "GATEHOUSE_FACES": "off"})
+    assert {fault.message for fault in caught.value.faults} == {"there is no such file"}
+
+
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """gateway:
   prot: 80
