@@ -1,4 +1,4 @@
-"""One row of a benchmark: what was measured, against whom, against which target. Measures nothing itself."""
+"""One row of a benchmark report: what was measured, beside whom, and whether the aim was met. A record, nothing else."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ import msgspec
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one figure. `ratio` is the peer's cost over ours (or our rate over the peer's): more is better."""
+    """One figure, with the peer's figure from the same run where there is a peer.
+
+    Attributes:
+        name: What was measured, e.g. `embed_one`.
+        unit: Of `ours`, `theirs` and `samples`: ms, MB, %, count.
+        ours: The median, unless `detail` says otherwise.
+        peer: Whom we are compared with, empty without.
+        theirs: The peer's figure.
+        ratio: How many times better we are, by `theirs` and `ours`.
+        target: What was aimed at: of `ratio` where there is a peer, else of `ours`.
+        met: Whether it was reached.
+        samples: Every single measurement of ours.
+        detail: How it was measured, in one sentence.
+    """
 
     name: str
     unit: str
     ours: float
-    peer: str | None = None
+    peer: str = ""
     theirs: float | None = None
     ratio: float | None = None
     target: float | None = None
