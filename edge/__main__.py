@@ -26,6 +26,10 @@ def main(argv: list[str]) -> int:
         from edge import bench
 
         return bench.main(rest)
+    if name == "bench":
+        from edge import bench
+
+        return bench.main(rest)
     sys.stderr.write(USAGE)
     return 2
 

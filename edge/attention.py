@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge import wire
 from edge.admission import Admission
@@ -25,20 +24,20 @@ from edge.facelink import FaceLink
 from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from models.access import Claim, Denial, Request
-from models.events import DenialReason, FaceEvidence
+from models.events import DenialReason
+from models.gallery import Gallery
 from models.link import Policy
 from models.people import face_allowed
 from models.places import Camera, Door
+from models.recognition import Recognised, Rule, SeenFace, recognise
 
 log = logging.getLogger("gatehouse.edge.attention")
 
 WINDOW_S = 10.0
 HANDS_FREE_S = 5.0
 TRACK_S = 2.0
-AGREE = 2
-OUT_OF = 3
-RADIUS = 0.40
-MARGIN = 0.05
+RULE = Rule(radius=0.40, agree=2, out_of=3, margin=0.05)
+"""The demo's: 0.40 is what no stranger of ours came under, for few people. It is no calibration."""
 DEMO_PEOPLE = 12
 REFRESH_S = 1.0
 MAX_TRACKS = 16
@@ -57,24 +56,10 @@ class Faces:
 
 @dataclass(frozen=True, eq=False)
 class DoorGallery:
-    """Hold the people of one door in memory: row i of `rows` (N, d) float32 is a template of `people[i]`."""
+    """Hold the people of one door in memory, all under one model contract."""
 
     contract: str
-    people: tuple[str, ...]
-    rows: NDArray[np.float32]
-
-    @property
-    def size(self) -> int:
-        """Return the number of people, however many templates each has."""
-        return len(set(self.people))
-
-
-@dataclass(frozen=True)
-class Match:
-    """Hold what a track says: somebody with evidence, or two who are too alike."""
-
-    person_id: str
-    evidence: FaceEvidence
+    people: Gallery
 
 
 @dataclass(eq=False)
@@ -84,10 +69,11 @@ class Window:
     door: Door
     request: Request | None
     until: float
-    tracks: dict[str, deque[NDArray[np.float32]]] = field(default_factory=dict)
+    tracks: dict[str, deque[SeenFace]] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     reasons: set[DenialReason] = field(default_factory=set)
-    match: Match | None = None
+    match: Recognised | None = None
+    first_usable_at: float = 0.0
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -163,9 +149,11 @@ class Attention:
                 and face_allowed(people[template.person_id], policy.consents, door_id=door.id, at=at)
             ]
             gallery = _gallery(own)
-            if gallery is not None and gallery.size > DEMO_PEOPLE:
-                log.warning("door %s: %d faces are more than the demo's %d: none is matched", door.id, gallery.size,
-                            DEMO_PEOPLE)  # fmt: skip
+            size = 0 if gallery is None else len(gallery.people.people)
+            if size > DEMO_PEOPLE:
+                log.warning(
+                    "door %s: %d faces are more than the demo's %d: none is matched", door.id, size, DEMO_PEOPLE
+                )
             elif gallery is not None:
                 galleries[door.id] = gallery
         self._galleries = galleries
@@ -226,11 +214,11 @@ class Attention:
         if request is None:
             return
         if window.match is not None:
-            await self._settle(window.door, request, window.match)
+            await self._settle(window.door, request, window.match, first_usable_at=window.first_usable_at)
         else:
             await self._admission.deny(_claim(window.door, request, None), _worst(window.reasons))
 
-    async def _settle(self, door: Door, request: Request, match: Match) -> None:
+    async def _settle(self, door: Door, request: Request, match: Recognised, *, first_usable_at: float) -> None:
         """Open for a match if everything still holds now, else say why not."""
         claim = _claim(door, request, match)
         reason = self._why_not(door)
@@ -242,8 +230,8 @@ class Attention:
         decision = self._admission.decide(claim, door, at=self._clock.now())
         if isinstance(decision, Denial):
             await self._admission.deny(claim, decision.reason)
-        else:
-            await self._admission.let_in(claim)
+        elif await self._admission.let_in(claim) and first_usable_at:
+            self.counters["last_unlock_ms"] = round((self._wall() - first_usable_at) * 1000)
 
     def _consents(self, person_id: str, door: Door) -> bool:
         policy, at = self._policies.current, self._clock.now()
@@ -253,7 +241,7 @@ class Attention:
         still = self._galleries.get(door.id)
         return (
             still is not None
-            and person_id in still.people
+            and person_id in still.people.people
             and face_allowed(person, policy.consents, door_id=door.id, at=at)
         )
 
@@ -272,29 +260,38 @@ class Attention:
             window.reasons.add("not_recognised" if gallery is None else "face_unusable")
             return
         frames = self._frames(window, sighting.track_id)
-        frames.append(np.frombuffer(sighting.embedding, dtype="<f4").astype(np.float32))
-        outcome = judge(np.stack(frames), gallery)
-        if isinstance(outcome, Match):
+        embedding = np.frombuffer(sighting.embedding, dtype="<f4").astype(np.float32)
+        frames.append(
+            SeenFace(
+                at_s=sighting.captured_at,
+                embedding=embedding,
+                contract=sighting.contract,
+                sharpness=sighting.quality.blur,
+            )
+        )
+        outcome = recognise(tuple(frames), gallery.people, contract=gallery.contract, rule=RULE)
+        if isinstance(outcome, Recognised):
             self._count("matches")
+            window.first_usable_at = sighting.first_usable_at
             self._matched(window, sighting.track_id, outcome)
-        elif outcome is not None:
-            window.reasons.add(outcome)
-            self._refuse_passer_by(window, len(frames), outcome)
+        elif outcome.reason != "too_few":
+            window.reasons.add(outcome.reason)
+            self._refuse_passer_by(window, len(frames), outcome.reason)
 
-    def _frames(self, window: Window, track_id: str) -> deque[NDArray[np.float32]]:
+    def _frames(self, window: Window, track_id: str) -> deque[SeenFace]:
         now = self._clock.unix()
         gone = [key for key, seen in window.seen_at.items() if now - seen > TRACK_S]
         for key in gone if len(window.tracks) < MAX_TRACKS else list(window.seen_at):
             del window.seen_at[key], window.tracks[key]
         window.seen_at[track_id] = now
-        return window.tracks.setdefault(track_id, deque(maxlen=OUT_OF))
+        return window.tracks.setdefault(track_id, deque(maxlen=RULE.out_of))
 
     def _on_unusable(self, unusable: wire.FaceUnusable) -> None:
         window = self._windows.get(unusable.door_id)
         if window is not None:
             window.reasons.add("face_unusable")
 
-    def _matched(self, window: Window, track_id: str, match: Match) -> None:
+    def _matched(self, window: Window, track_id: str, match: Recognised) -> None:
         if window.request is not None:
             window.match = match
             window.moved.set()
@@ -304,12 +301,18 @@ class Attention:
             return
         self._rest[door.id, match.person_id] = now
         request = Request(id=f"face-{track_id}-{int(now)}", door_id=door.id, kind="button")
-        self._tasks.create_task(self._settle(door, request, match), name=f"face at {door.id}")
+        self._tasks.create_task(
+            self._settle(door, request, match, first_usable_at=window.first_usable_at), name=f"face at {door.id}"
+        )
 
     def _refuse_passer_by(self, window: Window, frames: int, reason: DenialReason) -> None:
         """Record a stranger at a hands-free door, once in a while."""
         now, door = self._clock.unix(), window.door
-        if window.request is not None or frames < OUT_OF or now - self._rest.get((door.id, ""), -PAUSE_S) < PAUSE_S:
+        if (
+            window.request is not None
+            or frames < RULE.out_of
+            or now - self._rest.get((door.id, ""), -PAUSE_S) < PAUSE_S
+        ):
             return
         self._rest[door.id, ""] = now
         request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
@@ -333,55 +336,17 @@ class Attention:
         self.counters[name] = self.counters.get(name, 0) + 1
 
 
-def judge(frames: NDArray[np.float32], gallery: DoorGallery) -> Match | DenialReason | None:
-    """Return whom the last frames (n, d) of one track show, why nobody, or None while there are too few frames.
-
-    Two of three frames must each be within the radius of the same person, whose lead over the next *person* on the mean
-    of these frames must reach the margin (R20).
-    """
-    if len(frames) < AGREE:
-        return None
-    distances = np.linalg.norm(frames[:, None, :] - gallery.rows[None, :, :], axis=2)
-    votes = [
-        gallery.people[int(i)] if d <= RADIUS else None
-        for i, d in zip(distances.argmin(1), distances.min(1), strict=True)
-    ]
-    named = [vote for vote in votes if vote is not None]
-    person = max(set(named), key=named.count, default=None)
-    agreeing = [i for i, vote in enumerate(votes) if vote == person]
-    if person is None or len(agreeing) < AGREE:
-        return "not_recognised"
-    mean = np.linalg.norm(frames[agreeing].mean(0) - gallery.rows, axis=1)
-    own = np.array([name == person for name in gallery.people])
-    best = float(mean[own].min())
-    lead = float(mean[~own].min()) - best if (~own).any() else None
-    if best > RADIUS:
-        return "not_recognised"
-    if lead is not None and lead < MARGIN:
-        return "ambiguous"
-    evidence = FaceEvidence(
-        contract=gallery.contract,
-        frames=len(frames),
-        agreeing=len(agreeing),
-        distance=round(best, 4),
-        radius=RADIUS,
-        margin=None if lead is None else round(lead, 4),
-        gallery_size=gallery.size,
-    )
-    return Match(person_id=person, evidence=evidence)
-
-
 def _gallery(templates: list[Opened]) -> DoorGallery | None:
     """Return a gallery of the templates that share the newest contract."""
     if not templates:
         return None
     contract = templates[-1].contract
     own = [template for template in templates if template.contract == contract]
-    rows = np.stack([template.embedding for template in own]).astype(np.float32)
-    return DoorGallery(contract=contract, people=tuple(template.person_id for template in own), rows=rows)
+    rows = np.stack([template.embedding for template in own])
+    return DoorGallery(contract=contract, people=Gallery([template.person_id for template in own], rows))
 
 
-def _claim(door: Door, request: Request, match: Match | None) -> Claim:
+def _claim(door: Door, request: Request, match: Recognised | None) -> Claim:
     return Claim(
         attempt=request.id,
         door_id=door.id,

@@ -18,6 +18,7 @@ from models.errors import DeviceUnreachable
 log = logging.getLogger("gatehouse.edge.facelink")
 
 PHOTO_S = 15.0
+READY_S = 8.0
 
 
 class FaceLink:
@@ -30,6 +31,7 @@ class FaceLink:
         self._outbox: asyncio.Queue[wire.ToFaces] = asyncio.Queue(64)
         self._photos: dict[str, asyncio.Future[wire.PhotoFace]] = {}
         self._connected = False
+        self._usable = asyncio.Event()
         self.on_sighting: Callable[[wire.FaceSighting], None] = lambda _: None
         self.on_unusable: Callable[[wire.FaceUnusable], None] = lambda _: None
         self.health: wire.FacesHealth | None = None
@@ -69,6 +71,7 @@ class FaceLink:
             raise DeviceUnreachable("face process", str(error)) from error
         finally:
             self._connected, self.health = False, None
+            self._usable.clear()
             writer.close()
         raise DeviceUnreachable("face process", "it closed the connection")
 
@@ -83,6 +86,8 @@ class FaceLink:
             self.on_unusable(message)
         elif isinstance(message, wire.FacesHealth):
             self.health = message
+            if message.ready:
+                self._usable.set()
             good()
         elif message.request_id in self._photos:
             waiting = self._photos.pop(message.request_id)
@@ -105,8 +110,10 @@ class FaceLink:
         Raises:
             DeviceUnreachable: the face process is away or does not answer.
         """
-        if not self.ready:
-            raise DeviceUnreachable("face process", "it is not ready")
+        try:
+            await asyncio.wait_for(self._usable.wait(), READY_S)
+        except TimeoutError as error:
+            raise DeviceUnreachable("face process", "it is not ready; the first start converts its networks") from error
         waiting: asyncio.Future[wire.PhotoFace] = asyncio.get_running_loop().create_future()
         self._photos[request_id] = waiting
         try:

@@ -85,6 +85,8 @@ class FaceProcess:
     _eyes: dict[str, EyeLink] = field(default_factory=dict)
     _worker: asyncio.StreamWriter | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _due: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _told: dict[str, float] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "faces"))
     _photos: asyncio.Queue[wire.EmbedPhoto] = field(default_factory=lambda: asyncio.Queue(4))
@@ -141,6 +143,7 @@ class FaceProcess:
                 if isinstance(message, wire.Crop) and message.camera_id == eye.camera_id:
                     eye.credited = False
                     eye.crop = message
+                    self._arrived.set()
         finally:
             if self._eyes.get(eye.camera_id) is eye:
                 del self._eyes[eye.camera_id]
@@ -162,6 +165,7 @@ class FaceProcess:
     def _obey(self, message: wire.ToFaces) -> None:
         if isinstance(message, wire.Attend):
             self._attends[message.door_id] = message
+            self._due.set()
         elif isinstance(message, wire.Ignore):
             gone = self._attends.pop(message.door_id, None)
             eye = None if gone is None else self._eyes.get(gone.camera_id)
@@ -189,7 +193,8 @@ class FaceProcess:
         while True:
             for eye in tuple(self._eyes.values()):
                 await self._credit(eye)
-            await asyncio.sleep(PUMP_S)
+            self._due.clear()
+            await _at_most(self._due, PUMP_S)
 
     async def _credit(self, eye: EyeLink) -> None:
         attend = self._attended(eye.camera_id)
@@ -211,7 +216,8 @@ class FaceProcess:
         while True:
             waiting = [eye for eye in self._eyes.values() if eye.crop is not None]
             if not waiting:
-                await asyncio.sleep(0.005 if self._attends else PUMP_S)
+                self._arrived.clear()
+                await self._arrived.wait()
                 continue
             for eye in waiting:
                 await self._look_through(eye)
@@ -335,6 +341,13 @@ class FaceProcess:
             await wire.write(self._worker, message)
         except ConnectionError as error:
             log.debug("the worker is gone: %s", error)
+
+
+async def _at_most(event: asyncio.Event, limit_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), limit_s)
+    except TimeoutError:
+        return
 
 
 def _place(face: Face, crop: wire.Crop, scale: float) -> Box:

@@ -1,0 +1,137 @@
+"""The key store: a stolen file tells nothing, what is moved or changed does not open, what is erased is gone (R25)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge.keystore import Content, KeyStore, Opened, Sealed
+from models.errors import InvalidInput
+from models.sealing import about_template, seal, unseal
+from tests.edge.doubles import now
+
+FACE = np.linspace(-1, 1, 128, dtype=np.float32)
+
+
+def put(
+    store: KeyStore, person: str = "p1", *, doors: tuple[str, ...] = ("d1",), face: NDArray[np.float32] = FACE
+) -> Sealed:
+    template = Opened(person_id=person, doors=doors, contract="m", embedding=face)
+    return store.put(template, consent_id="c1", quality=0.9, at=now())
+
+
+def test_a_template_opens_again_after_a_restart(tmp_path: Path) -> None:
+    put(KeyStore(tmp_path))
+    (opened,) = KeyStore(tmp_path).open_all()
+    assert np.array_equal(opened.embedding, FACE)
+    assert (opened.person_id, opened.doors) == ("p1", ("d1",))
+
+
+def test_the_file_alone_shows_no_template_in_any_form(tmp_path: Path) -> None:
+    put(KeyStore(tmp_path))
+    content = (tmp_path / "keystore.bin").read_bytes()
+    for form in (FACE.tobytes(), FACE.astype(np.float16).tobytes(), FACE.astype(np.float64).tobytes()):
+        assert form[:16] not in content
+    for name in ("keystore.bin", "master.key"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_without_the_master_key_nothing_opens(tmp_path: Path) -> None:
+    put(KeyStore(tmp_path))
+    (tmp_path / "master.key").unlink()
+    assert KeyStore(tmp_path).open_all() == []
+
+
+@pytest.mark.parametrize("change", ["person", "doors", "contract", "sealed", "swapped"])
+def test_a_row_that_was_moved_or_changed_does_not_open(tmp_path: Path, change: str) -> None:
+    store = KeyStore(tmp_path)
+    first, second = put(store, "p1"), put(store, "p2", face=-FACE)
+    changed = {
+        "person": msgspec.structs.replace(first, person_id="p2"),
+        "doors": msgspec.structs.replace(first, doors=("d1", "d2")),
+        "contract": msgspec.structs.replace(first, contract="other"),
+        "sealed": msgspec.structs.replace(first, sealed=first.sealed[:-1] + bytes([first.sealed[-1] ^ 1])),
+        "swapped": msgspec.structs.replace(first, sealed=second.sealed),
+    }[change]
+    with pytest.raises(InvalidInput):
+        store.open(changed)
+
+
+def test_a_swapped_row_in_the_file_is_not_matched_and_the_other_still_is(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    first, second = put(store, "p1"), put(store, "p2", face=-FACE)
+    path = tmp_path / "keystore.bin"
+    content = msgspec.msgpack.decode(path.read_bytes(), type=Content)
+    forged = msgspec.structs.replace(first, sealed=second.sealed)
+    path.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(content, templates=(forged, second))))
+    assert [opened.person_id for opened in KeyStore(tmp_path).open_all()] == ["p2"]
+
+
+def test_erasure_destroys_the_key_and_rewrites_the_file(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    erased = put(store, "p1")
+    put(store, "p2", face=-FACE)
+    stolen = KeyStore(tmp_path)._content
+    with (tmp_path / "keystore.bin").open("rb") as old:
+        assert store.erase("p1")
+        assert set(old.read()) == {0}, "the bytes of the old file are overwritten"
+    content = (tmp_path / "keystore.bin").read_bytes()
+    assert erased.sealed not in content
+    assert b"p1" not in content
+    with pytest.raises(InvalidInput):
+        store.open(erased)
+    assert stolen.keys["p1"] not in content
+    assert not store.erase("p1")
+
+
+def test_enrolling_again_replaces_template_and_key(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    before = put(store)
+    put(store, face=-FACE)
+    assert len(store.sealed()) == 1
+    with pytest.raises(InvalidInput):
+        store.open(before)
+
+
+def test_a_damaged_store_and_an_open_key_are_refused(tmp_path: Path) -> None:
+    put(KeyStore(tmp_path))
+    (tmp_path / "keystore.bin").write_bytes(b"\xc1nonsense")
+    with pytest.raises(InvalidInput):
+        KeyStore(tmp_path)
+    (tmp_path / "keystore.bin").unlink()
+    (tmp_path / "master.key").chmod(0o644)
+    with pytest.raises(InvalidInput):
+        KeyStore(tmp_path)
+    (tmp_path / "master.key").chmod(0o600)
+    (tmp_path / "master.key").write_bytes(b"short")
+    with pytest.raises(InvalidInput):
+        KeyStore(tmp_path)
+
+
+@given(content=st.binary(max_size=300), about=st.binary(max_size=50), bit=st.integers(min_value=0))
+@settings(max_examples=100, deadline=None)
+def test_any_flipped_bit_is_noticed(content: bytes, about: bytes, bit: int) -> None:
+    sealed = seal(content, key=b"k" * 32, about=about, nonce=b"n" * 12)
+    assert unseal(sealed, key=b"k" * 32, about=about) == content
+    at = bit % (len(sealed) * 8)
+    broken = bytearray(sealed)
+    broken[at // 8] ^= 1 << (at % 8)
+    with pytest.raises(InvalidInput):
+        unseal(bytes(broken), key=b"k" * 32, about=about)
+
+
+@pytest.mark.parametrize("short", [b"", b"n" * 12, b"n" * 20])
+def test_what_is_too_short_to_be_sealed_is_refused(short: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        unseal(short, key=b"k" * 32, about=b"")
+
+
+def test_the_doors_of_a_template_have_no_order_and_cannot_run_together() -> None:
+    assert about_template("p", ("a", "b"), "m") == about_template("p", ("b", "a"), "m")
+    assert about_template("p", ("a", "b"), "m") != about_template("p", ("ab",), "m")
