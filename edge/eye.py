@@ -252,7 +252,7 @@ class Eye:
 
     async def _serve_faces(self, good: Callable[[], None]) -> None:
         reader, writer = await asyncio.open_unix_connection(self._settings.faces_socket)
-        credit = asyncio.Semaphore(0)
+        credit = asyncio.Event()
         try:
             await wire.write(writer, wire.EyeHello(camera_id=self._settings.camera_id))
             self._linked = True
@@ -262,18 +262,19 @@ class Eye:
                     good()
                     if isinstance(message, wire.Watch):
                         self._gate.watch(time.monotonic() + message.until - time.time(), message.zone)
-                    elif credit.locked():
-                        credit.release()
+                    else:
+                        credit.set()
                 sending.cancel()
         finally:
             self._linked = False
             self._slot.clear()
             writer.close()
 
-    async def _send_crops(self, writer: asyncio.StreamWriter, credit: asyncio.Semaphore) -> None:
+    async def _send_crops(self, writer: asyncio.StreamWriter, credit: asyncio.Event) -> None:
         while True:
-            await credit.acquire()
+            await credit.wait()
             glimpse = await self._fresh()
+            credit.clear()
             writer.write(wire.frame(self._crop(glimpse)))
             await writer.drain()
             self._crops += 1

@@ -104,7 +104,7 @@ class Connection:
         self._playing = False
 
     async def serve(self) -> None:
-        """Answer until the client leaves, tears down, breaks the protocol, or is silent for a minute before playing."""
+        """Answer until the client leaves, breaks the protocol, or is silent for a minute without playing."""
         cutter = wire.Reader()
         try:
             while piece := await self._receive():
@@ -147,7 +147,9 @@ class Connection:
         if status == 200 and request.method == "PLAY" and self._player and self._track and not self._playing:
             self._playing = True
             self._player.add(self._track)
-        return request.method != "TEARDOWN"
+        if status == 200 and request.method == "TEARDOWN":
+            self._stop()
+        return True
 
     async def _respond(self, request: wire.Request, player: Player | None, *, refuse: bool) -> tuple[int, Headers, str]:
         if request.method == "OPTIONS":
@@ -330,7 +332,7 @@ class CameraServer:
         """
         player = self.player(camera)
         player.misbehave(fault, for_s=for_s)
-        if fault in ("cut", "garbage", "wrong_credentials"):
+        if fault in ("cut", "mute", "garbage", "wrong_credentials"):
             for connection in tuple(self._connections):
                 if connection.watches(player):
                     connection.drop()

@@ -80,8 +80,8 @@ async def test_gstreamer_plays_it(cameras: CameraServer, transport: str) -> None
     source = f"rtspsrc location={cameras.url('gate')} protocols={transport} user-id=u".split()
     rest = ["!", "rtph264depay", "!", "h264parse", "!", "avdec_h264", "!", "fakesink", "num-buffers=12"]
     done = await _run("gst-launch-1.0", "-q", *source, f'user-pw="{CREDENTIALS["password"]}"', *rest)
-    assert done.returncode == 0, done.stderr
-    assert "ERROR" not in done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "ERROR" not in done.stderr + done.stdout
 
 
 async def test_opencv_plays_it(cameras: CameraServer) -> None:
@@ -292,7 +292,7 @@ async def test_a_stream_pauses_and_goes_on(cameras: CameraServer) -> None:
     assert b"200 OK" in await ask("PAUSE")
     assert cameras.player("gate").clients == 0
     assert b"200 OK" in await ask("TEARDOWN")
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert b"454" in await ask("PLAY")
     writer.close()
 
 
