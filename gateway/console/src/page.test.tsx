@@ -102,11 +102,14 @@ describe("the page", () => {
   it("acknowledges only when the gateway confirms", async () => {
     let confirm: (response: Response) => void = () => undefined;
     open({ "POST alerts/a1/acknowledge": () => new Promise((resolve) => { confirm = resolve; }) });
-    fireEvent.click(await screen.findByRole("button", { name: "确认告警：强行开门，East gate" }));
+    const button = await screen.findByRole("button", { name: "确认告警：强行开门，East gate" });
+    button.focus();
+    fireEvent.click(button);
     expect(screen.getByRole("article").className).toContain("alert-loud");
     act(() => { confirm(json(alertOf({ workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:09Z", acknowledged_by: "li", version: 2 }))); });
     expect(await screen.findByText(/li 于 .* 确认/)).toBeTruthy();
     expect(screen.queryByRole("button", { name: /确认告警/ })).toBeNull();
+    await waitFor(() => { expect(document.activeElement).toBe(screen.getByRole("button", { name: /处置告警/ })); });
   });
 
   it("says the gateway's own words when an action is refused", async () => {

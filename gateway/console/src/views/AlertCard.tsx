@@ -1,8 +1,8 @@
 // One alert: how bad, what, where, when, how it stands, what people and the centre did, and what to do next.
 import { CheckOutlined } from "@ant-design/icons";
 import { Button } from "antd";
-import type { ReactElement } from "react";
-import { memo } from "react";
+import type { ReactElement, RefObject } from "react";
+import { memo, useEffect, useRef } from "react";
 
 import type { Alert } from "../api";
 import { isWaiting } from "../board";
@@ -22,6 +22,7 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
   const text = useText();
   const kind = worded(text.kind, alert.kind);
   const waiting = isWaiting(alert);
+  const [next, keepFocus] = useKeptFocus(waiting);
   const procedure = Object.hasOwn(text.procedure, alert.kind) ? text.procedure[alert.kind] : undefined;
   const classes = ["alert", `alert-${alert.severity}`, rings(alert) ? "alert-loud" : "", alert.workflow === "resolved" ? "alert-resolved" : ""];
   return (
@@ -40,13 +41,13 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
         <div className="alert-do">
           {waiting && (
             <Button
-              type="primary" size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { onAcknowledge(alert); }}
+              type="primary" size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { keepFocus(); onAcknowledge(alert); }}
               aria-label={text.alerts.acknowledgeOf(kind, alert.place.name)}
             >
               {text.alerts.acknowledge}
             </Button>
           )}
-          <Button size={waiting ? "middle" : "large"} disabled={busy} onClick={() => { onResolve(alert); }} aria-label={text.alerts.resolveOf(kind, alert.place.name)}>
+          <Button ref={next} size={waiting ? "middle" : "large"} disabled={busy} onClick={() => { onResolve(alert); }} aria-label={text.alerts.resolveOf(kind, alert.place.name)}>
             {text.alerts.resolve}
           </Button>
         </div>
@@ -54,6 +55,18 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
     </article>
   );
 });
+
+/** The button that was pressed goes away: leave the keyboard on the next one of its alert, without scrolling there. */
+function useKeptFocus(waiting: boolean): [RefObject<HTMLButtonElement | null>, () => void] {
+  const ref = useRef<HTMLButtonElement>(null);
+  const pressed = useRef(false);
+  useEffect(() => {
+    if (waiting || !pressed.current) return;
+    pressed.current = false;
+    if (document.activeElement === document.body) ref.current?.focus({ preventScroll: true });
+  }, [waiting]);
+  return [ref, () => { pressed.current = true; }];
+}
 
 function Address({ alert: { place } }: { alert: Alert }): ReactElement {
   return <span className="faint">{[place.site_name, place.address].filter((part) => part !== "").join(" · ")}</span>;
