@@ -211,11 +211,13 @@ class MqttDoors:
         waiting = Unacknowledged(mid=message.mid) if message.qos else None
         if waiting is not None:
             self._unacknowledged.append(waiting)
+        topic = "?"
         try:
-            door_id, kind = wire.parse_topic(_topic(message), doors=self._doors)
+            topic = _topic(message)
+            door_id, kind = wire.parse_topic(topic, doors=self._doors)
             self._take(kind, message, door_id=door_id, waiting=waiting)
         except InvalidInput as error:
-            self._unreadable(error)
+            self._unreadable(topic, error)
             self._release(waiting)
 
     def _take(self, kind: wire.FromDoor, message: MQTTMessage, *, door_id: str, waiting: Unacknowledged | None) -> None:
@@ -286,12 +288,12 @@ class MqttDoors:
             link.acknowledge(self._unacknowledged.popleft().mid)
             self._count("acknowledged")
 
-    def _unreadable(self, error: InvalidInput) -> None:
+    def _unreadable(self, topic: str, error: InvalidInput) -> None:
         self._count("unreadable")
-        cause = (error.where, error.what[:80])
+        cause = (error.where if error.where == "topic" else topic, error.what[:80])
         if cause not in self._causes and len(self._causes) < CAUSES_LOGGED:
             self._causes.add(cause)
-            log.warning("broker %s: an unreadable message was put aside: %s", self._endpoint.address, error)
+            log.warning("%s: unreadable messages on %.120s are put aside: %s", self._endpoint.address, topic, error)
 
     def _count(self, name: str) -> None:
         self.counters[name] += 1

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +80,40 @@ class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
         roster: Any = field(default_factory=lambda: Roster(NOBODY))
 
 
+class OwnRetained(Broker):  # type: ignore[misc]
+    """Hand retained messages only to sessions that subscribed to them and may have them, and wait for nobody.
+
+    amqtt 0.12 gives a connecting client the retained messages of all subscriptions, and serves nothing else on a
+    connection until they are acknowledged, which here is after a commit.
+    """
+
+    def __init__(self, config: dict[str, Any], roster: Roster) -> None:
+        super().__init__(config)
+        self._roster = roster
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        topic_filter, _ = subscription
+        own = [qos for held, qos in self._subscriptions.get(topic_filter, ()) if held.client_id == session.client_id]
+        handler = self._get_handler(session)
+        if not own or handler is None:
+            return
+        users = self._roster.users
+        for topic, kept in tuple(self._retained_messages.items()):
+            if self._matches(topic, topic_filter) and may(users, session.username, topic=topic, write=False):
+                self._send_soon(handler.mqtt_publish(topic, kept.data, min(own[0], kept.qos or 0), retain=True))
+
+    async def _publish_session_retained_messages(self, session: Session) -> None:
+        handler = self._get_handler(session)
+        while handler is not None and not session.retained_messages.empty():
+            kept = session.retained_messages.get_nowait()
+            self._send_soon(handler.mqtt_publish(kept.topic, kept.data, kept.qos, retain=True))
+
+    def _send_soon(self, sending: Coroutine[Any, Any, Any]) -> None:
+        self._tasks_queue.append(asyncio.ensure_future(sending))
+
+
 async def run_embedded(
     directory: Path, *, listener: Listener, stop: asyncio.Event, again: asyncio.Event, ready: Callable[[], None]
 ) -> int:
@@ -92,9 +126,9 @@ async def run_embedded(
     if not ipaddress.ip_address(listener.host).is_loopback or listener.cert_file:
         raise InvalidInput("broker", "the embedded broker serves loopback without TLS only: install mosquitto")
     roster = Roster(read_users(directory / "users.json"))
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # it logs tracebacks for what clients do
     logging.getLogger("transitions").setLevel(logging.ERROR)
-    broker = Broker(_config(listener, roster))
+    broker = OwnRetained(_config(listener, roster), roster)
     try:
         await broker.start()
     except (BrokerError, OSError) as error:

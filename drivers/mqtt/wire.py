@@ -55,7 +55,7 @@ class Hello(Payload, frozen=True, kw_only=True):
     model: Word = ""
     firmware: Word = ""
     serial: Word = ""
-    capabilities: Annotated[tuple[Word, ...], msgspec.Meta(max_length=32)] = ()
+    capabilities: Annotated[tuple[Word, ...], msgspec.Meta(max_length=32)]
 
     @property
     def known(self) -> frozenset[Capability]:
@@ -68,8 +68,8 @@ class StatePayload(Payload, frozen=True, kw_only=True):
 
     event_seq: Count | None = None
     at: Time | None = None
-    contact: Literal["open", "closed", "unknown"] = "unknown"
-    lock: Literal["locked", "unlocked", "unknown"] = "unknown"
+    contact: Literal["open", "closed", "unknown"]
+    lock: Literal["locked", "unlocked", "unknown"]
     mode: Mode | None = None
     tamper: bool = False
     battery: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
