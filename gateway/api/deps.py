@@ -1,0 +1,139 @@
+"""Who asks, and from where: the dependencies of endpoints. Objects are looked up by the store with the caller's scope."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Header, Request, Response
+from starlette.exceptions import HTTPException
+
+from gateway.auth.roles import Caller, Right
+from gateway.runtime import Runtime
+from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.users import (
+    begin_request,
+    caller_of_session,
+    caller_of_token,
+    end_request,
+    forget_request,
+    touch_session,
+)
+from models.errors import Forbidden
+
+COOKIE = "gatehouse_session"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def runtime_of(request: Request) -> Runtime:
+    """Return what this process shares."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+Shared = Annotated[Runtime, Depends(runtime_of)]
+
+
+def check_origin(request: Request, runtime: Shared) -> None:
+    """Refuse a change that a browser sends from somebody else's page.
+
+    Browsers say where a request comes from (Sec-Fetch-Site, Origin); programs send neither and carry no cookie by accident.
+
+    Raises:
+        Forbidden: the request comes from another origin.
+    """
+    if request.method in SAFE:
+        return
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site not in (None, "same-origin", "none"):
+        raise Forbidden("this request comes from another site's page")
+    if origin is None or origin in runtime.origins:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise Forbidden(f"this request comes from a page of {origin[:200]}")
+
+
+async def identify(request: Request, runtime: Runtime) -> Caller | None:
+    """Return who sends a request, by machine token or session cookie; None if nobody we know."""
+    at = runtime.clock()
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return await runtime.store.read(caller_of_token, token.strip(), at=at)
+    secret = request.cookies.get(COOKIE)
+    if not secret:
+        return None
+    found = await runtime.store.read(caller_of_session, secret, rules=runtime.sessions, at=at)
+    if found is None:
+        return None
+    caller, stale = found
+    if stale:
+        await runtime.store.write(touch_session, secret, at=at)
+    return caller
+
+
+async def any_caller(request: Request, runtime: Shared) -> Caller:
+    """Return who sends a request.
+
+    Raises:
+        HTTPException: 401, nobody we know.
+        Forbidden: a browser sends it from somebody else's page.
+    """
+    check_origin(request, runtime)
+    caller = await identify(request, runtime)
+    if caller is None:
+        raise HTTPException(401, "log in first", headers={"WWW-Authenticate": 'Bearer realm="gatehouse"'})
+    return caller
+
+
+Anyone = Annotated[Caller, Depends(any_caller)]
+
+
+def allowed(right: Right) -> Callable[[Caller, Runtime, Request], Awaitable[Caller]]:
+    """Return a dependency that passes callers with a right and writes refusals into the audit log."""
+
+    async def check(caller: Anyone, runtime: Shared, request: Request) -> Caller:
+        if not caller.may(right):
+            entry = AuditEntry(actor=caller.id, action="refused", subject=right, result="forbidden",
+                               detail={"method": request.method})  # fmt: skip
+            await runtime.store.write(append_audit, entry, at=runtime.clock())
+        caller.require(right)
+        return caller
+
+    return check
+
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=100)]
+
+
+async def once(
+    request: Request, runtime: Runtime, *, caller: Caller, key: str | None, work: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Do the work of a request once: a repetition with the same Idempotency-Key gets the first answer again.
+
+    Raises:
+        Conflict: the key was used for another request, or the first one is still running.
+    """
+    if key is None:
+        return await work()
+    name = f"{caller.id}\x1f{key}"
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).hexdigest()
+    earlier = await runtime.store.write(begin_request, name, digest=digest, at=runtime.clock())
+    if earlier is not None:
+        status, body = earlier
+        return Response(body, status, {"Idempotent-Replayed": "true"}, media_type="application/json")
+    try:
+        answer = await work()
+    except BaseException:
+        await runtime.store.write(forget_request, name)
+        raise
+    await runtime.store.write(end_request, name, status=answer.status_code, body=bytes(answer.body).decode())
+    return answer
+
+
+def new_id(prefix: str) -> str:
+    """Return a random opaque id."""
+    return f"{prefix}-{uuid.uuid4().hex}"

@@ -1,0 +1,40 @@
+"""The `gatehouse` command: puts the commands together and turns errors into one line and an exit status (1 failure, 2 usage)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from gateway.commands import access, person, running, site
+from gateway.rehearsal.commands import register as rehearse
+from models.errors import GatehouseError
+
+app = typer.Typer(
+    name="gatehouse", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help="The gateway of a residential community: cameras, smart doors, alerts, and the people who answer for them.",
+)  # fmt: skip
+app.command("up")(running.up)
+app.command("gateway")(running.gateway)
+app.command("serve", hidden=True)(running.gateway)
+app.add_typer(running.edge, name="edge")
+app.add_typer(running.simulate, name="simulate")
+app.command("check")(site.check)
+app.command("apply")(site.apply)
+app.command("verify-audit")(site.verify_audit)
+app.add_typer(person.person, name="person")
+app.add_typer(access.user, name="user")
+app.add_typer(access.token, name="token")
+rehearse(app)
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    try:
+        app()
+    except GatehouseError as error:
+        sys.stderr.write(f"gatehouse: {error}\n")
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0

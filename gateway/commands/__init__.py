@@ -1,0 +1,1 @@
+"""The commands of `gatehouse` by subject. Each imports what it needs when it runs, so that --help and start are quick."""

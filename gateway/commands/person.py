@@ -1,0 +1,134 @@
+"""`person …`: residents, through the gateway's HTTP API with a machine's token, so that rights and records are the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.commands.common import Json, show
+from models.errors import DeviceUnreachable, Forbidden, InvalidInput
+
+if TYPE_CHECKING:
+    import httpx
+
+person = typer.Typer(help="Residents: add, consent, enrol, credential, permit, withdraw, show.", no_args_is_help=True)
+Url = Annotated[str, typer.Option("--url", envvar="GATEHOUSE_URL", help="address of the gateway")]
+Token = Annotated[str, typer.Option("--token", envvar="GATEHOUSE_TOKEN", help="token of a machine, see `token add`")]
+Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be given several times")]
+LOCAL = "http://127.0.0.1:8440"
+TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+PATIENCE_S = 40.0
+
+
+def _ask(method: str, path: str, *, url: str, token: str, **what: Any) -> Any:
+    """Send a request and return the answer's JSON.
+
+    Raises:
+        DeviceUnreachable: the gateway does not answer.
+        Forbidden: it refuses the token or the act.
+        InvalidInput: it refuses what was sent.
+    """
+    import httpx
+
+    if not token:
+        raise InvalidInput("--token", "set GATEHOUSE_TOKEN or give --token; make one with `gatehouse token add`")
+    headers = {"Authorization": f"Bearer {token}", **what.pop("headers", {})}
+    try:
+        answer = httpx.request(
+            method, f"{url.rstrip('/')}/api/v1/{path}", headers=headers, timeout=PATIENCE_S, trust_env=False, **what
+        )
+    except httpx.HTTPError as error:
+        raise DeviceUnreachable("gateway", f"{url}: {error}") from error
+    if answer.is_error:
+        raise _problem(answer)
+    return answer.json() if answer.content else {}
+
+
+def _problem(answer: httpx.Response) -> Exception:
+    try:
+        told = answer.json()
+    except json.JSONDecodeError:
+        told = {}
+    text = f"{told.get('reason') or told.get('code') or answer.status_code}: {told.get('detail', '')}"
+    return Forbidden(text) if answer.status_code in (401, 403) else InvalidInput("gateway", text)
+
+
+@person.command("add")
+def add(
+    name: str, *, person_id: Annotated[str | None, typer.Option("--id")] = None, flat: str | None = None,
+    site: str | None = None, under_14: bool = False, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Add a person."""
+    body = {"id": person_id, "name": name, "flat": flat, "site_id": site, "under_14": under_14}
+    made = _ask("POST", "people", url=url, token=token, json=body)
+    show(made, made["id"], as_json=as_json)
+
+
+@person.command("show")
+def show_person(person_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
+    """Show a person with all that belongs to them, as JSON."""
+    show(_ask("GET", f"people/{person_id}", url=url, token=token), "", as_json=True)
+
+
+@person.command("consent")
+def consent(
+    person_id: str, *, door: Doors, evidence: Annotated[str, typer.Option(help="where the proof is kept")],
+    text_version: str = "face-door-1", text_sha256: str | None = None, channel: str = "office",
+    guardian: str | None = None, expires_at: str | None = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Record a separate consent to face matching at doors."""
+    body = {
+        "doors": door, "evidence": evidence, "text_version": text_version, "text_sha256": text_sha256,
+        "channel": channel, "guardian": guardian, "expires_at": expires_at,
+    }  # fmt: skip
+    made = _ask("POST", f"people/{person_id}/consents", url=url, token=token, json=body)
+    show(made, made["id"], as_json=as_json)
+
+
+@person.command("enrol")
+def enrol(person_id: str, photo: Path, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Enrol a face from a photo (JPEG or PNG, at most 4 MiB); the photo is not kept."""
+    kind = TYPES.get(photo.suffix.lower())
+    if kind is None:
+        raise InvalidInput(str(photo), "use a .jpg or .png file")
+    try:
+        content = photo.read_bytes()
+    except OSError as error:
+        raise InvalidInput(str(photo), f"cannot be read: {error.strerror}") from error
+    headers = {"Content-Type": kind}
+    made = _ask("PUT", f"people/{person_id}/face", url=url, token=token, content=content, headers=headers)
+    show(made, f"enrolled: receipt {made['receipt']['id']}, quality {made['receipt']['quality']:.2f}", as_json=as_json)
+
+
+@person.command("credential")
+def credential(
+    person_id: str, kind: Annotated[str, typer.Argument(help="card or pin")], *, url: Url = LOCAL, token: Token = "",
+    value: Annotated[str | None, typer.Option(help="the card number; a PIN is read from standard input")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Give a person a card or a PIN."""
+    text = value or sys.stdin.readline().strip()
+    made = _ask("POST", f"people/{person_id}/credentials", url=url, token=token, json={"kind": kind, "value": text})
+    show(made, made["id"], as_json=as_json)
+
+
+@person.command("permit")
+def permit(
+    person_id: str, *, door: Annotated[list[str] | None, typer.Option("--door")] = None, valid_from: str | None = None,
+    valid_until: str | None = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let a person through doors; without --door through all of the site."""
+    body = {"doors": door or "all", "valid_from": valid_from, "valid_until": valid_until}
+    made = _ask("POST", f"people/{person_id}/permits", url=url, token=token, json=body)
+    show(made, made["id"], as_json=as_json)
+
+
+@person.command("withdraw")
+def withdraw(person_id: str, consent_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
+    """Withdraw a consent: matching stops at once and the template is destroyed."""
+    _ask("DELETE", f"people/{person_id}/consents/{consent_id}", url=url, token=token)
+    show({}, "withdrawn", as_json=False)

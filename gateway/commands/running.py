@@ -1,0 +1,102 @@
+"""`up`, `gateway`, `edge` and `simulate`: run one box, one part of an installation, or one simulator."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.commands.common import Config, load, say, settings_file
+
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def up(
+    config: Config = None,
+    *,
+    demo: Annotated[bool, typer.Option("--demo", help="run on data folders that are marked DEMO")] = False,
+) -> None:
+    """Run one box: broker, gateway and edge, supervised, until Ctrl-C."""
+    from config.process import run, set_up_logging
+    from gateway.up import run_up
+
+    settings = load(config)
+    set_up_logging("up", level=settings.logging.level, style=settings.logging.format)
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"gatehouse {line}\n")
+
+    raise typer.Exit(run(lambda: run_up(settings, demo=demo, tell=tell)))
+
+
+def gateway(
+    config: Config = None,
+    *,
+    edge_token_file: Annotated[
+        Path | None, typer.Option(help="leave an enrolment token for the edge of this box here", hidden=True)
+    ] = None,
+) -> None:
+    """Run the gateway alone: store, alerts, forwarding, API and console."""
+    from config.process import run, set_up_logging
+    from gateway.app import serve
+
+    settings = load(config)
+    set_up_logging("gateway", level=settings.logging.level, style=settings.logging.format)
+    raise typer.Exit(run(lambda: serve(settings, edge_token_file=edge_token_file)))
+
+
+edge = typer.Typer(help="Run an edge, or enrol and revoke edges.", invoke_without_command=True)
+
+
+@edge.callback()
+def run_edge(context: typer.Context, config: Config = None) -> None:
+    """Run the edge worker alone: doors, cameras, decisions. With a command: enrol and revoke edges at the gateway."""
+    if context.invoked_subcommand is None:
+        file = settings_file(config)
+        os.execv(sys.executable, [sys.executable, "-m", "edge", "worker", "--config", str(file)])
+
+
+simulate = typer.Typer(help="Run one simulator: door, camera or centre.", no_args_is_help=True)
+
+
+@simulate.command("door", context_settings=ANY_ARGUMENTS)
+def simulate_door(context: typer.Context) -> None:
+    """Simulate MQTT doors (options: see --help of this command)."""
+    _drivers("door", context.args)
+
+
+@simulate.command("camera", context_settings=ANY_ARGUMENTS)
+def simulate_camera(context: typer.Context) -> None:
+    """Simulate RTSP cameras (options: see --help of this command)."""
+    _drivers("camera", context.args)
+
+
+def _drivers(kind: str, arguments: list[str]) -> None:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "drivers", "simulate", kind, *arguments])
+
+
+@simulate.command("centre")
+def simulate_centre(
+    key_file: Annotated[Path, typer.Option(help="file that holds the Standard Webhooks secret (whsec_…)")],
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0 takes a free one")] = 0,
+    fault: Annotated[str | None, typer.Option(help="begin with a fault: down, 500, 429, 302, 401, half, slow")] = None,
+) -> None:
+    """Simulate a coordination centre on loopback: verifies, keeps what it accepts, sends receipts, misbehaves on demand."""
+    import json
+
+    from gateway.centre.simulator import Control, serve
+
+    server, centre = serve(key_file.read_text("utf-8").strip(), port=port)
+    if fault is not None:
+        centre.control(Control(fault=fault))
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    say(json.dumps({"ready": True, "part": "centre", "url": f"{address}/events", "pid": os.getpid()}))
+    try:
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        server.server_close()

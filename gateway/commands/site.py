@@ -1,0 +1,71 @@
+"""`check`, `apply` and `verify-audit`: what is true of files and of the database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.commands.common import Config, Json, opened, say, show
+from models.errors import InvalidInput, SettingsError, SettingsFault
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(help="gatehouse.yaml or site.yaml")], *, as_json: Json = False
+) -> None:
+    """Check settings and site files; print every mistake with file, line, key and suggestion."""
+    from config.settings import read_settings
+    from config.site import read_site
+
+    faults: list[SettingsFault] = []
+    for file in files:
+        read = read_site if _is_site(file) else read_settings
+        try:
+            read(file, environment=os.environ)
+        except SettingsError as error:
+            faults += error.faults
+    if as_json:
+        record = {"ok": not faults, "faults": [vars(fault) for fault in faults]}
+        show(record, "", as_json=True)
+    else:
+        for fault in faults:
+            say(str(fault))
+        say(f"{len(faults)} mistakes" if faults else "no mistakes found")
+    raise typer.Exit(1 if faults else 0)
+
+
+def _is_site(file: Path) -> bool:
+    try:
+        lines = file.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise InvalidInput(str(file), f"cannot be read: {error.strerror}") from error
+    return any(line.startswith("site:") for line in lines)
+
+
+def apply(
+    site: Annotated[Path, typer.Argument(help="site.yaml")], config: Config = None, *, as_json: Json = False
+) -> None:
+    """Seed the database with a site, its doors, cameras and people. Applying the same file again changes nothing."""
+    from config.site import read_site, seed
+    from gateway.runtime import now
+    from gateway.seeding import plant
+
+    records = seed(read_site(site, environment=os.environ))
+    with opened(config) as store:
+        counts = store.write_now(plant, records, at=now())
+    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    show({"site": records.site.id, **counts}, f"site {records.site.id}: {text}", as_json=as_json)
+
+
+def verify_audit(config: Config = None, *, as_json: Json = False) -> None:
+    """Walk the audit chain and report every changed, missing or moved row; exits 1 if there is one."""
+    from gateway.store.audit import verify_audit as walk
+
+    with opened(config) as store:
+        rows, digest, faults = store.read_now(walk)
+    record = {"ok": not faults, "rows": rows, "digest": digest, "faults": faults}
+    text = "\n".join(faults) if faults else f"{rows} rows, unbroken; digest of the last: {digest}"
+    show(record, text, as_json=as_json)
+    raise typer.Exit(1 if faults else 0)

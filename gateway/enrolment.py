@@ -1,0 +1,148 @@
+"""Enrol a face through the edges of the consented doors, and have it erased again. The photo stays in memory, here and there."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+import msgspec
+
+from gateway.auth.roles import Caller
+from gateway.orders import await_result, send_order
+from gateway.runtime import Runtime
+from gateway.store import Connection
+from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.edges import add_command
+from gateway.store.people import consents_of, face_receipts_of, person_by_id
+from gateway.store.places import doors_named
+from models.errors import DeviceRefused, DeviceUnreachable, Forbidden, ImageRejected
+from models.link import EnrolFace, EraseFace, FaceReceipt, Result
+from models.people import face_allowed
+
+PATIENCE_S = 20.0
+ERASE_WITHIN = timedelta(days=30)
+"""How long an erasure waits for an edge that is away; the policy tells it of the withdrawal besides."""
+FORMATS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
+IMAGE_REASONS = frozenset(
+    {"no_face", "two_faces", "too_small", "too_large", "blurred", "unreadable", "no_consent", "cut_off", "too_dark", "too_bright",
+     "turned_away", "face_unusable", "under_14", "gallery_full"}
+)  # fmt: skip
+
+
+class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the proofs that the edges gave: one for each edge of a consented door."""
+
+    person_id: str
+    consent_id: str
+    receipt: FaceReceipt
+    receipts: tuple[FaceReceipt, ...]
+
+
+class _Plan(msgspec.Struct, frozen=True, kw_only=True):
+    consent_id: str
+    edges: tuple[str, ...]
+
+
+def check_photo(content: bytes, *, media_type: str) -> None:
+    """Pass if bytes begin like the image that they claim to be; only the edge's face process looks further.
+
+    Raises:
+        ImageRejected: unsupported type, empty, or something else under its name.
+    """
+    magic = FORMATS.get(media_type)
+    if magic is None:
+        raise ImageRejected(
+            "unreadable", f"send image/jpeg or image/png as the raw body, not {media_type[:80] or 'nothing'}"
+        )
+    if not content.startswith(magic):
+        raise ImageRejected("unreadable", f"the body is no {media_type.removeprefix('image/').upper()} file")
+
+
+async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: Caller) -> Enrolled:
+    """Have a template made from a photo on every edge with a consented door, and return the proofs.
+
+    Raises:
+        NotFound: there is no such person in the caller's scope.
+        ImageRejected: no live consent, or the edge cannot use the photo, with the reason.
+        DeviceUnreachable: an edge did not answer within 20 s.
+        DeviceRefused: an edge cannot enrol now.
+    """
+    plan = await runtime.store.read(_plan, person_id, caller=caller, runtime=runtime)
+    if plan is None:
+        await _record(runtime, caller, person_id=person_id, result="no_consent")
+        raise ImageRejected("no_consent", "no live consent allows this face at any door: record one first")
+    results = await asyncio.gather(
+        *(
+            _enrol_at(runtime, person_id, edge_id=edge_id, plan=plan, photo=photo, caller=caller)
+            for edge_id in plan.edges
+        )
+    )
+    for edge_id, result in zip(plan.edges, results, strict=True):
+        if result is None or result.state != "confirmed" or result.receipt is None:
+            reason = "no_answer" if result is None else result.reason or result.state
+            await _record(runtime, caller, person_id=person_id, result=reason[:64])
+            raise _refusal(edge_id, result)
+    await _record(runtime, caller, person_id=person_id, result="ok")
+    receipts = tuple(result.receipt for result in results if result is not None and result.receipt is not None)
+    return Enrolled(person_id=person_id, consent_id=plan.consent_id, receipt=receipts[0], receipts=receipts)
+
+
+def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan | None:
+    at = runtime.clock()
+    person = person_by_id(connection, person_id, site_ids=caller.sites)
+    for consent in reversed(consents_of(connection, person_id)):
+        allowed = [door for door in consent.doors if face_allowed(person, (consent,), door_id=door, at=at)]
+        edges = tuple(sorted({door.edge_id for door in doors_named(connection, allowed)}))
+        if edges:
+            return _Plan(consent_id=consent.id, edges=edges)
+    return None
+
+
+async def _enrol_at(
+    runtime: Runtime, person_id: str, *, edge_id: str, plan: _Plan, photo: bytes, caller: Caller
+) -> Result | None:
+    ticket = runtime.relay.leave(photo, edge_id=edge_id)
+    if ticket is None:
+        raise Forbidden("too many enrolments at once: try again in half a minute")
+    deadline = runtime.clock() + timedelta(seconds=PATIENCE_S)
+    command = EnrolFace(
+        id=str(uuid.uuid4()), person_id=person_id, consent_id=plan.consent_id, relay_ticket=ticket, deadline=deadline
+    )
+    entry = AuditEntry(
+        actor=caller.id, action="face.enrol", subject=person_id, result="sent",
+        detail={"edge": edge_id, "consent": plan.consent_id, "command": command.id},
+    )  # fmt: skip
+    try:
+        await send_order(runtime, command, edge_id=edge_id, entry=entry)
+        return await await_result(runtime, command, within_s=PATIENCE_S)
+    finally:
+        runtime.relay.forget(ticket)
+
+
+async def _record(runtime: Runtime, caller: Caller, *, person_id: str, result: str) -> None:
+    entry = AuditEntry(actor=caller.id, action="face.enrol", subject=person_id, result=result)
+    await runtime.store.write(append_audit, entry, at=runtime.clock())
+
+
+def _refusal(edge_id: str, result: Result | None) -> ImageRejected | DeviceRefused | DeviceUnreachable:
+    if result is None or result.state == "expired":
+        return DeviceUnreachable(edge_id, f"no template within {PATIENCE_S:.0f} s: is the edge online?")
+    reason = result.reason or result.state
+    if result.state == "refused" or reason in IMAGE_REASONS:
+        return ImageRejected(reason, result.detail or reason.replace("_", " "))
+    return DeviceRefused(edge_id, f"{reason} {result.detail}".strip())
+
+
+def order_erasure(connection: Connection, person_id: str, *, actor: str, runtime: Runtime) -> list[str]:
+    """Order the erasure of a person's templates where no live consent is left; return the edges to wake."""
+    at = runtime.clock()
+    if any(consent.live(at) for consent in consents_of(connection, person_id)):
+        return []
+    held = sorted({proof.edge_id for proof in face_receipts_of(connection, person_id) if proof.erased_at is None})
+    for edge_id in held:
+        command = EraseFace(id=str(uuid.uuid4()), person_id=person_id, deadline=at + ERASE_WITHIN)
+        add_command(connection, command, edge_id=edge_id, at=at)
+        detail = {"edge": edge_id, "command": command.id}
+        append_audit(connection, AuditEntry(actor=actor, action="face.erase", subject=person_id, detail=detail), at=at)
+    return held

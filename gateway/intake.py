@@ -1,0 +1,119 @@
+"""Take in what edges report: one transaction writes facts, alerts, feed and outbox rows. Nothing is announced before it commits.
+
+A fact's id decides: written before, it changes nothing. What cannot be read is set aside and counts as taken, so that one
+bad fact never blocks the good ones behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from gateway.centre.events import Route
+from gateway.changes import tell_change
+from gateway.store import Connection
+from gateway.store.alerts import clear_alerts, raise_alert
+from gateway.store.dialect import hold_feed
+from gateway.store.edges import EdgeIdentity
+from gateway.store.facts import set_aside, write_fact
+from gateway.store.places import foreign_device, place_of
+from models.alerts import Clear, Raise, alerts_for
+from models.errors import InvalidInput
+from models.events import AnyFact, source_of
+from models.link import MAX_FACTS, Committed
+
+_batch = msgspec.json.Decoder(list[msgspec.Raw])
+_fact = msgspec.json.Decoder(AnyFact)
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+def split_batch(body: bytes) -> list[msgspec.Raw]:
+    """Return the facts of a batch, unread.
+
+    Raises:
+        InvalidInput: the body is not a JSON array of at most 500.
+    """
+    try:
+        items = _batch.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("body", f"send a JSON array of facts ({error})") from error
+    if len(items) > MAX_FACTS:
+        raise InvalidInput("body", f"send at most {MAX_FACTS} facts at once, not {len(items)}")
+    return items
+
+
+def take_in(
+    connection: Connection, items: list[msgspec.Raw], *, edge: EdgeIdentity, at: datetime, routes: tuple[Route, ...]
+) -> Committed:
+    """Write a batch of facts with all that follows from them; everything named in the answer is durable after commit."""
+    hold_feed(connection)
+    committed, rejected = [], []
+    for item in items:
+        raw = bytes(item)
+        try:
+            fact = _fact.decode(raw)
+            _check(connection, fact, edge=edge)
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidInput) as error:
+            key = hashlib.sha256(edge.id.encode() + b"\x1f" + raw).hexdigest()
+            name = _id_of(raw)
+            set_aside(connection, raw, key=key, edge_id=edge.id, fact_id=name, error=str(error), at=at)
+            rejected.append(name or key)
+            continue
+        if write_fact(connection, fact, edge_id=edge.id, site_id=edge.site_id, at=at):
+            _follow(connection, fact, edge=edge, at=at, routes=routes)
+        committed.append(fact.id)
+    return Committed(committed=tuple(committed), rejected=tuple(rejected))
+
+
+def _follow(
+    connection: Connection, fact: AnyFact, *, edge: EdgeIdentity, at: datetime, routes: tuple[Route, ...]
+) -> None:
+    match alerts_for(fact):
+        case Raise() as wanted:
+            raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)
+        case Clear() as ended:
+            clear_and_tell(connection, ended, at=at, routes=routes)
+        case None:
+            pass
+
+
+def raise_and_tell(
+    connection: Connection,
+    wanted: Raise,
+    *,
+    edge_site: str,
+    fact_id: str | None,
+    at: datetime,
+    routes: tuple[Route, ...],
+) -> str:
+    """Raise an alert (or count one more) and tell everybody; return the alert's id."""
+    place = place_of(connection, wanted.source_id, kind=wanted.kind, edge_site=edge_site)
+    alert_id, change = raise_alert(connection, wanted, place=place, fact_id=fact_id, at=at)
+    tell_change(connection, alert_id, change=change, at=at, routes=routes)
+    return alert_id
+
+
+def clear_and_tell(connection: Connection, ended: Clear, *, at: datetime, routes: tuple[Route, ...]) -> None:
+    """Clear what has ended and tell everybody."""
+    for alert_id in clear_alerts(connection, ended, at=at):
+        tell_change(connection, alert_id, change="cleared", at=at, routes=routes)
+
+
+def _check(connection: Connection, fact: AnyFact, *, edge: EdgeIdentity) -> None:
+    for name, value in (("at", fact.at), ("device_at", fact.device_at)):
+        if value is not None and value.tzinfo is None:
+            raise InvalidInput(name, "a time needs its zone, for example Z")
+    if foreign_device(connection, source_of(fact), site_id=edge.site_id):
+        raise InvalidInput("door_id", f"{source_of(fact)!r} belongs to another site than edge {edge.id!r}")
+
+
+def _id_of(raw: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=_Named).id[:200]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,97 @@
+"""The loops beside the HTTP server: housekeeping, delivery, heartbeats, receipts. Each runs until cancelled and is restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from config.process import Good, Start
+from config.settings import CentreSettings, Settings
+from gateway.centre.forwarder import Forwarder, Pace
+from gateway.centre.post import Sender
+from gateway.centre.pulse import Pulse
+from gateway.centre.receipts import pull_receipts
+from gateway.files import write_private
+from gateway.housekeeping import clean_up, offer_edge_token
+from gateway.runtime import Runtime
+from gateway.status import notice_silent_edges
+
+LOOK_S = 10.0
+TOKEN_LOOK_S = 0.5
+CLEAN_EVERY = timedelta(hours=1)
+
+
+def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path | None) -> dict[str, Start]:
+    """Return the loops that every gateway has."""
+    loops: dict[str, Start] = {"housekeeping": lambda good: _keep_house(runtime, settings, good)}
+    if edge_token_file is not None:
+        loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)
+    return loops
+
+
+def delivery(runtime: Runtime, centre: CentreSettings, *, keys: tuple[str, ...]) -> dict[str, Start]:
+    """Return the loops towards the centre; none if there is no centre."""
+    if not centre.url:
+        return {}
+    allowed = tuple(ipaddress.ip_network(network) for network in centre.allow_networks)
+    sender = Sender(centre.url, keys=keys, allowed=allowed, timeout_s=centre.timeout_s)
+    pace = Pace(first_s=centre.retry_first_s, cap_s=centre.retry_cap_s)
+    forwarder = Forwarder(runtime, centre.name, sender=sender, pace=pace)
+    pulse = Pulse(runtime, centre.name, sender=sender)
+    loops: dict[str, Start] = {
+        "delivery": lambda good: _deliver(forwarder, good),
+        "heartbeat": lambda good: _every(centre.heartbeat_s, pulse.beat, good=good),
+    }
+    if centre.receipts_url:
+        puller = Sender(centre.receipts_url, keys=keys, allowed=allowed, timeout_s=centre.timeout_s)
+
+        async def pull() -> int:
+            return await pull_receipts(runtime, centre.name, sender=puller)
+
+        loops["receipts"] = lambda good: _every(centre.receipts_every_s, pull, good=good)
+    return loops
+
+
+async def _deliver(forwarder: Forwarder, good: Good) -> None:
+    await forwarder.start()
+    good()
+    await forwarder.run()
+
+
+async def _every(seconds: float, act: Callable[[], Awaitable[object]], *, good: Good) -> None:
+    while True:
+        await act()
+        good()
+        await asyncio.sleep(seconds)
+
+
+async def _keep_house(runtime: Runtime, settings: Settings, good: Good) -> None:
+    started, cleaned = runtime.clock(), datetime.min.replace(tzinfo=runtime.clock().tzinfo)
+    keep_facts = timedelta(days=settings.gateway.keep_facts_days)
+    while True:
+        at = runtime.clock()
+        if await runtime.store.write(notice_silent_edges, at=at, since=started, routes=runtime.routes):
+            runtime.bells.alerts_changed()
+        if at - cleaned >= CLEAN_EVERY:
+            await runtime.store.write(clean_up, keep_facts=keep_facts, at=at)
+            cleaned = at
+        good()
+        await asyncio.sleep(LOOK_S)
+
+
+async def _offer_token(runtime: Runtime, settings: Settings, *, file: Path, good: Good) -> None:
+    """Leave an enrolment token for the edge of this box while it has none, and a fresh one before the old is over."""
+    life = timedelta(seconds=settings.gateway.edge_token_s)
+    offered: datetime | None = None
+    while True:
+        at = runtime.clock()
+        if offered is None or at - offered > life / 2:
+            token = await runtime.store.write(offer_edge_token, settings.edge.id, life=life, at=at)
+            if token is not None:
+                write_private(file, token)
+                offered = at
+        good()
+        await asyncio.sleep(TOKEN_LOOK_S if offered is None else LOOK_S)

@@ -1,0 +1,108 @@
+"""Give edges orders and wait for their end: unlock a door, enrol a face, erase one. Sends nothing past its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+from gateway.auth.roles import Caller
+from gateway.bells import heard
+from gateway.runtime import Runtime
+from gateway.store import Connection
+from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
+from gateway.store.people import keep_face_receipt, mark_face_erased
+from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
+from models.link import Command, EnrolFace, EraseFace, Result, Unlock
+from models.places import Door
+
+UNLOCK_VALID = timedelta(seconds=3)
+UNLOCK_PATIENCE_S = 8.0
+LOOK_S = 0.5
+"""How often the database is asked whether a result came in by another replica."""
+
+
+async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Caller) -> Result:
+    """Unlock a door and return what the lock confirmed; request and end are on record.
+
+    Raises:
+        DeviceUnreachable: the edge did not answer in time.
+        CommandExpired: the edge got it too late.
+        DeviceRefused: the door answered no.
+    """
+    at = runtime.clock()
+    command = Unlock(
+        id=str(uuid.uuid4()), door_id=door.id, reason=reason, requested_by=caller.id, deadline=at + UNLOCK_VALID
+    )
+    entry = AuditEntry(
+        actor=caller.id, action="door.unlock", subject=door.id, result="sent",
+        detail={"command": command.id, "reason": reason},
+    )  # fmt: skip
+    await runtime.store.write(_order, command, edge_id=door.edge_id, entry=entry, runtime=runtime)
+    runtime.bells.edge(door.edge_id).ring()
+    result = await await_result(runtime, command, within_s=UNLOCK_PATIENCE_S)
+    state = result.state if result else "no_answer"
+    ended = AuditEntry(
+        actor=caller.id, action="door.unlock", subject=door.id, result=state,
+        detail={"command": command.id, "reason": result.reason or "" if result else ""},
+    )  # fmt: skip
+    await runtime.store.write(append_audit, ended, at=runtime.clock())
+    if result is None:
+        raise DeviceUnreachable(
+            door.id, f"edge {door.edge_id!r} did not answer; the unlock expired and will not happen later"
+        )
+    if result.state == "expired":
+        raise CommandExpired(command.id, max(0, int((result.at - command.deadline).total_seconds() * 1000)))
+    if result.state != "confirmed":
+        raise DeviceRefused(door.id, f"{result.state}: {result.reason or ''} {result.detail}".strip())
+    return result
+
+
+def _order(connection: Connection, command: Command, *, edge_id: str, entry: AuditEntry, runtime: Runtime) -> None:
+    at = runtime.clock()
+    append_audit(connection, entry, at=at)
+    add_command(connection, command, edge_id=edge_id, at=at)
+
+
+async def send_order(runtime: Runtime, command: Command, *, edge_id: str, entry: AuditEntry) -> None:
+    """Put a command and its audit entry in the database and wake its edge."""
+    await runtime.store.write(_order, command, edge_id=edge_id, entry=entry, runtime=runtime)
+    runtime.bells.edge(edge_id).ring()
+
+
+async def await_result(runtime: Runtime, command: Command, *, within_s: float) -> Result | None:
+    """Wait for the end of a command; None if it does not come in time."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    while True:
+        ring = runtime.bells.results.next_ring()
+        result = await runtime.store.read(result_of, command.id)
+        left_s = until_s - loop.time()
+        if result is not None or left_s <= 0 or runtime.bells.closing.is_set():
+            return result
+        await heard(ring, within_s=min(left_s, LOOK_S))
+
+
+def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, runtime: Runtime) -> bool:
+    """Keep the end of a command with what follows from it; return False if it is unknown or has ended before.
+
+    Raises:
+        InvalidInput: the receipt is not for this command or this edge.
+    """
+    command = keep_result(connection, result, edge_id=edge.id)
+    if command is None:
+        return False
+    at = runtime.clock()
+    receipt = result.receipt
+    if isinstance(command, EnrolFace) and receipt is not None:
+        if receipt.person_id != command.person_id or receipt.edge_id != edge.id:
+            raise InvalidInput("receipt", "it names another person or edge than the command")
+        keep_face_receipt(connection, receipt, consent_id=command.consent_id)
+    if isinstance(command, EraseFace) and result.state == "confirmed":
+        mark_face_erased(connection, command.person_id, edge_id=edge.id, at=result.at)
+        entry = AuditEntry(
+            actor=edge.id, action="face.erased", subject=command.person_id, detail={"command": command.id}
+        )
+        append_audit(connection, entry, at=at)
+    return True

@@ -1,0 +1,54 @@
+"""What the parts of one gateway process share: the store, the clock, the bells and the routes to the centres. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.bells import Bells, Relay
+from gateway.centre.events import Route
+from gateway.store import Store
+from gateway.store.users import SessionRules
+from models.link import CLOCK_WINDOW_S
+
+CONSOLE = Path(__file__).with_name("console") / "dist"
+Clock = Callable[[], datetime]
+
+
+def now() -> datetime:
+    """Return the time of this machine's clock in UTC; composition roots hand it over as the clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receiver:
+    """Name a centre whose receipts we take: its id and the secrets that may sign them (two during rotation)."""
+
+    centre_id: str
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Hold what one gateway process shares."""
+
+    store: Store
+    clock: Clock = now
+    routes: tuple[Route, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
+    origins: frozenset[str] = frozenset()
+    """Origins besides the request's own host from which a browser may send changes (a reverse proxy's)."""
+    secure_cookies: bool = False
+    sessions: SessionRules = SessionRules()
+    clock_window_s: float = CLOCK_WINDOW_S
+    console: Path = CONSOLE
+    version: str = "0.1.0"
+    bells: Bells = field(default_factory=Bells)
+    relay: Relay = field(default_factory=Relay)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Count something for /metrics."""
+        self.counters[name] = self.counters.get(name, 0) + by

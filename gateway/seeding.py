@@ -1,0 +1,68 @@
+"""Write a site file into the database: applying it again changes nothing, and what it does not name stays as it is."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from config.site import Seed
+from gateway.store import Connection
+from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.people import (
+    credentials_of,
+    put_credential,
+    put_person,
+    remove_credential,
+    seed_consent,
+    seed_permit,
+)
+from gateway.store.places import credential_key, put_area, put_camera, put_door, put_flat, put_site
+from models.events import NAMESPACE
+from models.people import Credential, credential_digest
+
+
+def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]:
+    """Write the records of a site file, marked as seeded; return how many of each it holds.
+
+    Raises:
+        Conflict: a card belongs to somebody else already.
+    """
+    put_site(connection, seed.site, seeded=True)
+    for area in seed.areas:
+        put_area(connection, area, seeded=True)
+    for flat in seed.flats:
+        put_flat(connection, flat, seeded=True)
+    for door in seed.doors:
+        put_door(connection, door, seeded=True)
+    for camera in seed.cameras:
+        put_camera(connection, camera, seeded=True)
+    for person in seed.people:
+        put_person(connection, person, at=at, seeded=True)
+    for consent in seed.consents:
+        seed_consent(connection, consent)
+    for permit in seed.permits:
+        seed_permit(connection, permit, at=at)
+    _plant_credentials(connection, seed, at=at)
+    detail = {"site": seed.site.id, "doors": str(len(seed.doors)), "cameras": str(len(seed.cameras))}
+    append_audit(
+        connection, AuditEntry(actor="system", action="site.apply", subject=seed.site.id, detail=detail), at=at
+    )
+    return {name: len(getattr(seed, name)) for name in ("areas", "flats", "doors", "cameras", "people", "permits")}
+
+
+def _plant_credentials(connection: Connection, seed: Seed, *, at: datetime) -> None:
+    key = bytes.fromhex(credential_key(connection, seed.site.id))
+    wanted: dict[str, Credential] = {}
+    for kind, pairs in (("card", seed.cards), ("pin", seed.pins)):
+        for person_id, value in pairs:
+            digest = credential_digest(kind, value, key)
+            credential_id = f"seed-{uuid.uuid5(NAMESPACE, f'{person_id}{kind}{digest}')}"
+            wanted[credential_id] = Credential(
+                id=credential_id, person_id=person_id, kind="card" if kind == "card" else "pin", digest=digest
+            )
+    for person in seed.people:
+        for held in credentials_of(connection, person.id):
+            if held.startswith("seed-") and held not in wanted:
+                remove_credential(connection, held, person_id=person.id)
+    for credential in wanted.values():
+        put_credential(connection, credential, site_id=seed.site.id, at=at)

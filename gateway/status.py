@@ -1,0 +1,81 @@
+"""How edges and their devices stand: what they say, and what follows when one falls silent. Facts have their own way in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from gateway.centre.events import Route
+from gateway.intake import clear_and_tell, raise_and_tell
+from gateway.runtime import Runtime
+from gateway.store import Connection
+from gateway.store.alerts import is_active
+from gateway.store.dialect import hold_feed
+from gateway.store.edges import EdgeIdentity, edge_views, keep_edge_status
+from gateway.store.feed import announce
+from gateway.store.places import camera_views, door_views, mark_edge_devices_unseen, note_status
+from models.alerts import SEVERITIES, Clear, Raise, alert_id
+from models.errors import InvalidInput
+from models.link import EdgeStatus
+
+EDGE_LOST_AFTER = timedelta(seconds=60)
+
+
+def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity, runtime: Runtime) -> bool:
+    """Keep what an edge says and announce the devices that changed; return whether anything was announced.
+
+    Raises:
+        InvalidInput: the edge speaks for another edge.
+    """
+    if told.edge_id != edge.id:
+        raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report for {told.edge_id!r}")
+    hold_feed(connection)
+    at = runtime.clock()
+    keep_edge_status(connection, told)
+    doors = [device.door_id for device in told.doors if note_status(connection, device, edge_id=edge.id)]
+    cameras = [device.camera_id for device in told.cameras if note_status(connection, device, edge_id=edge.id)]
+    announce_devices(connection, doors=doors, cameras=cameras, at=at)
+    clear_and_tell(connection, Clear(kinds=("edge_lost",), source_id=edge.id, at=at), at=at, routes=runtime.routes)
+    return bool(doors or cameras)
+
+
+def announce_devices(connection: Connection, *, doors: Iterable[str], cameras: Iterable[str], at: datetime) -> None:
+    """Put doors and cameras as they stand now on the live feed."""
+    door_ids, camera_ids = list(doors), list(cameras)
+    for door in door_views(connection, door_ids, site_ids=None) if door_ids else ():
+        announce(connection, "door", site_id=door.site_id, body=door, at=at)
+    for camera in camera_views(connection, camera_ids, site_ids=None) if camera_ids else ():
+        announce(connection, "camera", site_id=camera.site_id, body=camera, at=at)
+
+
+def notice_silent_edges(connection: Connection, *, at: datetime, since: datetime, routes: tuple[Route, ...]) -> bool:
+    """Raise an alert for each enrolled edge that fell silent, and show its devices as out of reach.
+
+    Silence counts from `since` at the earliest, when this gateway began to listen.
+    """
+    hold_feed(connection)
+    noticed = False
+    for edge in edge_views(connection, site_ids=None, at=at):
+        silent = (
+            edge.revoked_at is None and edge.seen_at is not None and at - max(edge.seen_at, since) > EDGE_LOST_AFTER
+        )
+        if not silent:
+            continue
+        changed = mark_edge_devices_unseen(connection, edge.id, at=at)
+        if not changed and not _newly_lost(connection, edge.id):
+            continue
+        doors = [key for kind, key in changed if kind == "door"]
+        announce_devices(connection, doors=doors, cameras=[key for kind, key in changed if kind == "camera"], at=at)
+        if _newly_lost(connection, edge.id):
+            wanted = Raise(
+                alert_id=alert_id(str(uuid.uuid4()), "edge_lost"), kind="edge_lost", severity=SEVERITIES["edge_lost"],
+                source_id=edge.id, at=at, late=False, exercise=False,
+            )  # fmt: skip
+            raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=None, at=at, routes=routes)
+        noticed = True
+    return noticed
+
+
+def _newly_lost(connection: Connection, edge_id: str) -> bool:
+    return not is_active(connection, "edge_lost", source_id=edge_id)

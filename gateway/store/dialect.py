@@ -1,0 +1,32 @@
+"""What differs between SQLite and PostgreSQL: upserts, counters and locks. Nothing else in the store asks which one it is."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.store.tables_events import counters
+
+FEED_LOCK = 727101
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def hold_feed(connection: Connection) -> None:
+    """Make this transaction the only one that numbers the feed until it commits, so that no follower skips a late commit.
+
+    SQLite has one writer at a time already. On PostgreSQL every transaction that announces takes this lock first, which
+    also puts all other counters in one order and so rules out deadlocks.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": FEED_LOCK})
+
+
+def next_number(connection: Connection, name: str) -> int:
+    """Return the next number of a counter, from 1; the counter is locked until the transaction ends."""
+    insert = insert_into(connection, counters).values(name=name, value=1)
+    upsert = insert.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
+    return int(connection.execute(upsert.returning(counters.c.value)).scalar_one())

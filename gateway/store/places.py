@@ -1,0 +1,256 @@
+"""Queries about areas, sites, flats, doors and cameras, and how the devices stand."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, Table, and_, or_, select, true, update
+
+from gateway.store.dialect import insert_into
+from gateway.store.tables import areas, cameras, device_status, doors, flats, sites
+from gateway.store.types import as_text
+from gateway.views import CameraView, DoorView, Place
+from models.errors import NotFound
+from models.link import CameraStatus, DoorStatus
+from models.places import Area, Camera, Door, Flat, Site
+
+KEY_BYTES = 32
+
+
+def _put(connection: Connection, table: Table, **values: Any) -> None:
+    key = next(iter(table.primary_key.columns)).name
+    changes = {
+        name: value for name, value in values.items() if name not in (key, "credential_key", "mode", "mode_version")
+    }
+    upsert = insert_into(connection, table).values(**values)
+    connection.execute(upsert.on_conflict_do_update(index_elements=[key], set_=changes))
+
+
+def put_area(connection: Connection, area: Area, *, seeded: bool = False) -> None:
+    """Write an area under its code."""
+    _put(connection, areas, **msgspec.structs.asdict(area), seeded=seeded)
+
+
+def put_site(connection: Connection, site: Site, *, seeded: bool = False) -> None:
+    """Write a site; a new one gets a credential key, which it keeps for ever."""
+    _put(connection, sites, **msgspec.structs.asdict(site), credential_key=secrets.token_hex(KEY_BYTES), seeded=seeded)
+
+
+def put_flat(connection: Connection, flat: Flat, *, seeded: bool = False) -> None:
+    """Write a flat under its id."""
+    _put(connection, flats, **msgspec.structs.asdict(flat), seeded=seeded)
+
+
+def put_door(connection: Connection, door: Door, *, seeded: bool = False) -> None:
+    """Write a door under its id; its mode stays as it is."""
+    _put(
+        connection, doors, id=door.id, site_id=door.site_id, edge_id=door.edge_id, name=door.name,
+        record=as_text(door), mode="normal", mode_version=1, seeded=seeded,
+    )  # fmt: skip
+
+
+def put_camera(connection: Connection, camera: Camera, *, seeded: bool = False) -> None:
+    """Write a camera under its id, its password in a column of its own."""
+    _put(
+        connection, cameras, id=camera.id, site_id=camera.site_id, edge_id=camera.edge_id, name=camera.name,
+        record=as_text(msgspec.structs.replace(camera, password="")), password=camera.password, seeded=seeded,
+    )  # fmt: skip
+
+
+def site_by_id(connection: Connection, site_id: str) -> Site:
+    """Return a site.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(select(sites).where(sites.c.id == site_id)).first()
+    if row is None:
+        raise NotFound("site", site_id)
+    return msgspec.convert({name: getattr(row, name) for name in Site.__struct_fields__}, Site)
+
+
+def only_site(connection: Connection) -> str | None:
+    """Return the id of the site if there is exactly one."""
+    ids = connection.execute(select(sites.c.id).limit(2)).scalars().all()
+    return ids[0] if len(ids) == 1 else None
+
+
+def site_of_edge(connection: Connection, edge_id: str) -> str | None:
+    """Return the site of an edge's doors or cameras, or None if it has none."""
+    rows = select(doors.c.site_id).where(doors.c.edge_id == edge_id)
+    found = rows.union(select(cameras.c.site_id).where(cameras.c.edge_id == edge_id))
+    return next(iter(sorted(connection.execute(found).scalars())), None)
+
+
+def credential_key(connection: Connection, site_id: str) -> str:
+    """Return the hex key under which the site's cards and PINs are digested.
+
+    Raises:
+        NotFound: there is no such site.
+    """
+    key = connection.execute(select(sites.c.credential_key).where(sites.c.id == site_id)).scalar()
+    if key is None:
+        raise NotFound("site", site_id)
+    return str(key)
+
+
+def sites_in(connection: Connection, *, site_ids: tuple[str, ...], area_codes: tuple[str, ...]) -> frozenset[str]:
+    """Return the sites that a scope covers: named ones (`*` is all) and those below an area's code."""
+    if "*" in site_ids:
+        chosen: Any = true()
+    else:
+        below = [or_(sites.c.community.startswith(code), sites.c.grid.startswith(code)) for code in area_codes]
+        chosen = or_(sites.c.id.in_(site_ids), *below)
+    return frozenset(connection.execute(select(sites.c.id).where(chosen)).scalars())
+
+
+def door_by_id(connection: Connection, door_id: str) -> Door:
+    """Return a door.
+
+    Raises:
+        NotFound: there is none.
+    """
+    record = connection.execute(select(doors.c.record).where(doors.c.id == door_id)).scalar()
+    if record is None:
+        raise NotFound("door", door_id)
+    return msgspec.json.decode(record, type=Door)
+
+
+def doors_named(connection: Connection, door_ids: Iterable[str]) -> list[Door]:
+    """Return the doors with these ids; unknown ids are left out."""
+    rows = connection.execute(select(doors.c.record).where(doors.c.id.in_(tuple(door_ids)))).scalars()
+    return [msgspec.json.decode(record, type=Door) for record in rows]
+
+
+def doors_of_site(connection: Connection, site_id: str) -> tuple[str, ...]:
+    """Return the ids of a site's doors."""
+    return tuple(
+        connection.execute(select(doors.c.id).where(doors.c.site_id == site_id).order_by(doors.c.id)).scalars()
+    )
+
+
+def door_views(
+    connection: Connection, door_ids: Iterable[str] | None = None, *, site_ids: frozenset[str] | None
+) -> list[DoorView]:
+    """Return how the doors of some sites (None: all) stand, by name; with `door_ids`, only those."""
+    status = and_(device_status.c.id == doors.c.id, device_status.c.kind == "door")
+    query = select(doors.c.record, doors.c.mode, device_status.c.body).outerjoin(device_status, status)
+    query = query.order_by(doors.c.name, doors.c.id)
+    if site_ids is not None:
+        query = query.where(doors.c.site_id.in_(site_ids))
+    if door_ids is not None:
+        query = query.where(doors.c.id.in_(tuple(door_ids)))
+    return [_door_view(row) for row in connection.execute(query)]
+
+
+def _door_view(row: Row[Any, Any, Any]) -> DoorView:
+    door = msgspec.json.decode(row.record, type=Door)
+    view = DoorView(
+        id=door.id, name=door.name, site_id=door.site_id, address=door.address, exit_kind=door.exit_kind,
+        edge_id=door.edge_id, mode=row.mode,
+    )  # fmt: skip
+    if row.body is None:
+        return view
+    told = msgspec.json.decode(row.body, type=DoorStatus)
+    return msgspec.structs.replace(
+        view, online=told.online, contact=told.contact, lock=told.lock, mode=told.mode, tamper=told.tamper,
+        alarm=told.alarm, seen_at=told.at,
+    )  # fmt: skip
+
+
+def camera_views(
+    connection: Connection, camera_ids: Iterable[str] | None = None, *, site_ids: frozenset[str] | None
+) -> list[CameraView]:
+    """Return how the cameras of some sites (None: all) stand, by name; with `camera_ids`, only those."""
+    status = and_(device_status.c.id == cameras.c.id, device_status.c.kind == "camera")
+    query = select(cameras.c.record, device_status.c.body).outerjoin(device_status, status)
+    query = query.order_by(cameras.c.name, cameras.c.id)
+    if site_ids is not None:
+        query = query.where(cameras.c.site_id.in_(site_ids))
+    if camera_ids is not None:
+        query = query.where(cameras.c.id.in_(tuple(camera_ids)))
+    return [_camera_view(row) for row in connection.execute(query)]
+
+
+def _camera_view(row: Row[Any, Any]) -> CameraView:
+    camera = msgspec.json.decode(row.record, type=Camera)
+    view = CameraView(
+        id=camera.id, name=camera.name, site_id=camera.site_id, edge_id=camera.edge_id, door_id=camera.door_id
+    )
+    if row.body is None:
+        return view
+    told = msgspec.json.decode(row.body, type=CameraStatus)
+    return msgspec.structs.replace(view, state=told.state, detail=told.detail, seen_at=told.at)
+
+
+def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge_id: str) -> bool:
+    """Keep what an edge says about one of its devices; return whether anything but the time has changed.
+
+    A device that is not this edge's is ignored: an edge speaks for its own doors only.
+    """
+    is_door = isinstance(told, DoorStatus)
+    kind, device_id = ("door", told.door_id) if isinstance(told, DoorStatus) else ("camera", told.camera_id)
+    table = doors if is_door else cameras
+    owner = connection.execute(select(table.c.edge_id).where(table.c.id == device_id)).scalar()
+    if owner != edge_id:
+        return False
+    key = and_(device_status.c.id == device_id, device_status.c.kind == kind)
+    before = connection.execute(select(device_status.c.body).where(key)).scalar()
+    values = {"edge_id": edge_id, "body": as_text(told), "at": told.at}
+    upsert = insert_into(connection, device_status).values(id=device_id, kind=kind, **values)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id", "kind"], set_=values))
+    if before is None:
+        return True
+    return msgspec.structs.replace(msgspec.json.decode(before, type=type(told)), at=told.at) != told
+
+
+def foreign_device(connection: Connection, source_id: str, *, site_id: str) -> bool:
+    """Return whether a door or camera of that id belongs to another site."""
+    rows = select(doors.c.site_id).where(doors.c.id == source_id)
+    found = rows.union(select(cameras.c.site_id).where(cameras.c.id == source_id))
+    return any(owner != site_id for owner in connection.execute(found).scalars())
+
+
+def mark_edge_devices_unseen(connection: Connection, edge_id: str, *, at: datetime) -> list[tuple[str, str]]:
+    """Say that the doors and cameras of a silent edge are out of reach; return (kind, id) of those that changed."""
+    changed = []
+    for row in connection.execute(select(device_status).where(device_status.c.edge_id == edge_id)).all():
+        if row.kind == "door":
+            door = msgspec.json.decode(row.body, type=DoorStatus)
+            after: DoorStatus | CameraStatus = msgspec.structs.replace(door, online=False, at=at)
+            same = not door.online
+        else:
+            camera = msgspec.json.decode(row.body, type=CameraStatus)
+            after = msgspec.structs.replace(camera, state="lost", detail="the edge is out of reach", at=at)
+            same = camera.state == "lost"
+        if not same:
+            key = and_(device_status.c.id == row.id, device_status.c.kind == row.kind)
+            connection.execute(update(device_status).where(key).values(body=as_text(after), at=at))
+            changed.append((row.kind, row.id))
+    return changed
+
+
+def place_of(connection: Connection, source_id: str, *, kind: str, edge_site: str) -> Place:
+    """Return where a source (door, camera or anything else) is; one that we do not know is at its edge's site."""
+    table = cameras if kind.startswith("camera") else doors
+    row = connection.execute(
+        select(table.c.site_id, table.c.name, table.c.record).where(table.c.id == source_id)
+    ).first()
+    site_id = row.site_id if row else edge_site
+    site = connection.execute(
+        select(sites.c.name, sites.c.address, sites.c.timezone).where(sites.c.id == site_id)
+    ).first()
+    address = msgspec.json.decode(row.record).get("address", "") if row else ""
+    return Place(
+        site_id=site_id,
+        site_name=site.name if site else site_id,
+        door_id=source_id if kind.startswith(("door", "device", "duress", "emergency")) else None,
+        camera_id=source_id if kind.startswith("camera") else None,
+        name=row.name if row else source_id,
+        address=address or (site.address if site else ""),
+        timezone=site.timezone if site else "Asia/Shanghai",
+    )

@@ -1,0 +1,193 @@
+"""Queries about users, sessions and machine tokens. Secrets are kept as hashes only."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from gateway.auth.passwords import lock_after
+from gateway.auth.roles import Caller, check_role
+from gateway.store.edges import hashed
+from gateway.store.places import sites_in
+from gateway.store.tables_access import api_tokens, idempotency, sessions, users
+from gateway.store.types import as_text, doors_of
+from models.errors import Conflict, NotFound
+
+TOUCH_EVERY = timedelta(seconds=60)
+REPEATABLE_FOR = timedelta(hours=24)
+
+
+class SessionRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how long sessions last and how guessing is slowed; the defaults are those of the settings."""
+
+    idle: timedelta = timedelta(minutes=30)
+    lifetime: timedelta = timedelta(hours=12)
+    attempts: int = 5
+    lockout: timedelta = timedelta(minutes=15)
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a user of the console: `sites` are ids or `*`, `areas` are codes whose sites are in scope."""
+
+    id: str
+    username: str
+    role: str
+    sites: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    created_at: datetime
+    disabled_at: datetime | None = None
+    locked_until: datetime | None = None
+
+
+def _user(row: object) -> User:
+    values = {name: getattr(row, name) for name in User.__struct_fields__}
+    return User(**{**values, "sites": doors_of(values["sites"]), "areas": doors_of(values["areas"])})
+
+
+def add_user(connection: Connection, user: User, *, password_hash: str) -> None:
+    """Write a new user.
+
+    Raises:
+        Conflict: the name is taken.
+    """
+    if connection.execute(select(users.c.id).where(users.c.username == user.username)).first() is not None:
+        raise Conflict(f"a user named {user.username!r} exists already")
+    values = {**msgspec.structs.asdict(user), "sites": as_text(user.sites), "areas": as_text(user.areas)}
+    connection.execute(insert(users).values(**values, password_hash=password_hash, failures=0))
+
+
+def user_list(connection: Connection) -> list[User]:
+    """Return all users by name."""
+    return [_user(row) for row in connection.execute(select(users).order_by(users.c.username))]
+
+
+def user_for_login(connection: Connection, username: str) -> tuple[User, str] | None:
+    """Return a user and the password's hash, or None."""
+    row = connection.execute(select(users).where(users.c.username == username)).first()
+    return None if row is None else (_user(row), str(row.password_hash))
+
+
+def note_failure(connection: Connection, user_id: str, *, rules: SessionRules, at: datetime) -> timedelta:
+    """Count a failed log-in and lock the user as long as the count asks for; return that time."""
+    failures = connection.execute(select(users.c.failures).where(users.c.id == user_id)).scalar_one() + 1
+    wait = lock_after(failures, attempts=rules.attempts, longest=rules.lockout)
+    values = {"failures": failures, "locked_until": at + wait if wait else None}
+    connection.execute(update(users).where(users.c.id == user_id).values(**values))
+    return wait
+
+
+def disable_user(connection: Connection, username: str, *, at: datetime) -> None:
+    """Shut a user out, sessions included.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+    if user_id is None:
+        raise NotFound("user", username)
+    connection.execute(update(users).where(users.c.id == user_id).values(disabled_at=at))
+    connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
+
+
+def set_password(connection: Connection, username: str, *, password_hash: str) -> None:
+    """Give a user a new password, end the sessions and unlock.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+    if user_id is None:
+        raise NotFound("user", username)
+    values = {"password_hash": password_hash, "failures": 0, "locked_until": None}
+    connection.execute(update(users).where(users.c.id == user_id).values(**values))
+    connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
+
+
+def start_session(connection: Connection, secret: str, *, user_id: str, rules: SessionRules, at: datetime) -> None:
+    """Keep the hash of a session's secret; forget failures and sessions that have ended."""
+    connection.execute(update(users).where(users.c.id == user_id).values(failures=0, locked_until=None))
+    connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
+    values = {"id_hash": hashed(secret), "user_id": user_id, "created_at": at, "seen_at": at}
+    connection.execute(insert(sessions).values(**values, expires_at=at + rules.lifetime))
+
+
+def end_session(connection: Connection, secret: str) -> None:
+    """Forget a session."""
+    connection.execute(delete(sessions).where(sessions.c.id_hash == hashed(secret)))
+
+
+def caller_of_session(
+    connection: Connection, secret: str, *, rules: SessionRules, at: datetime
+) -> tuple[Caller, bool] | None:
+    """Return whose session it is and whether it should be touched; None if it ended, idled out or the user is disabled."""
+    query = select(sessions.c.seen_at, sessions.c.expires_at, users).join(users, users.c.id == sessions.c.user_id)
+    row = connection.execute(query.where(sessions.c.id_hash == hashed(secret))).first()
+    if row is None or row.disabled_at is not None or at >= row.expires_at or at - row.seen_at >= rules.idle:
+        return None
+    scope = sites_in(connection, site_ids=doors_of(row.sites), area_codes=doors_of(row.areas))
+    caller = Caller(id=row.id, username=row.username, role=check_role(row.role), sites=scope)
+    return caller, at - row.seen_at >= min(TOUCH_EVERY, rules.idle / 4)
+
+
+def touch_session(connection: Connection, secret: str, *, at: datetime) -> None:
+    """Note that a session is in use."""
+    connection.execute(update(sessions).where(sessions.c.id_hash == hashed(secret)).values(seen_at=at))
+
+
+def add_api_token(connection: Connection, secret: str, *, owner: User, expires_at: datetime | None = None) -> None:
+    """Keep the hash of a machine's token under the name, role and scope of `owner`, who is no user of the console."""
+    connection.execute(
+        insert(api_tokens).values(
+            id=owner.id, token_hash=hashed(secret), name=owner.username, role=owner.role, sites=as_text(owner.sites),
+            areas=as_text(owner.areas), created_at=owner.created_at, expires_at=expires_at,
+        )
+    )  # fmt: skip
+
+
+def caller_of_token(connection: Connection, secret: str, *, at: datetime) -> Caller | None:
+    """Return the machine that a token belongs to; None if it is unknown, revoked or over."""
+    row = connection.execute(select(api_tokens).where(api_tokens.c.token_hash == hashed(secret))).first()
+    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
+        return None
+    scope = sites_in(connection, site_ids=doors_of(row.sites), area_codes=doors_of(row.areas))
+    return Caller(id=row.id, username=row.name, role=check_role(row.role), sites=scope, machine=True)
+
+
+def revoke_api_token(connection: Connection, token_id: str, *, at: datetime) -> None:
+    """Refuse a machine's token from now on.
+
+    Raises:
+        NotFound: there is no such token.
+    """
+    if connection.execute(update(api_tokens).where(api_tokens.c.id == token_id).values(revoked_at=at)).rowcount == 0:
+        raise NotFound("token", token_id)
+
+
+def begin_request(connection: Connection, key: str, *, digest: str, at: datetime) -> tuple[int, str] | None:
+    """Claim an idempotency key for a request; return the answer given before if it is a repetition.
+
+    Raises:
+        Conflict: the key was used for another request, or the first one is still running.
+    """
+    connection.execute(delete(idempotency).where(idempotency.c.created_at < at - REPEATABLE_FOR))
+    row = connection.execute(select(idempotency).where(idempotency.c.key == key)).first()
+    if row is None:
+        connection.execute(insert(idempotency).values(key=key, request_digest=digest, created_at=at))
+        return None
+    if row.request_digest != digest:
+        raise Conflict("this Idempotency-Key was used for another request")
+    if row.status is None:
+        raise Conflict("the first request with this Idempotency-Key has not ended")
+    return int(row.status), str(row.body)
+
+
+def end_request(connection: Connection, key: str, *, status: int, body: str) -> None:
+    """Keep the answer to a request for its repetitions."""
+    connection.execute(update(idempotency).where(idempotency.c.key == key).values(status=status, body=body))
+
+
+def forget_request(connection: Connection, key: str) -> None:
+    """Give a key back, because its request failed and may be tried again."""
+    connection.execute(delete(idempotency).where(idempotency.c.key == key))

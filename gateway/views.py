@@ -1,0 +1,183 @@
+"""What the gateway shows of what it stores: the JSON of the HTTP API and of the live feed. Closed: no names of residents in alerts.
+
+Records for `people` are shown only to callers with the right for them; see gateway.auth.roles.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from models.people import Schedule
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Name where an alert is."""
+
+    site_id: str
+    site_name: str
+    door_id: str | None = None
+    camera_id: str | None = None
+    name: str
+    address: str
+    timezone: str = "Asia/Shanghai"
+
+
+class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show what the centre answered about an alert."""
+
+    state: str
+    at: datetime
+    reference: str | None = None
+    note: str | None = None
+
+
+class AlertView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one alert: its condition (what the place says) and its workflow (what people did)."""
+
+    id: str
+    kind: str
+    severity: str
+    condition: str
+    workflow: str
+    raised_at: datetime
+    recorded_at: datetime
+    cleared_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    disposition: str | None = None
+    late: bool
+    exercise: bool
+    count: int
+    place: Place
+    receipts: tuple[ReceiptView, ...] = ()
+    delivery: str = "none"
+    """none, pending, delivered or dead."""
+    version: int
+
+
+class DoorView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show how a door stands; `seen_at` is None if no edge ever reported it."""
+
+    id: str
+    name: str
+    site_id: str
+    address: str
+    exit_kind: str
+    edge_id: str
+    online: bool = False
+    contact: str = "unknown"
+    lock: str = "unknown"
+    mode: str = "normal"
+    tamper: bool = False
+    alarm: str = "none"
+    seen_at: datetime | None = None
+
+
+class CameraView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show how a camera stands; its address and password are not shown."""
+
+    id: str
+    name: str
+    site_id: str
+    edge_id: str
+    door_id: str | None = None
+    state: str = "unknown"
+    detail: str = ""
+    seen_at: datetime | None = None
+
+
+class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one consent and whether it is live."""
+
+    id: str
+    purpose: str
+    doors: tuple[str, ...]
+    text_version: str
+    text_sha256: str
+    given_at: datetime
+    channel: str
+    evidence: str
+    guardian: str | None
+    expires_at: datetime | None
+    withdrawn_at: datetime | None
+    live: bool
+
+
+class FaceReceiptView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the proof that a template exists on an edge, or when it was destroyed."""
+
+    id: str
+    person_id: str
+    consent_id: str
+    edge_id: str
+    contract: str
+    quality: float
+    digest: str
+    at: datetime
+    erased_at: datetime | None = None
+
+
+class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show that a card or PIN exists; its value is known to nobody."""
+
+    id: str
+    kind: str
+    created_at: datetime
+
+
+class PermitView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show which doors a person may pass and when."""
+
+    id: str
+    doors: tuple[str, ...]
+    schedule: Schedule
+    valid_from: datetime | None
+    valid_until: datetime | None
+
+
+class PersonView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one person with consents, receipts, credentials and permits."""
+
+    id: str
+    site_id: str
+    name: str
+    flat_id: str | None
+    under_14: bool
+    created_at: datetime
+    consents: tuple[ConsentView, ...] = ()
+    faces: tuple[FaceReceiptView, ...] = ()
+    """Templates that edges hold now."""
+    erased_faces: tuple[FaceReceiptView, ...] = ()
+    credentials: tuple[CredentialView, ...] = ()
+    permits: tuple[PermitView, ...] = ()
+
+
+class EdgeView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one edge and what it last said about itself."""
+
+    id: str
+    name: str
+    site_id: str
+    enrolled_at: datetime
+    revoked_at: datetime | None
+    seen_at: datetime | None
+    online: bool
+    backlog: int = 0
+    policy: tuple[int, int] | None = None
+    counters: dict[str, int] = {}
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the way to one centre: what waits, what was delivered, what is dead, and why it is paused."""
+
+    centre_id: str
+    waiting: int
+    delivered: int
+    dead: int
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
+    oldest_waiting_at: datetime | None = None
