@@ -1,1 +1,1 @@
-"""The worker beside the doors: watches cameras, listens to doors, decides, opens, remembers until the gateway has it."""
+"""The worker beside the doors: watches cameras, listens to doors, decides, opens, keeps facts for the gateway."""

@@ -173,19 +173,24 @@ class Admission:
             permits = tuple(permit for permit in permits if _timeless(permit))
         return decide(claim, door=door, mode=self._keeper.mode(door.id), permits=permits, at=at)
 
-    async def let_in(self, claim: Claim) -> bool:
-        """Open the door for a granted claim and record how that went; return whether the door confirmed it."""
-        executed = await self._open(claim, command_id=None)
+    async def let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> bool:
+        """Open the door for a granted claim and record how that went; return whether the door confirmed it.
+
+        Args:
+            claim: who is let in, and why.
+            waited_ms: how long the person has waited already: for a face since its first usable frame.
+        """
+        executed = await self._open(claim, command_id=None, waited_ms=waited_ms)
         if not executed.ok:
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
         return executed.ok
 
-    async def _open(self, claim: Claim, *, command_id: str | None) -> Executed:
+    async def _open(self, claim: Claim, *, command_id: str | None, waited_ms: float = 0.0) -> Executed:
         began = time.monotonic()
         executed = await self._keeper.open(
             claim.door_id, attempt=claim.attempt, command_id=command_id, valid_ms=UNLOCK_VALID_MS
         )
-        unlock_ms = (time.monotonic() - began) * 1000
+        unlock_ms = waited_ms + (time.monotonic() - began) * 1000
         fact = AccessGranted(
             id=fact_id(self._edge_id, claim.door_id, claim.attempt, "access_granted"),
             at=self._clock.now(),

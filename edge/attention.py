@@ -230,8 +230,9 @@ class Attention:
         decision = self._admission.decide(claim, door, at=self._clock.now())
         if isinstance(decision, Denial):
             await self._admission.deny(claim, decision.reason)
-        elif await self._admission.let_in(claim) and first_usable_at:
-            self.counters["last_unlock_ms"] = round((self._wall() - first_usable_at) * 1000)
+        else:
+            waited_ms = max(0.0, self._wall() - first_usable_at) * 1000 if first_usable_at else 0.0
+            await self._admission.let_in(claim, waited_ms=waited_ms)
 
     def _consents(self, person_id: str, door: Door) -> bool:
         policy, at = self._policies.current, self._clock.now()

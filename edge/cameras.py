@@ -125,7 +125,7 @@ class Cameras:
         }
         if camera.door_id is not None and self._faces_socket is not None:
             settings["faces_socket"] = str(self._faces_socket)
-        argv = [sys.executable, "-m", "edge", "eye"]
+        argv = [sys.executable, "-m", "edge", "eye", "--camera", camera.id]
         return Command(name=f"eye {camera.id}", argv=argv, stdin=msgspec.json.encode(settings) + b"\n")
 
     def statuses(self) -> tuple[CameraStatus, ...]:

@@ -77,7 +77,10 @@ class FaceEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccessGranted(DoorFact, frozen=True, kw_only=True, tag="access_granted"):
-    """Report that a person was let in; `unlocked` says whether the lock confirmed it in time."""
+    """Report that a person was let in; `unlocked` says whether the lock confirmed it in time.
+
+    `unlock_ms` runs to the door's confirmation: for a face from its first usable frame, else from the decision.
+    """
 
     attempt: str
     method: Method

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from models.benchmarks import Benchmark
 
 from gateway.rehearsal.actors import until
 from gateway.rehearsal.processes import cost_of, descendants, module_argv
 from gateway.rehearsal.selftest import timing_of
 from gateway.rehearsal.stage import Stage
+from models.benchmarks import Benchmark
 from models.errors import GatehouseError
 
 FACE_VISITS = 15
@@ -166,7 +166,7 @@ async def _count(stage: Stage, *, sent: int, forced_ids: list[str], rounds: int)
     for alert_id in forced_ids:
         await stage.centre_event(alert_id, "cleared", within_s=60)
     received = await stage.centre_received()
-    raised = Counter(r["event"]["subject"] for r in received if ".raised." in r["event"]["type"])
+    raised = Counter(r["event"].get("subject") for r in received if ".raised." in r["event"]["type"])
     lost = max(0, sent - len(facts)) + sum(1 for a in forced_ids if a not in raised)
     doubled = max(0, len(facts) - sent) + sum(count - 1 for count in raised.values())
     reordered = sum(1 for alert_id in forced_ids if not _in_order(alert_id, received))
@@ -190,5 +190,5 @@ async def _count(stage: Stage, *, sent: int, forced_ids: list[str], rounds: int)
 
 
 def _in_order(alert_id: str, received: list[dict[str, Any]]) -> bool:
-    kinds = [r["event"]["type"].split(".")[-2] for r in received if r["event"]["subject"] == alert_id]
+    kinds = [r["event"]["type"].split(".")[-2] for r in received if r["event"].get("subject") == alert_id]
     return "raised" in kinds and "cleared" in kinds and kinds.index("raised") < kinds.index("cleared")

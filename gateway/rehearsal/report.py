@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from models.benchmarks import Benchmark
 from rich.console import Console
 from rich.table import Table
+
+from models.benchmarks import Benchmark
 
 BARS = "▁▂▃▄▅▆▇█"
 PACKAGES = (
