@@ -17,6 +17,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -195,6 +196,7 @@ async def _run_mosquitto(
     program: str, directory: Path, *, listener: Listener, stop: asyncio.Event, again: asyncio.Event
 ) -> int:
     users = read_users(directory / "users.json")
+    _check_free(listener)
     command = write_mosquitto_files(directory, users=users, listener=listener, program=program)
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, preexec_fn=partial(_die_with, os.getpid())
@@ -222,6 +224,15 @@ async def _run_mosquitto(
             process.kill()
         code = await ended
     return 0 if stop.is_set() else code
+
+
+def _check_free(listener: Listener) -> None:
+    """Say so if somebody else has the port: to connect to them would look like success."""
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    try:
+        socket.create_server((listener.host, listener.port), family=family).close()
+    except OSError as error:
+        raise DeviceUnreachable(f"{listener.host}:{listener.port}", f"no broker can listen here: {error}") from None
 
 
 def _reload(program: str, directory: Path, listener: Listener, pid: int) -> None:
