@@ -13,12 +13,20 @@ from tests.house.tree import PACKAGES, ROOT, functions, modules, parsed, spelled
 
 FUNCTION_LINES = 40
 MODULE_LINES = 400
-POSITIONAL = 2  # one more in what is private to a module
+POSITIONAL = 2
+PRIVATE_POSITIONAL = 4  # what is private to a module has its callers beside it
 
 # Each with its reason. A name stands for one function, a path for a whole module.
 LONG_FUNCTIONS: dict[str, str] = {}
-LONG_MODULES: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {
+    "tests/models/test_doors.py": "the table of the door's stories reads best in one piece",
+}
 MANY_ARGUMENTS: dict[str, str] = {}
+EMPTY_NAMES = {
+    "gateway/centre/events.py:AlertData": "the member `data` of a CloudEvent",
+    "gateway/centre/events.py:HeartbeatData": "the same",
+    "gateway/centre/events.py:InventoryData": "the same",
+}
 CALLBACK = re.compile(r"(^|\.)(_?on_|_handle_|format|__\w+__$|do_|_dispatch)")
 
 
@@ -63,7 +71,7 @@ def test_arguments_beyond_two_are_named() -> None:
         for name, node in functions(path):
             given = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
             own = [argument for argument in given if argument not in {"self", "cls"}]
-            limit = POSITIONAL + (name.rsplit(".", 1)[-1].startswith("_"))
+            limit = PRIVATE_POSITIONAL if name.rsplit(".", 1)[-1].startswith("_") else POSITIONAL
             if len(own) > limit and not CALLBACK.search(name):
                 many[f"{spelled(path)}:{name}"] = own
     assert {name: own for name, own in many.items() if name not in MANY_ARGUMENTS} == {}
@@ -87,7 +95,7 @@ def test_names_say_what_things_are() -> None:
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef) and empty.search(node.name)
     ]
-    assert bad == []
+    assert sorted(bad) == sorted(EMPTY_NAMES)
 
 
 def test_no_test_patches_or_sleeps() -> None:
