@@ -203,7 +203,8 @@ class Attention:
             while window.match is None and (left_s := window.until - self._clock.unix()) > 0:
                 window.moved.clear()
                 try:
-                    await asyncio.wait_for(window.moved.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await window.moved.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -295,7 +295,8 @@ class DoorKeeper:
         until = at + timedelta(milliseconds=valid_ms) + timedelta(seconds=kept.door.unlock_s + 1.0)
         version = self._ledger.note(kept, expect_opening(kept.state, attempt=attempt, at=at, until=until), ())
         try:
-            await asyncio.wait_for(self._ledger.on_disk(kept, version), JOURNAL_S)
+            async with asyncio.timeout(JOURNAL_S):
+                await self._ledger.on_disk(kept, version)
         except TimeoutError:
             self._count("unlocks_before_journal")
         order = UnlockDoor(
@@ -334,7 +335,8 @@ class DoorKeeper:
         if served is None or served.driver is None:
             return Executed(ok=False, error="the door is not connected")
         try:
-            return await asyncio.wait_for(served.driver.execute(order), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await served.driver.execute(order)
         except (DeviceRefused, CommandExpired, Conflict, InvalidInput) as error:
             return Executed(ok=False, error=str(error))
         except (DeviceUnreachable, TimeoutError) as error:

@@ -111,14 +111,16 @@ class FaceLink:
             DeviceUnreachable: the face process is away or does not answer.
         """
         try:
-            await asyncio.wait_for(self._usable.wait(), READY_S)
+            async with asyncio.timeout(READY_S):
+                await self._usable.wait()
         except TimeoutError as error:
             raise DeviceUnreachable("face process", "it is not ready; the first start converts its networks") from error
         waiting: asyncio.Future[wire.PhotoFace] = asyncio.get_running_loop().create_future()
         self._photos[request_id] = waiting
         try:
             self._put(wire.EmbedPhoto(request_id=request_id, image=image))
-            return await asyncio.wait_for(waiting, PHOTO_S)
+            async with asyncio.timeout(PHOTO_S):
+                return await waiting
         except TimeoutError as error:
             raise DeviceUnreachable("face process", f"no answer within {PHOTO_S:.0f} s") from error
         finally:

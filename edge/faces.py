@@ -345,7 +345,8 @@ class FaceProcess:
 
 async def _at_most(event: asyncio.Event, limit_s: float) -> None:
     try:
-        await asyncio.wait_for(event.wait(), limit_s)
+        async with asyncio.timeout(limit_s):
+            await event.wait()
     except TimeoutError:
         return
 

@@ -186,7 +186,8 @@ class Spool:
         if self.backlog == 0:
             self._grown.clear()
             try:
-                await asyncio.wait_for(self._grown.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._grown.wait()
             except TimeoutError:
                 return False
         return self.backlog > 0

@@ -230,7 +230,8 @@ class Uplink:
     async def _fetch_policies(self, good: Good) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._policy_due.wait(), 60.0)
+                async with asyncio.timeout(60.0):
+                    await self._policy_due.wait()
             except TimeoutError:
                 log.debug("policy: asking whether it is still the newest")
             self._policy_due.clear()
@@ -307,7 +308,8 @@ class Uplink:
         if left_s <= 0:
             return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())
         try:
-            return await asyncio.wait_for(self._obey(command), left_s + 1.0)
+            async with asyncio.timeout(left_s + 1.0):
+                return await self._obey(command)
         except TimeoutError:
             return Result(command_id=command.id, state="expired", reason="no_answer", at=self._clock.now())
         except GatehouseError as error:
@@ -333,7 +335,8 @@ class Uplink:
             await self._request("POST", "/edge/v1/status", content=msgspec.json.encode(self._status()))
             good()
             try:
-                await asyncio.wait_for(self._changed.wait(), STATUS_S)
+                async with asyncio.timeout(STATUS_S):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
             await asyncio.sleep(STATUS_AT_MOST_EVERY_S)
