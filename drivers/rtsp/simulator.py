@@ -98,7 +98,7 @@ async def obey(server: CameraServer, order: Order) -> Answer:
     )
 
 
-async def control(server: CameraServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def control(server: CameraServer, *, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the orders of one control connection, a JSON object per line, until it closes."""
     try:
         while line := await reader.readline():
@@ -127,7 +127,7 @@ async def controlling(server: CameraServer, *, port: int = 0) -> AsyncIterator[t
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
         with counted(tasks):
-            await control(server, reader, writer)
+            await control(server, reader=reader, writer=writer)
         writers.discard(writer)
 
     listener = await asyncio.start_server(accept, "127.0.0.1", port, limit=MAX_LINE_BYTES)
