@@ -108,6 +108,9 @@ class FaceProcess:
                 tasks.create_task(self._tell_health())
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
+            for writer in (*(eye.writer for eye in self._eyes.values()), self._worker):
+                if writer is not None:
+                    writer.close()
 
     async def _load(self) -> None:
         log.info("loading the face networks; the first start converts them, which takes some seconds")

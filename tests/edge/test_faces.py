@@ -1,0 +1,296 @@
+"""The face process: it looks only where it was asked to, newest only, and forgets; its networks are a function here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import wire
+from edge.facelink import FaceLink
+from edge.faces import FaceProcess
+from edge.tracks import LIFE_S, Tracks
+from models.errors import ImageRejected
+from models.faces.pipeline import Face, PhotoFace, Rgb
+from models.recognition import EmbedderContract, FaceQuality
+from tests.edge.doubles import until
+
+CONTRACT = EmbedderContract(model="double", digest="00", dimensions=128, metric="euclidean")
+GOOD = FaceQuality(
+    face_px=80, eye_px=40.0, blur=100.0, brightness=120.0, contrast=40.0, yaw=0.0, roll_deg=0.0, inside=1.0
+)
+
+
+@dataclass
+class Networks:
+    """Find one face wherever a crop is bright; the embedding is the crop's first value."""
+
+    detections: int = 0
+    embeddings: int = 0
+    quality_: FaceQuality = GOOD
+    boxes: list[tuple[int, int, int, int]] = field(default_factory=lambda: [(10, 10, 89, 89)])
+    slow_s: float = 0.0
+
+    @property
+    def contract(self) -> EmbedderContract:
+        return CONTRACT
+
+    def detect(self, rgb: Rgb, *, min_face_px: int, max_face_px: int | None = None) -> list[Face]:
+        self.detections += 1
+        time.sleep(self.slow_s)
+        return [Face(box=box, landmarks=np.zeros((5, 2), np.float32), score=1.0) for box in self.boxes]
+
+    def quality(self, rgb: Rgb, face: Face) -> FaceQuality:
+        return self.quality_
+
+    def embed(self, rgb: Rgb, faces: list[Face]) -> NDArray[np.float32]:
+        self.embeddings += len(faces)
+        return np.full((len(faces), 128), float(rgb[0, 0, 0]), np.float32)
+
+    def photo(self, content: bytes) -> PhotoFace:
+        if content == b"nobody":
+            raise ImageRejected("no_face", "nobody is in it")
+        return PhotoFace(embedding=np.ones(128, np.float32), quality=GOOD, contract=CONTRACT)
+
+
+@dataclass
+class Stage:
+    process: FaceProcess
+    networks: Networks
+    link: FaceLink
+    socket: Path
+    sightings: list[wire.FaceSighting] = field(default_factory=list)
+    unusable: list[wire.FaceUnusable] = field(default_factory=list)
+    eyes: list[Eye] = field(default_factory=list)
+
+    async def eye(self, camera_id: str = "c1") -> Eye:
+        """Connect an eye."""
+        reader, writer = await asyncio.open_unix_connection(str(self.socket))
+        await wire.write(writer, wire.EyeHello(camera_id=camera_id))
+        self.eyes.append(Eye(camera_id, reader, writer))
+        return self.eyes[-1]
+
+
+@contextlib.asynccontextmanager
+async def stage(folder: Path, **more: Any) -> AsyncIterator[Stage]:
+    networks = Networks(**more)
+    process = FaceProcess(load=lambda: networks)  # type: ignore[arg-type,return-value]
+    socket = folder / "f.sock"
+    link = FaceLink(socket)
+    on = Stage(process, networks, link, socket)
+    link.on_sighting, link.on_unusable = on.sightings.append, on.unusable.append
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(process.run(socket))
+        await until(socket.exists)
+
+        async def linked() -> None:
+            with contextlib.suppress(Exception):
+                await link.run(lambda: None)
+
+        tasks.create_task(linked())
+        await until(lambda: link.ready)
+        yield on
+        for eye in on.eyes:
+            eye.writer.close()
+        running.cancel()
+
+
+@dataclass
+class Eye:
+    """One eye that answers credits with what it is given."""
+
+    camera_id: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    credits: int = 0
+    watches: int = 0
+
+    async def listen(self) -> None:
+        while (message := await wire.read(self.reader, wire.to_eye)) is not None:
+            if isinstance(message, wire.Credit):
+                self.credits += 1
+            else:
+                self.watches += 1
+
+    async def show(self, value: int = 200, *, frame_no: int = 1, late_s: float = 0.0) -> None:
+        pixels = bytes([value]) * (100 * 100 * 3)
+        crop = wire.Crop(
+            camera_id=self.camera_id, frame_no=frame_no, captured_at=time.time() - late_s, age_ms=5.0,
+            x=100, y=50, w=100, h=100, cols=100, rows=100, frame_w=640, frame_h=360, pixels=pixels,
+        )  # fmt: skip
+        await wire.write(self.writer, crop)
+
+
+def attend(camera_id: str = "c1", *, for_s: float = 10.0, **more: Any) -> wire.Attend:
+    return wire.Attend(door_id="d1", camera_id=camera_id, until=time.time() + for_s, **more)
+
+
+async def test_without_an_act_at_the_door_nothing_is_looked_at(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        other = await on.eye("c2")
+        await until(lambda: len(on.process._eyes) == 2)
+        for n in range(5):
+            await eye.show(frame_no=n)
+        on.link.attend(attend("c2"))
+        listening = asyncio.create_task(other.listen())
+        await until(lambda: other.credits == 1)
+        await other.show()
+        await until(lambda: len(on.sightings) == 1)
+        assert (on.networks.detections, on.networks.embeddings) == (1, 1)
+        listening.cancel()
+
+
+async def test_a_face_in_the_near_zone_is_told_with_its_place_and_embedding(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        listening = asyncio.create_task(eye.listen())
+        for n in range(1, 4):
+            await until(lambda n=n: eye.credits >= n)  # type: ignore[misc]
+            await eye.show(value=100 + n, frame_no=n)
+            await until(lambda n=n: len(on.sightings) == n)  # type: ignore[misc]
+        first, *others = on.sightings
+        assert np.frombuffer(first.embedding, "<f4").tolist() == [101.0] * 128
+        assert first.contract == CONTRACT.id
+        assert first.box == (110.0, 60.0, 80.0, 80.0)
+        assert {s.track_id for s in others} == {first.track_id}
+        assert {s.first_usable_at for s in others} == {first.first_usable_at}
+        assert eye.watches >= 1
+        listening.cancel()
+
+
+async def test_a_face_outside_the_near_zone_is_not_embedded(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend(near_zone=(0.5, 0.0, 1.0, 1.0)))
+        await until(lambda: on.process._attends != {})
+        await eye.show()
+        await until(lambda: on.networks.detections == 1)
+        await eye.show()
+        await until(lambda: on.networks.detections == 2)
+        assert on.networks.embeddings == 0
+        assert on.sightings == []
+
+
+async def test_an_unusable_face_is_told_with_its_reason_and_not_embedded(tmp_path: Path) -> None:
+    bad = FaceQuality(
+        face_px=80, eye_px=40.0, blur=1.0, brightness=120.0, contrast=40.0, yaw=0.0, roll_deg=0.0, inside=1.0
+    )
+    async with stage(tmp_path, quality_=bad) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        await eye.show()
+        await until(lambda: len(on.unusable) == 1)
+        assert on.unusable[0].reason == "blurred"
+        await eye.show(frame_no=2)
+        await until(lambda: on.networks.detections == 2)
+        assert len(on.unusable) == 1, "at most once a second"
+        assert on.networks.embeddings == 0
+
+
+async def test_an_old_frame_is_not_looked_at(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        await eye.show(late_s=2.0)
+        await until(lambda: on.process.counters.stale == 1)
+        assert on.networks.detections == 0
+
+
+async def test_ignoring_a_door_stops_at_once_and_forgets_its_tracks(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        await eye.show()
+        await until(lambda: len(on.sightings) == 1)
+        assert len(on.process._eyes["c1"].tracks) == 1
+        on.link.ignore("d1")
+        await until(lambda: on.process._attends == {})
+        assert len(on.process._eyes["c1"].tracks) == 0
+        await eye.show()
+        await until(lambda: on.process._eyes["c1"].crop is None)
+        assert on.networks.detections == 1
+
+
+async def test_when_the_worker_is_gone_nothing_is_looked_at(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        assert on.process._worker is not None
+        on.process._worker.close()
+        await until(lambda: on.process._attends == {})
+
+
+async def test_an_attention_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.eye()
+        on.link.attend(attend(for_s=0.2))
+        await until(lambda: on.process._attends != {})
+        await until(lambda: on.process._attends == {}, limit_s=3)
+
+
+async def test_photos_become_embeddings_or_reasons(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        face = await on.link.photo(b"somebody", request_id="a")
+        assert face.ok
+        assert len(face.embedding) == 128 * 4
+        assert (await on.link.photo(b"nobody", request_id="b")).reason == "no_face"
+
+
+async def test_what_is_not_ours_ends_that_connection_only(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        reader, writer = await asyncio.open_unix_connection(str(on.socket))
+        writer.write(b"\x00\x00\x00\x05hello")
+        assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_unix_connection(str(on.socket))
+        writer.write(b"\xff\xff\xff\xff")
+        assert await reader.read() == b""
+        writer.close()
+        assert (await on.link.photo(b"somebody", request_id="a")).ok
+
+
+async def test_a_crop_that_lies_about_its_size_is_no_picture(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        lie = wire.Crop(
+            camera_id="c1", frame_no=1, captured_at=time.time(), age_ms=1.0, x=0, y=0, w=4000, h=4000,
+            cols=4000, rows=4000, frame_w=4000, frame_h=4000, pixels=b"few",
+        )  # fmt: skip
+        await wire.write(eye.writer, lie)
+        await until(lambda: on.process.counters.crops == 1)
+        assert on.networks.detections == 0
+
+
+def test_tracks_follow_near_boxes_and_die_two_seconds_after_they_were_last_seen() -> None:
+    names = iter("abcdef")
+    tracks = Tracks(new_id=lambda: next(names))
+    left, right = (0.0, 0.0, 50.0, 50.0), (300.0, 0.0, 50.0, 50.0)
+    assert [t.id for t in tracks.follow([left, right], at=0.0)] == ["a", "b"]
+    assert [t.id for t in tracks.follow([right, left], at=0.1)] == ["b", "a"]
+    assert [t.id for t in tracks.follow([(600.0, 0.0, 50.0, 50.0)], at=0.2)] == ["c"]
+    tracks.expire(at=0.15 + LIFE_S)
+    assert len(tracks) == 1
+    assert [t.id for t in tracks.follow([left], at=0.2)] == ["d"]
+    tracks.forget()
+    assert len(tracks) == 0
+
+
+def test_a_face_that_doubles_its_size_at_once_is_another() -> None:
+    names = iter("ab")
+    tracks = Tracks(new_id=lambda: next(names))
+    tracks.follow([(0.0, 0.0, 40.0, 40.0)], at=0.0)
+    assert tracks.follow([(0.0, 0.0, 160.0, 160.0)], at=0.1)[0].id == "b"
