@@ -320,6 +320,10 @@ class Stage:
         """Do something at a simulated door."""
         return await self.doors.ask(door=door, act=act)
 
+    async def settled(self, door: str) -> None:
+        """Wait until everything that a simulated door reported is acknowledged end to end."""
+        await self.doors.ask(door=door, act="wait", until="acked", timeout_s=60, within_s=65)
+
     async def visit(self, who: Literal["resident", "stranger"]) -> dict[str, Any]:
         """Let somebody walk up to the gate and press its button; return how the door answered."""
         portrait = self._portraits[RESIDENT_AT_DOOR if who == "resident" else STRANGER_AT_DOOR]

@@ -83,8 +83,8 @@ async def forced_door_reaches_centre(stage: Stage) -> str:
         _, alert = await stage.ear.hear("alert", _forced_at("side"), since=mark)
         event = await stage.centre_event(alert["id"], "raised")
         stage.timings["alert_to_centre_ms"].append((event["received_mono"] - began) * 1000)
-        _require(event["verified"], "the centre could not verify the signature")
         await stage.calm("side", alert["id"])
+        _require(event["verified"], "the centre could not verify the signature")
     await stage.send_receipt(alert["id"], "accepted")
     shown = await until(lambda: stage.receipts(alert["id"]), what="the receipt on the alert", within_s=10)
     return f"verified, sequence {event['event']['sequence']}; receipt {shown[-1]['state']} shown on the alert"
@@ -137,6 +137,30 @@ async def kill_vision_recovers(stage: Stage) -> str:
     return "a card opened meanwhile; the face opened after the restart"
 
 
+async def own_opening_is_never_forced(stage: Stage) -> str:
+    """Kill edge, broker and gateway between a resident's unlock and her opening of the door: no alarm is raised."""
+    victims = (("edge", "worker"), stage.broker_words, ("gateway", "serve"))
+    for victim in victims:
+        card = await stage.present_card_eventually("gate", stage.card)
+        stage.kill(*victim)
+        await stage.act("gate", "open")
+        await stage.act("gate", "close")
+        await stage.settled("gate")
+        _require(card["outcome"] == "unlocked", f"a card was answered with {card}")
+
+    async def on_record() -> list[dict[str, Any]] | None:
+        found = await stage.facts("gate", "door_closed")
+        return found if len(found) >= len(victims) else None
+
+    await until(on_record, what=f"{len(victims)} visits on record", within_s=60)
+    openings = await stage.facts("gate", "door_opened")
+    forced = await stage.facts("gate", "door_forced")
+    _require(not forced, f"{len(forced)} openings by a resident were reported as forced")
+    _require(len(openings) == len(victims), f"{len(openings)} openings on record after {len(victims)} visits")
+    causes = ", ".join(sorted(str(fact["cause"]) for fact in openings))
+    return f"{len(victims)} visits around a kill -9 each: none forced (causes: {causes})"
+
+
 async def withdrawn_consent_stops_matching(stage: Stage) -> str:
     """Withdraw the consent: within five seconds the same face opens nothing, and the card still does."""
     began = time.monotonic()
@@ -161,6 +185,7 @@ STEPS: tuple[Step, ...] = (
     kill_gateway_loses_nothing,
     kill_broker_loses_nothing,
     kill_vision_recovers,
+    own_opening_is_never_forced,
     withdrawn_consent_stops_matching,
 )
 
