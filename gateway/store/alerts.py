@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from gateway.store.dialect import insert_into
+from gateway.store.tables_access import users
 from gateway.store.tables_events import alert_facts, alert_steps, alerts, outbox, receipts
 from gateway.store.types import as_text
 from gateway.views import AlertView, Place, ReceiptView
@@ -171,16 +172,29 @@ def _views(connection: Connection, rows: Sequence[Row[Any]]) -> list[AlertView]:
     for row in connection.execute(sent):
         state = "dead" if row.dead_at else "delivered" if row.delivered_at else "pending"
         deliveries.setdefault(row.alert_id, set()).add(state)
-    plain = [name for name in AlertView.__struct_fields__ if name not in ("place", "receipts", "delivery")]
+    names = _usernames(connection, rows)
+    shown = ("place", "receipts", "delivery", "acknowledged_by", "resolved_by")
+    plain = [name for name in AlertView.__struct_fields__ if name not in shown]
     return [
         AlertView(
             **{name: getattr(row, name) for name in plain},
+            acknowledged_by=names.get(row.acknowledged_by, row.acknowledged_by),
+            resolved_by=names.get(row.resolved_by, row.resolved_by),
             place=msgspec.json.decode(row.place, type=Place),
             receipts=tuple(answers.get(row.id, ())),
             delivery=_delivery(deliveries.get(row.id, set())),
         )
         for row in rows
     ]
+
+
+def _usernames(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str | None, str]:
+    """Return the names of those who acted, by id: colleagues know each other by name, the audit log by id."""
+    ids = {user_id for row in rows for user_id in (row.acknowledged_by, row.resolved_by) if user_id is not None}
+    return {
+        row.id: row.username
+        for row in connection.execute(select(users.c.id, users.c.username).where(users.c.id.in_(ids)))
+    }
 
 
 def _delivery(states: set[str]) -> str:
