@@ -14,14 +14,8 @@ RUN PATH="/node/bin:$PATH" npm ci --no-audit --no-fund
 COPY gateway/console ./
 RUN PATH="/node/bin:$PATH" npm run build
 
-FROM ${PYTHON_IMAGE} AS python
+FROM ${PYTHON_IMAGE} AS source
 WORKDIR /src
-COPY requirements.lock ./
-RUN python3 -m venv /opt/gatehouse \
-    && awk '/^[a-z]/ {wanted = /^(setuptools|wheel|packaging)==/} wanted' requirements.lock > build.lock \
-    && /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --require-hashes -r build.lock \
-    && /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation -r requirements.lock \
-    && find /opt/gatehouse -name 'shape_predictor_68_face_landmarks.dat' -delete
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY drivers drivers
@@ -29,19 +23,29 @@ COPY edge edge
 COPY config config
 COPY gateway gateway
 COPY --from=console /src/dist gateway/console/dist
-RUN /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM ${PYTHON_IMAGE} AS python
+COPY requirements.lock /
+RUN python3 -m venv /opt/gatehouse \
+    && awk '/^[a-z]/ {wanted = /^(setuptools|wheel|packaging)==/} wanted' /requirements.lock > /build.lock \
+    && /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build.lock \
+    && /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation -r /requirements.lock \
+    && find /opt/gatehouse -name 'shape_predictor_68_face_landmarks.dat' -delete
+COPY --from=source /src /src
+RUN /opt/gatehouse/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --home-dir /var/lib/gatehouse --shell /usr/sbin/nologin gatehouse \
+RUN useradd --uid 10001 --home-dir /var/lib/gatehouse --shell /usr/sbin/nologin gatehouse \
     && install -d -o gatehouse -g gatehouse -m 0700 /var/lib/gatehouse \
     && install -d -o gatehouse -g gatehouse -m 0755 /etc/gatehouse
-COPY --from=python /opt/gatehouse /opt/gatehouse
-ENV PATH=/opt/gatehouse/bin:$PATH PYTHONUNBUFFERED=1 GATEHOUSE_HEALTH=http://127.0.0.1:8440/healthz
-USER gatehouse
+ENV PATH=/opt/gatehouse/bin:$PATH PYTHONUNBUFFERED=1 GATEHOUSE_CONFIG=/etc/gatehouse/gatehouse.yaml \
+    GATEHOUSE_HEALTH=http://127.0.0.1:8440/healthz
 WORKDIR /etc/gatehouse
 VOLUME /var/lib/gatehouse
 EXPOSE 8440
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(os.environ['GATEHOUSE_HEALTH'], timeout=3).close()"]
 ENTRYPOINT ["gatehouse"]
-CMD ["gateway", "--config", "/etc/gatehouse/gatehouse.yaml"]
+CMD ["gateway"]
+USER gatehouse
+COPY --from=python /opt/gatehouse /opt/gatehouse
