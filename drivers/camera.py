@@ -99,6 +99,9 @@ class Camera(Protocol):
     time.
     """
 
+    rate: Rate
+    """What is decoded from the next key frame on; set by the thread that reads."""
+
     @property
     def health(self) -> CameraHealth:
         """Counters so far; may be read from another thread."""

@@ -22,7 +22,7 @@ import msgspec
 
 from config.process import Backoff, keep_running, set_up_logging
 from drivers.camera import Camera, CameraSettings, Frame, OpenCamera
-from drivers.rtsp.driver import open_camera
+from drivers.catalog import open_camera
 from edge import wire
 from edge.motion import Area, MotionGate, Zone
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
@@ -41,7 +41,7 @@ class EyeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What an eye is told on standard input, as one line of JSON; what names no secret may come as an argument too.
 
     Without `faces_socket` no picture ever leaves the process. Motion outside `near_zone` (x0, y0, x1, y1, parts of the
-    frame) is not looked at. `rate` key decodes key frames only, for a camera that merely has to be alive.
+    frame) is not looked at. `rate` key decodes key frames only while nothing moves, for a quiet overview camera.
     """
 
     url: str
@@ -237,6 +237,8 @@ class Eye:
                 self._loop.call_soon_threadsafe(good)
                 detail = f"the same picture for {self._frozen_after_s:.0f} s" if frozen else ""
                 self._loop.call_soon_threadsafe(self._become, "frozen" if frozen else "live", detail)
+            if self._settings.rate == "key":
+                camera.rate = "full" if area else "key"
             if area and self._linked and frame.age_ms <= STALE_MS:
                 self._slot.put(Glimpse(frame=frame, area=area, decoded_s=now))
 

@@ -111,6 +111,8 @@ class RtspFrame:
 class RtspCamera:
     """One RTSP stream. Enter it to open, read `frames` or `packets`, leave it to close.
 
+    `rate` may be changed by the thread that reads; it holds from the next key frame on.
+
     Raises (on entering and reading):
         DeviceRefused: wrong credentials, no such stream, or the camera answers no.
         DeviceUnreachable: nobody there, or silence for longer than the time limit.
@@ -124,6 +126,7 @@ class RtspCamera:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.rate = settings.rate
         self._settings = settings
         self._monotonic = monotonic
         self._wall = wall
@@ -169,7 +172,6 @@ class RtspCamera:
         codec.thread_count = 1
         codec.options = {"max_pixels": str(MAX_WIDTH_PX * MAX_HEIGHT_PX)}
         codec.flags |= av.codec.context.Flags.low_delay
-        codec.skip_frame = "NONKEY" if self._settings.rate == "key" else "DEFAULT"
         self._codec = codec.name
         self._check_size(codec.width, codec.height)
         return self
@@ -189,6 +191,9 @@ class RtspCamera:
         self._good_at = self._monotonic()
         for packet, _ in self._demuxed():
             self._check_progress()
+            if packet.is_keyframe:
+                # Only here: between key frames the pictures that were left out would be missed.
+                packet.stream.codec_context.skip_frame = "NONKEY" if self.rate == "key" else "DEFAULT"
             for picture in self._decode(packet):
                 self._check_size(picture.width, picture.height)
                 if picture.pts is None or picture.time_base is None:
@@ -242,7 +247,7 @@ class RtspCamera:
         return whole
 
     def _check_progress(self) -> None:
-        limit_s = NO_PICTURE_S if self._settings.rate == "full" else NO_KEY_PICTURE_S
+        limit_s = NO_PICTURE_S if self.rate == "full" else NO_KEY_PICTURE_S
         if self._monotonic() - self._good_at > limit_s:
             raise InvalidInput(f"camera {self._settings.camera_id}", f"no picture could be decoded for {limit_s:.0f} s")
 

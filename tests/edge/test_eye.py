@@ -164,6 +164,24 @@ async def test_somebody_who_comes_is_sent_in_crops(cameras: CameraServer, ends: 
     assert numbers == sorted(set(numbers))
 
 
+async def test_an_overview_camera_wakes_up_when_something_moves(
+    cameras: CameraServer, ends: Listener, approach: Scene
+) -> None:
+    await cameras.prepare(approach)
+    async with _running(Eye(_settings(cameras, ends, faces_socket=None, rate="key", read_timeout_s=5.0))) as eye:
+        await ends.until(lambda: ends.state() == "live")
+        started, before = time.monotonic(), eye.health().frames
+        async with asyncio.timeout(20):
+            while eye.health().frames < before + 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert time.monotonic() - started > 1.5
+        await cameras.show("gate", approach)
+        before = eye.health().frames
+        async with asyncio.timeout(10):
+            while eye.health().frames < before + 12:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
 async def test_without_credit_only_the_newest_waits(cameras: CameraServer, ends: Listener, approach: Scene) -> None:
     ends.grants = False
     await cameras.prepare(approach)

@@ -182,6 +182,24 @@ async def test_a_quiet_overview_camera_decodes_key_frames_only(cameras: CameraSe
     assert np.diff([frame.captured_at for frame in frames]) == pytest.approx(1.0, abs=0.2)
 
 
+async def test_it_goes_to_full_rate_with_the_next_key_frame(cameras: CameraServer) -> None:
+    def read() -> list[float]:
+        at: list[float] = []
+        with open_camera(_settings(cameras.url("gate"), rate="key", read_timeout_s=5.0)) as camera:
+            for frame in camera.frames():
+                at.append(frame.captured_at)
+                if frame.number == 2:
+                    camera.rate = "full"
+                if frame.number == 14:
+                    break
+            assert camera.health.decode_errors == 0
+        return at
+
+    gaps = np.diff(await asyncio.to_thread(read))
+    assert gaps[:2] == pytest.approx(1.0, abs=0.3)
+    assert float(np.median(gaps[2:])) == pytest.approx(0.1, abs=0.05)
+
+
 async def test_reading_stops_when_told_from_another_thread(cameras: CameraServer) -> None:
     camera = open_camera(_settings(cameras.url("gate")))
 
