@@ -70,7 +70,9 @@ class Detector:
         """Width of the smallest face found without enlarging the image."""
         return self._window[0]
 
-    def detect(self, rgb: Rgb, *, min_face_px: int | None = None, max_face_px: int | None = None) -> list[Detection]:
+    def detect(
+        self, rgb: Rgb, *, min_face_px: int | None = None, max_face_px: int | None = None, stride: int = 1
+    ) -> list[Detection]:
         """Find the faces in (height, width, 3) uint8, most certain first.
 
         Args:
@@ -78,6 +80,8 @@ class Detector:
             min_face_px: Width of the smallest face wanted; under 80 the image is enlarged, above it scales are left
                 out. None: 80, as dlib.
             max_face_px: Width of the largest face wanted; None: as large as the image allows, as dlib.
+            stride: 1: every scale, as dlib; 2: every other one, in little more than half the time, with boxes up to a
+                fifth off in size.
 
         Raises:
             InvalidInput: Not such an image, or sizes that make no sense.
@@ -90,20 +94,19 @@ class Detector:
             planes = resized(planes, rows=round(planes.shape[1] * scale), cols=round(planes.shape[2] * scale))
         skipped = _steps(smallest / self.window_px)
         last = None if max_face_px is None else _steps(max_face_px / min(smallest, self.window_px)) + 1
-        boxes, scores = self._candidates(planes, skipped, last)
+        boxes, scores = self._candidates(planes, skipped=skipped, last=last, stride=stride)
         boxes[:, 0::2] *= (rgb.shape[1] - 1) / max(planes.shape[2] - 1, 1)
         boxes[:, 1::2] *= (rgb.shape[0] - 1) / max(planes.shape[1] - 1, 1)
         return self._suppressed(boxes, scores)
 
     def _candidates(
-        self, planes: Planes, skipped: int, last: int | None
+        self, planes: Planes, *, skipped: int, last: int | None, stride: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return (N, 4) boxes in px of `planes` and (N,) scores above 0, before suppression."""
         for _ in range(skipped):
             planes = resized(planes, rows=planes.shape[1] * 5 // 6, cols=planes.shape[2] * 5 // 6)
-        levels, rows, cols = tiled(
-            planes.shape[1], planes.shape[2], count=None if last is None else max(last - skipped, 1)
-        )
+        count = None if last is None else max(last - skipped, 1)
+        levels, rows, cols = tiled(planes.shape[1], planes.shape[2], count=count, stride=stride)
         tile = _painted(planes, levels, rows, cols)
         smallest_input = self._window[0] // 2
         if min(tile.shape[2:]) < smallest_input:
@@ -151,10 +154,10 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
     return both / (areas - both)
 
 
-def tiled(rows: int, cols: int, *, count: int | None = None) -> tuple[list[_Level], int, int]:
+def tiled(rows: int, cols: int, *, count: int | None = None, stride: int = 1) -> tuple[list[_Level], int, int]:
     """Lay out the pyramid as dlib's `compute_tiled_image_pyramid_details`: levels, rows and cols of the tile.
 
-    With `count`, only so many levels.
+    With `count`, only the first so many levels; with `stride`, only every so many.
     """
     sizes = [(rows, cols)]
     while count is None or len(sizes) < count:
@@ -162,20 +165,21 @@ def tiled(rows: int, cols: int, *, count: int | None = None) -> tuple[list[_Leve
         if cols == 0 or rows < _MIN_ROWS:
             break
         sizes.append((rows, cols))
+    sizes = sizes[::stride]
     column = _first_column_rows(sizes)
     levels: list[_Level] = []
     y = _OUTER_PADDING
     for height, width in sizes:
         if y >= column + _OUTER_PADDING:
             break
-        levels.append(_Level(rows=height, cols=width, left=_OUTER_PADDING, top=y, depth=len(levels)))
+        levels.append(_Level(rows=height, cols=width, left=_OUTER_PADDING, top=y, depth=len(levels) * stride))
         y += height + _PADDING
     y -= _PADDING
     for height, width in sizes[len(levels) :]:
         left, top = _OUTER_PADDING + sizes[0][1] - width, y - height
         if top < _OUTER_PADDING + sizes[0][0]:
             break
-        levels.append(_Level(rows=height, cols=width, left=left, top=top, depth=len(levels)))
+        levels.append(_Level(rows=height, cols=width, left=left, top=top, depth=len(levels) * stride))
         y -= height + _PADDING
     return levels, column + 2 * _OUTER_PADDING, sizes[0][1] + 2 * _OUTER_PADDING
 
@@ -196,9 +200,11 @@ def _first_column_rows(sizes: Sequence[tuple[int, int]]) -> int:
 def _painted(planes: Planes, levels: Sequence[_Level], rows: int, cols: int) -> NDArray[np.float32]:
     """Return the tile (1, 3, rows, cols): every level made from the one before it, on the mean colour."""
     tile = np.zeros((1, 3, rows, cols), np.float32)
+    depth = 0
     for level in levels:
-        if level.depth:
-            planes = resized(planes, rows=level.rows, cols=level.cols)
+        while depth < level.depth:
+            planes = resized(planes, rows=planes.shape[1] * 5 // 6, cols=planes.shape[2] * 5 // 6)
+            depth += 1
         tile[0, :, level.top : level.top + level.rows, level.left : level.left + level.cols] = planes
     return tile
 

@@ -70,6 +70,15 @@ def test_sizes_out_of_range_are_left_out(detector: Detector, astronaut: Rgb) -> 
     assert detector.detect(large, min_face_px=40, max_face_px=80) == []
 
 
+@pytest.mark.parametrize("side", [260, 300, 350, 400])
+def test_every_other_scale_finds_the_same_face(detector: Detector, astronaut: Rgb, side: int) -> None:
+    head = Image.fromarray(astronaut).crop((90, 0, 350, 260)).resize((side, side))
+    fine, coarse = detector.detect(np.asarray(head)), detector.detect(np.asarray(head), stride=2)
+
+    assert len(fine) == len(coarse) == 1
+    assert overlap(fine[0].box, coarse[0].box) > 0.55
+
+
 def test_a_picture_without_a_face_has_none(detector: Detector) -> None:
     assert detector.detect(np.full((240, 320, 3), 128, np.uint8)) == []
 
@@ -95,8 +104,9 @@ def test_sizes_that_make_no_sense_are_refused(detector: Detector, low: int, high
 
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (90, 700), (5, 5)])
-def test_the_levels_of_the_pyramid_never_overlap(size: tuple[int, int]) -> None:
-    levels, rows, cols = tiled(*size)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_levels_of_the_pyramid_never_overlap(size: tuple[int, int], stride: int) -> None:
+    levels, rows, cols = tiled(*size, stride=stride)
     taken = np.zeros((rows, cols), bool)
     for level in levels:
         place = (slice(level.top, level.top + level.rows), slice(level.left, level.left + level.cols))
