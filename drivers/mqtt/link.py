@@ -232,8 +232,8 @@ class Link:
 
     def _watch(self) -> None:
         sock = self._client.socket()
-        if not isinstance(sock, socket.socket) or sock.fileno() < 0:
-            raise OSError("the broker closed the connection at once")
+        if self.ended.done() or not isinstance(sock, socket.socket) or sock.fileno() < 0:
+            raise OSError("the connection was closed at once")
         self._sock = sock
         client = self._client
         client.on_connect = self._handle_connect
@@ -345,6 +345,18 @@ class Link:
             waiting.set_result(not code.is_failure)
 
 
+class ClosingSocket(ssl.SSLSocket):
+    """Close when the handshake fails: paho only forgets it."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or close and raise."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """Return the TLS settings of an endpoint: the broker's name is always verified.
 
@@ -353,6 +365,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """
     try:
         context = ssl.create_default_context(cafile=endpoint.ca_file)
+        context.sslsocket_class = ClosingSocket
         if endpoint.cert_file:
             context.load_cert_chain(endpoint.cert_file, endpoint.key_file)
     except (OSError, ssl.SSLError) as error:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,7 @@ class RunningBroker:
     kind: Literal["mosquitto", "embedded"]
     directory: Path
     port: int
+    more: tuple[str, ...] = ()
     process: subprocess.Popen[str] | None = None
     pid: int = 0
     fresh: Iterator[str] = field(default_factory=lambda: iter(DOORS))
@@ -59,7 +60,7 @@ class RunningBroker:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "drivers", "mqtt", "broker", "--dir", str(self.directory)]
-        command += ["--port", str(self.port), *(["--embedded"] if self.kind == "embedded" else [])]
+        command += ["--port", str(self.port), *(["--embedded"] if self.kind == "embedded" else []), *self.more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -112,9 +113,9 @@ def password_of(door: str) -> str:
 
 
 @contextlib.contextmanager
-def running_broker(kind: Literal["mosquitto", "embedded"]) -> Iterator[RunningBroker]:
+def running_broker(kind: Literal["mosquitto", "embedded"], more: Sequence[str] = ()) -> Iterator[RunningBroker]:
     directory = Path(tempfile.mkdtemp(prefix="gatehouse-broker-"))
-    broker = RunningBroker(kind=kind, directory=directory, port=free_port())
+    broker = RunningBroker(kind=kind, directory=directory, port=free_port(), more=tuple(more))
     try:
         broker.write_users(broker.users())
         broker.start()
