@@ -66,7 +66,7 @@ class Frame(Protocol):
 
     @property
     def age_ms(self) -> float:
-        """How much longer than the fastest frame this one was on its way, in ms."""
+        """How much longer than the fastest frame this one was on its way, in ms; infinite while nothing tells."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,6 +6,7 @@ own log stays off and its messages are never passed on, because they hold the UR
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -196,11 +197,16 @@ class RtspCamera:
                 packet.stream.codec_context.skip_frame = "NONKEY" if self.rate == "key" else "DEFAULT"
             for picture in self._decode(packet):
                 self._check_size(picture.width, picture.height)
-                if picture.pts is None or picture.time_base is None:
-                    continue
-                age_s = self._age.age_s(float(picture.pts * picture.time_base), self._monotonic())
                 self._number += 1
-                yield RtspFrame(picture, number=self._number, captured_at=self._wall() - age_s, age_ms=age_s * 1000)
+                yield self._frame(picture)
+
+    def _frame(self, picture: av.VideoFrame) -> RtspFrame:
+        now = self._wall()
+        if picture.pts is None or picture.time_base is None:
+            # The first picture of a stream may come before its clock is known.
+            return RtspFrame(picture, number=self._number, captured_at=now, age_ms=math.inf)
+        age_s = self._age.age_s(float(picture.pts * picture.time_base), self._monotonic())
+        return RtspFrame(picture, number=self._number, captured_at=now - age_s, age_ms=age_s * 1000)
 
     def packets(self) -> Iterator[Packet]:
         """Yield undecoded pictures until the stream ends."""

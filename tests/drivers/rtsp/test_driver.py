@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import string
 import time
@@ -138,7 +139,7 @@ async def test_frames_arrive_with_their_pixels_and_age(cameras: CameraServer, tr
     frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), transport=transport), 12)
     assert [frame.number for frame in frames] == list(range(1, 13))
     assert all(frame.size == (640, 360) for frame in frames)
-    assert all(0 <= frame.age_ms < 400 for frame in frames)
+    assert all(0 <= frame.age_ms < 400 for frame in frames[1:])
     assert abs(frames[-1].captured_at - time.time()) < 2
     luma = frames[-1].luma()
     assert luma.shape == (360, 640)
@@ -344,12 +345,12 @@ async def test_a_burst_from_a_slow_camera_is_not_fresh(cameras: CameraServer) ->
     def slow(frame: Frame) -> bool:
         if frame.number == 5:
             loop.call_soon_threadsafe(cameras.misbehave, "gate", "slow")
-        return frame.age_ms > 2000
+        return 2000 < frame.age_ms < math.inf
 
     loop = asyncio.get_running_loop()
     frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), read_timeout_s=5.0), 60, until=slow)
     assert frames[-1].age_ms > 2000
-    assert max(frame.age_ms for frame in frames[:5]) < 500
+    assert max(frame.age_ms for frame in frames[1:5]) < 500
 
 
 async def test_a_clock_jump_is_counted_and_pictures_stay_fresh(cameras: CameraServer) -> None:
