@@ -46,6 +46,7 @@ class Enrolment:
         relay: Callable[[str], Awaitable[bytes]],
         policies: Policies,
         on_change: Callable[[], None],
+        policy_wait_s: float = POLICY_WAIT_S,
     ) -> None:
         self._edge_id = edge_id
         self._clock = clock
@@ -54,6 +55,7 @@ class Enrolment:
         self._relay = relay
         self._policies = policies
         self._on_change = on_change
+        self._policy_wait_s = policy_wait_s
 
     async def enrol(self, command: EnrolFace) -> Result:
         """Make and seal a template; the result carries its receipt, or the reason why there is none."""
@@ -116,7 +118,7 @@ class Enrolment:
 
     async def _consent(self, command: EnrolFace) -> Consent | None:
         """Return the live consent that a command names; the policy that brings it may be a moment behind."""
-        for _ in range(int(POLICY_WAIT_S / 0.1)):
+        for _ in range(max(1, round(self._policy_wait_s / 0.1))):
             consent = self._live(command, at=self._clock.now())
             if consent is not None:
                 return consent

@@ -1,0 +1,187 @@
+"""Enrolment: consent first, one good face, a receipt that reveals nothing; erasure leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge import wire
+from edge.clock import SteadyClock
+from edge.enrolment import Enrolment
+from edge.keystore import KeyStore
+from edge.policies import Policies
+from edge.spool import Spool
+from models.errors import DeviceUnreachable, NotFound
+from models.link import EnrolFace, EraseFace
+from models.recognition import FaceQuality
+from tests.edge.doubles import EDGE, consent, door, now, person, policy
+
+GOOD = FaceQuality(
+    face_px=160, eye_px=80.0, blur=100.0, brightness=120.0, contrast=40.0, yaw=0.0, roll_deg=0.0, inside=1.0
+)
+
+
+GOOD_ANSWER = wire.PhotoFace(
+    request_id="", ok=True, embedding=np.ones(128, "<f4").tobytes(), contract="m", quality=GOOD
+)
+
+
+@dataclass
+class Photographer:
+    """A face process that answers every photo alike."""
+
+    answer: wire.PhotoFace = GOOD_ANSWER
+    fails: Exception | None = None
+    seen: list[bytes] = field(default_factory=list)
+
+    async def photo(self, image: bytes, *, request_id: str) -> wire.PhotoFace:
+        self.seen.append(image)
+        if self.fails is not None:
+            raise self.fails
+        return self.answer
+
+
+@dataclass
+class Office:
+    enrolment: Enrolment
+    keys: KeyStore
+    link: Photographer
+    policies: Policies
+    changes: list[int]
+
+
+@contextlib.asynccontextmanager
+async def office(folder: Path, *, relay_fails: Exception | None = None, **more: Any) -> AsyncIterator[Office]:
+    async def relay(ticket: str) -> bytes:
+        if relay_fails is not None:
+            raise relay_fails
+        return f"photo of {ticket}".encode()
+
+    async with Spool(folder / "s.db") as spool:
+        keys, link, changes = KeyStore(folder), Photographer(), list[int]()
+        policies = Policies(edge_id=EDGE, spool=spool, keys=keys)
+        await policies.take(
+            policy(door(), people=more.pop("people", (person("p1"),)), consents=more.pop("consents", (consent("p1"),)))
+        )
+        enrolment = Enrolment(
+            edge_id=EDGE, clock=SteadyClock(), keys=keys, link=link,  # type: ignore[arg-type]
+            relay=relay, policies=policies, on_change=lambda: changes.append(1), policy_wait_s=0.2,
+        )  # fmt: skip
+        yield Office(enrolment, keys, link, policies, changes)
+
+
+def command(person_id: str = "p1") -> EnrolFace:
+    return EnrolFace(
+        id=f"e-{person_id}", person_id=person_id, consent_id=f"consent-{person_id}", relay_ticket="t",
+        deadline=now() + timedelta(seconds=20),
+    )  # fmt: skip
+
+
+async def test_a_good_photo_becomes_a_sealed_template_and_a_receipt(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        result = await at.enrolment.enrol(command())
+        assert result.state == "confirmed"
+        assert result.receipt is not None
+        (sealed,) = at.keys.sealed()
+        assert (result.receipt.id, result.receipt.digest) == (sealed.id, sealed.digest)
+        assert sealed.doors == ("d1",)
+        assert at.changes == [1]
+        assert b"photo" not in b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "consents",
+    [
+        (),
+        (msgspec.structs.replace(consent("p1"), withdrawn_at=now() - timedelta(minutes=1)),),
+        (msgspec.structs.replace(consent("p1"), expires_at=now() - timedelta(minutes=1)),),
+        (msgspec.structs.replace(consent("p1"), id="another"),),
+        (consent("p2"),),
+    ],
+)
+async def test_without_its_live_consent_no_photo_is_even_fetched(tmp_path: Path, consents: Any) -> None:
+    async with office(tmp_path, consents=consents) as at:
+        result = await at.enrolment.enrol(command())
+        assert (result.state, result.reason) == ("refused", "no_consent")
+        assert at.link.seen == []
+
+
+async def test_a_child_needs_a_guardians_consent(tmp_path: Path) -> None:
+    async with office(tmp_path, people=(person("p1", under_14=True),)) as at:
+        assert (await at.enrolment.enrol(command())).reason == "no_consent"
+    with_guardian = (consent("p1", guardian="p9"),)
+    async with office(tmp_path / "2", people=(person("p1", under_14=True),), consents=with_guardian) as at:
+        assert (await at.enrolment.enrol(command())).state == "confirmed"
+
+
+@pytest.mark.parametrize("reason", ["no_face", "two_faces", "too_small", "too_large", "unreadable"])
+async def test_a_photo_without_one_usable_face_is_refused_with_its_reason(tmp_path: Path, reason: str) -> None:
+    async with office(tmp_path) as at:
+        at.link.answer = wire.PhotoFace(request_id="", ok=False, reason=reason)
+        result = await at.enrolment.enrol(command())
+        assert (result.state, result.reason) == ("refused", reason)
+        assert at.keys.sealed() == ()
+
+
+async def test_a_poor_photo_is_refused(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        poor = msgspec.structs.replace(GOOD, blur=1.0)
+        at.link.answer = msgspec.structs.replace(at.link.answer, quality=poor)
+        assert (await at.enrolment.enrol(command())).reason == "blurred"
+
+
+@pytest.mark.parametrize(
+    ("relay_fails", "link_fails", "expected"),
+    [
+        (NotFound("ticket", "t"), None, ("refused", "no_photo")),
+        (DeviceUnreachable("gateway", "away"), None, ("failed", "not_ready")),
+        (None, DeviceUnreachable("face process", "away"), ("failed", "not_ready")),
+    ],
+)
+async def test_what_fails_on_the_way_is_said(
+    tmp_path: Path, relay_fails: Exception | None, link_fails: Exception | None, expected: tuple[str, str]
+) -> None:
+    async with office(tmp_path, relay_fails=relay_fails) as at:
+        at.link.fails = link_fails
+        result = await at.enrolment.enrol(command())
+        assert (result.state, result.reason) == expected
+
+
+async def test_a_consent_withdrawn_while_the_photo_is_looked_at_leaves_nothing(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        withdrawn = msgspec.structs.replace(consent("p1"), withdrawn_at=now())
+
+        async def slow(image: bytes, *, request_id: str) -> wire.PhotoFace:
+            await at.policies.take(policy(door(), n=2, people=(person("p1"),), consents=(withdrawn,)))
+            return at.link.answer
+
+        at.link.photo = slow  # type: ignore[method-assign]
+        assert (await at.enrolment.enrol(command())).reason == "no_consent"
+        assert at.keys.sealed() == ()
+
+
+async def test_somebody_who_looks_like_another_is_told(tmp_path: Path) -> None:
+    both: dict[str, Any] = {"people": (person("p1"), person("p2")), "consents": (consent("p1"), consent("p2"))}
+    async with office(tmp_path, **both) as at:
+        assert (await at.enrolment.enrol(command("p1"))).reason is None
+        again = await at.enrolment.enrol(command("p1"))
+        assert again.reason is None, "oneself is nobody else"
+        second = await at.enrolment.enrol(command("p2"))
+        assert (second.state, second.reason) == ("confirmed", "similar_person")
+
+
+async def test_erasure_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        await at.enrolment.enrol(command())
+        erase = EraseFace(id="x", person_id="p1", deadline=now())
+        assert (await at.enrolment.erase(erase)).state == "confirmed"
+        assert at.keys.sealed() == ()
+        assert (await at.enrolment.erase(erase)).detail == "there was no template"
