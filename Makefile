@@ -32,7 +32,7 @@ test:
 
 check:
 	@$(SETUP) say "Checking Gatehouse: format, lint, types, import contracts, console; set-up comes first if it is missing or stale."
-	@$(SETUP) python console
+	@$(SETUP) packages python console
 	ruff format --check .
 	ruff check .
 	mypy
