@@ -67,7 +67,7 @@ class MotionGate:
         size = (luma.shape[1], luma.shape[0])
         if moving is not None:
             area = scale_up(moving, grid=(grid.shape[1], grid.shape[0]), size=size)
-            if overlaps(area, self._zone, size):
+            if overlaps(area, self._zone, size=size):
                 self._moved_at = at_s
                 self._recent.append((at_s, area))
         while self._recent and self._recent[0][0] < at_s - UNION_S:
@@ -147,7 +147,7 @@ def in_pixels(zone: Zone, size: tuple[int, int]) -> Area:
     return x, y, max(2, int(zone[2] * size[0]) - x), max(2, int(zone[3] * size[1]) - y)
 
 
-def overlaps(area: Area, zone: Zone, size: tuple[int, int]) -> bool:
+def overlaps(area: Area, zone: Zone, *, size: tuple[int, int]) -> bool:
     """Say whether a box and a zone have a pixel in common."""
     x, y, w, h = in_pixels(zone, size)
     return area[0] < x + w and x < area[0] + area[2] and area[1] < y + h and y < area[1] + area[3]

@@ -128,10 +128,10 @@ def test_an_area_lies_in_the_frame_and_holds_its_cells(
     assert x <= cells[0] * size[0] / 80
     assert x + w >= cells[2] * size[0] / 80
     assert w >= min(158, size[0] - 2)
-    assert overlaps((x, y, w, h), (0.0, 0.0, 1.0, 1.0), size)
+    assert overlaps((x, y, w, h), (0.0, 0.0, 1.0, 1.0), size=size)
 
 
 def test_boxes_unite_and_zones_have_at_least_a_pixel() -> None:
     assert union([(0, 0, 10, 10), (50, 5, 10, 30)]) == (0, 0, 60, 35)
     assert in_pixels((0.5, 0.5, 0.5, 0.5), (640, 360)) == (320, 180, 2, 2)
-    assert not overlaps((0, 0, 10, 10), (0.5, 0.5, 1.0, 1.0), (640, 360))
+    assert not overlaps((0, 0, 10, 10), (0.5, 0.5, 1.0, 1.0), size=(640, 360))
