@@ -216,7 +216,7 @@ class SimulatedDoor:
         seq = self._store.next_seq(self.id)
         event = wire.EventPayload(id=self.new_id(), seq=seq, at=self.clock(), type=kind, detail=detail)
         payload = wire.encode(event)
-        self._store.append(self.id, seq, payload)
+        self._store.append(self.id, seq=seq, payload=payload)
         if "no_ack" in self.faults:
             self._store.acknowledged(self.id, seq)
         self._publish_event(payload)
@@ -262,7 +262,7 @@ class SimulatedDoor:
     def _take_mode(self, wanted: wire.ModePayload) -> None:
         version, _ = self._store.mode(self.id)
         if wanted.version > version:
-            self._store.set_mode(self.id, wanted.version, wanted.mode)
+            self._store.set_mode(self.id, version=wanted.version, mode=wanted.mode)
             self._changed()
         self._publish_state()
 

@@ -39,7 +39,7 @@ class EventStore:
         """Return the number that a door's next event will have."""
         return self._door(door)[0] + 1
 
-    def append(self, door: str, seq: int, payload: bytes) -> None:
+    def append(self, door: str, *, seq: int, payload: bytes) -> None:
         """Keep an event until it is acknowledged; the oldest goes when 10 000 wait."""
         self._door(door)
         with self._db:
@@ -80,7 +80,7 @@ class EventStore:
         _, _, mode, version, _ = self._door(door)
         return version, mode
 
-    def set_mode(self, door: str, version: int, mode: str) -> None:
+    def set_mode(self, door: str, *, version: int, mode: str) -> None:
         """Keep a door's mode."""
         self._door(door)
         self._db.execute("UPDATE door SET mode = ?, mode_version = ? WHERE id = ?", (mode, version, door))
