@@ -19,9 +19,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="rows as JSON; the only form here")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "gatehouse")
     args = parser.parse_args(argv)
-    from models.faces import bench
+    from models.faces.bench import run
 
     photos = portraits()
-    rows = bench.run(next(iter(photos.values())).parent, args.cache.expanduser())
+    rows = run(next(iter(photos.values())).parent, args.cache.expanduser())
     sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
     return 0
