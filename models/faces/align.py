@@ -7,6 +7,7 @@ never opened.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any, Final
 
 import dlib
@@ -28,13 +29,13 @@ _DIGEST: Final = "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc418
 class Aligner:
     """dlib's 5-point shape predictor and its chip extraction."""
 
-    def __init__(self) -> None:
-        """Load the predictor.
+    def __init__(self, *, path: Path | None = None) -> None:
+        """Load the predictor of the installed package, or the same file from `path`.
 
         Raises:
             ModelFileError: It is missing, or not the file it should be (dlib's own reader is not given unknown bytes).
         """
-        path = model_path(PREDICTOR_FILE)
+        path = path or model_path(PREDICTOR_FILE)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != _DIGEST:

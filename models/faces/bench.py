@@ -34,8 +34,10 @@ _REPEATS: Final = 4
 _DOOR_REPEATS: Final = 30
 
 
-def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500) -> list[Benchmark]:
+def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500, rounds: int = 8) -> list[Benchmark]:
     """Measure embedding, detection and the way of one door frame; agreement is counted over at least `boxes` boxes.
+
+    Each timing takes `rounds` of dlib's.
 
     Raises:
         ModelFileError: A network file is missing or broken.
@@ -45,8 +47,13 @@ def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500) -> list[Bench
     pipeline = FacePipeline(cache_dir=cache_dir, threads=1)
     chips = np.concatenate([_chips(pipeline, rgb) for rgb in pictures])
     return [
-        *_embedding(Embedder(cache_dir=cache_dir, threads=1), chips),
-        *_detection(Detector(cache_dir=cache_dir, threads=1), [_head(pipeline, rgb) for rgb in pictures], boxes),
+        *_embedding(Embedder(cache_dir=cache_dir, threads=1), chips, rounds=rounds),
+        *_detection(
+            Detector(cache_dir=cache_dir, threads=1),
+            [_head(pipeline, rgb) for rgb in pictures],
+            boxes=boxes,
+            rounds=rounds,
+        ),
         _door(pipeline, pictures),
     ]
 
@@ -111,7 +118,7 @@ def _compared(
     )
 
 
-def _embedding(embedder: Embedder, chips: Rgb) -> list[Benchmark]:
+def _embedding(embedder: Embedder, chips: Rgb, *, rounds: int) -> list[Benchmark]:
     peer: Any = dlib.face_recognition_model_v1(str(model_path(EMBEDDER_FILE)))
     four = np.concatenate([chips] * 4)[:4]
     expected = np.array([peer.compute_face_descriptor(chip) for chip in chips])
@@ -122,14 +129,14 @@ def _embedding(embedder: Embedder, chips: Rgb) -> list[Benchmark]:
             lambda: embedder.embed(chips[:1]),
             lambda: peer.compute_face_descriptor(chips[0]),
             "one 150 x 150 chip, one thread",
-            rounds=8,
+            rounds=rounds,
         ),
         _compared(
             "embed_batch",
             lambda: embedder.embed(four),
             lambda: peer.compute_face_descriptor(list(four)),
             "per chip, in a batch of four, one thread",
-            rounds=4,
+            rounds=rounds,
             per=4,
         ),
         Benchmark(
@@ -143,7 +150,7 @@ def _embedding(embedder: Embedder, chips: Rgb) -> list[Benchmark]:
     ]
 
 
-def _detection(detector: Detector, heads: Sequence[Rgb], boxes: int) -> list[Benchmark]:
+def _detection(detector: Detector, heads: Sequence[Rgb], *, boxes: int, rounds: int) -> list[Benchmark]:
     """Time one picture of 640 x 480 with the whole pyramid, and count how many of dlib's boxes we find."""
     peer: Any = dlib.cnn_face_detection_model_v1(str(model_path(DETECTOR_FILE)))
     scene = mosaic(heads, seed=0)
@@ -152,7 +159,7 @@ def _detection(detector: Detector, heads: Sequence[Rgb], boxes: int) -> list[Ben
         lambda: detector.detect(scene),
         lambda: peer(scene, 0),
         "640 x 480, whole pyramid as dlib's, one thread",
-        rounds=3,
+        rounds=max(1, rounds // 3),
     )
     wanted = found = seed = 0
     while wanted < boxes:

@@ -22,6 +22,7 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 MAX_NAME_BYTES: Final = 64
 MAX_LAYERS: Final = 512
 MAX_EXTENT: Final = 1 << 20
+MAX_WEIGHT: Final = 1e6
 
 Floats = NDArray[np.float32]
 
@@ -148,8 +149,8 @@ class _Reader:
         if count * 4 > self.remaining:
             raise self.fail(f"a tensor of {count} numbers in {self.remaining} bytes")
         values = np.frombuffer(self.take(count * 4), dtype="<f4").astype(np.float32).reshape(shape)
-        if not np.isfinite(values).all():
-            raise self.fail("a weight that is not a number")
+        if not (np.abs(values) <= MAX_WEIGHT).all():
+            raise self.fail("a weight out of range, or not a number")
         return values
 
     def alias(self) -> tuple[int, int, int, int]:
@@ -257,14 +258,22 @@ def _loss(read: _Reader) -> Loss:
     return Loss(name=name, window=window, nms_iou=nms_iou, nms_covered=nms_covered)
 
 
-def _input(read: _Reader) -> tuple[tuple[float, float, float], tuple[int, int] | None]:
-    """The versions of the nested layers (outermost first), then the input layer that ends them."""
+def _nesting(read: _Reader) -> tuple[int, int]:
+    """Read the versions of the nested layers, outermost first; return how many layers, and the length of the next name.
+
+    `add_layer` writes 2, the innermost one 3, tags and skips (which hold nothing else) 1; a name is longer than that.
+    """
+    count = 0
     for _ in range(2 * MAX_LAYERS):
-        length = read.within(1, MAX_NAME_BYTES)
-        if length > 3:
-            break
-    else:
-        raise read.fail("too many layers")
+        value = read.within(1, MAX_NAME_BYTES)
+        if value > 3:
+            return count, value
+        count += value > 1
+    raise read.fail("too many layers")
+
+
+def _input(read: _Reader, length: int) -> tuple[tuple[float, float, float], tuple[int, int] | None]:
+    """Read the input layer: mean colour, and the size if it is fixed."""
     name = read.name(length)
     mean = (read.real(), read.real(), read.real())
     if name == "input_rgb_image_sized":
@@ -284,18 +293,21 @@ def parse_network(content: bytes, *, file: str) -> Network:
     if len(content) > MAX_FILE_BYTES:
         raise read.fail(f"more than {MAX_FILE_BYTES} bytes")
     loss = _loss(read)
-    mean, size = _input(read)
+    count, length = _nesting(read)
+    mean, size = _input(read, length)
     layers: list[Layer] = []
-    while read.remaining:
+    while len(layers) < count:
         name = read.name()
-        if name not in _LAYERS or len(layers) == MAX_LAYERS:
-            raise read.fail(f"an unknown layer {name!r}, or too many")
+        if name not in _LAYERS:
+            raise read.fail(f"an unknown layer {name!r}")
         layers.append(_LAYERS[name](read))
         read.flags(3)
         for _ in range(3):
             read.tensor()
         if len(layers) == 1:
             read.within(1, 1)
+    if read.remaining:
+        raise read.fail(f"{read.remaining} bytes too many")
     return Network(mean=mean, size=size, layers=tuple(layers), loss=loss)
 
 

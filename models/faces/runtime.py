@@ -6,7 +6,6 @@ It knows no network.
 from __future__ import annotations
 
 import ctypes
-import sys
 from typing import Any
 
 import onnxruntime
@@ -14,6 +13,8 @@ import onnxruntime
 from models.errors import ModelFileError
 
 Session = Any
+
+_C_LIBRARY = ctypes.CDLL(None)
 
 
 def open_session(model: bytes, *, threads: int) -> Session:
@@ -35,9 +36,8 @@ def open_session(model: bytes, *, threads: int) -> Session:
         raise ModelFileError("onnx", f"not accepted by ONNX Runtime {onnxruntime.__version__}: {error}") from error
 
 
-def give_back_memory() -> None:
+def give_back_memory(library: object = _C_LIBRARY) -> None:
     """Return freed memory to the system (glibc's `malloc_trim`); a photo would else leave the process 100 MB larger."""
-    if sys.platform.startswith("linux"):
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    trim = getattr(library, "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -9,7 +9,6 @@ predictors only the one with five points is known here.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -29,7 +28,6 @@ from models.faces.dat import (
     Floats,
     Network,
     Pooling,
-    Product,
     Rectifier,
     parse_network,
     read_bounded,
@@ -67,26 +65,19 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     nms_iou: float
 
 
-def model_path(file: str) -> Path:
+def model_path(file: str, *, package: str = PACKAGE) -> Path:
     """Return where the installed package keeps `file`.
 
     Raises:
         ModelFileError: The package or the file is not installed.
     """
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "models" / file
         if path.is_file():
             return path
-    version = _installed_version()
-    raise ModelFileError(file, f"not found in {PACKAGE} ({version}); install version 0.3.0 of it")
-
-
-def _installed_version() -> str:
-    try:
-        return importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    installed = "is installed, without it" if spec else "is not installed"
+    raise ModelFileError(file, f"not found: {package} {installed}; install version 0.3.0 of it into this environment")
 
 
 def load_weights(file: str, *, cache_dir: Path) -> Weights:
@@ -247,7 +238,7 @@ class _Graph:
                 case Addition():
                     x = self._add(x, earlier, earlier_shape)
                     begun = False
-                case Product():
+                case _:
                     x = self._node("MatMul", x, self._constant(layer.weights))
         return x
 

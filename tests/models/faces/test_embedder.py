@@ -14,7 +14,7 @@ from models.errors import InvalidInput, ModelFileError
 from models.faces.align import Aligner
 from models.faces.detector import Detector
 from models.faces.embedder import Embedder
-from models.faces.runtime import open_session
+from models.faces.runtime import give_back_memory, open_session
 from models.faces.weights import EMBEDDER_FILE, model_path
 
 Rgb = NDArray[np.uint8]
@@ -83,3 +83,15 @@ def test_the_contract_names_model_digest_dimensions_and_metric(embedder: Embedde
 def test_a_model_that_is_none_is_refused() -> None:
     with pytest.raises(ModelFileError, match="ONNX Runtime"):
         open_session(b"no model", threads=1)
+
+
+def test_a_library_that_cannot_give_memory_back_is_left_alone() -> None:
+    calls: list[int] = []
+
+    class Glibc:
+        malloc_trim = calls.append
+
+    give_back_memory(object())
+    give_back_memory(Glibc)
+
+    assert calls == [0]

@@ -75,8 +75,10 @@ def test_a_cache_entry_that_cannot_be_replaced_leaves_nothing_behind(
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="not found"):
+    with pytest.raises(ModelFileError, match="is installed, without it"):
         model_path("absent.dat")
+    with pytest.raises(ModelFileError, match="is not installed"):
+        model_path(DETECTOR_FILE, package="absent_models")
     with pytest.raises(ModelFileError, match="cannot be read"):
         convert_cached(tmp_path / "absent.dat", cache_dir=tmp_path)
 
@@ -97,6 +99,17 @@ def test_an_oversized_file_is_not_read_whole(tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused_wherever_it_ends(length: int) -> None:
     with pytest.raises(ModelFileError, match=r"cut\.dat"):
         convert(DETECTOR[:length], file="cut.dat")
+
+
+def test_a_file_with_more_at_its_end_is_refused() -> None:
+    with pytest.raises(ModelFileError, match="1 bytes too many"):
+        convert(DETECTOR + b"1", file="long.dat")
+
+
+def test_another_layer_or_loss_is_refused() -> None:
+    for name, other in ((b"relu_", b"prelu"), (b"loss_mmod_", b"loss_other")):
+        with pytest.raises(ModelFileError, match="unknown"):
+            convert(DETECTOR.replace(name, other), file="other.dat")
 
 
 @settings(max_examples=80, deadline=None)
