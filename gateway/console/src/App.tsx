@@ -32,16 +32,29 @@ function useAppearance(): Appearance {
   return { language, setLanguage, dark, setDark };
 }
 
+const ASK_AGAIN_MS = 3_000;
+
+function refusal(cause: unknown): Who {
+  return cause instanceof Problem && cause.status === 401 ? { state: "nobody", expired: false } : { state: "unreachable" };
+}
+
 function useWho(gateway: Gateway): [Who, (who: Who) => void] {
   const [who, setWho] = useState<Who>({ state: "asking" });
   useEffect(() => {
     let stale = false;
-    const tell = (next: Who): void => { if (!stale) setWho(next); };
-    gateway.session().then(
-      (user) => { tell({ state: "in", user }); },
-      (cause: unknown) => { tell(cause instanceof Problem && cause.status === 401 ? { state: "nobody", expired: false } : { state: "unreachable" }); },
-    );
-    return () => { stale = true; };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const ask = async (): Promise<void> => {
+      const answer = await gateway.session().then((user): Who => ({ state: "in", user }), refusal);
+      if (stale) return;
+      // Somebody may have logged in while this was asked.
+      setWho((held) => (held.state === "asking" || held.state === "unreachable" ? answer : held));
+      if (answer.state === "unreachable") timer = setTimeout(() => { void ask(); }, ASK_AGAIN_MS);
+    };
+    void ask();
+    return () => {
+      stale = true;
+      clearTimeout(timer);
+    };
   }, [gateway]);
   return [who, setWho];
 }

@@ -208,6 +208,14 @@ describe("the page", () => {
     expect(asked.map(({ call }) => call)).not.toContain("GET alerts");
   });
 
+  it("comes in by itself when the gateway is back, without a log-in if the session lives", async () => {
+    const session = vi.fn(() => json({ detail: "starting" }, 503));
+    open({ "GET session": session });
+    expect(await screen.findByText(/无法连接网关/)).toBeTruthy();
+    session.mockImplementation(() => json(USER));
+    expect(await screen.findByRole("article", {}, { timeout: 4_500 })).toBeTruthy();
+  });
+
   it("opens no feed for a role that has nothing to see", async () => {
     const { asked } = open({ "GET session": () => json({ user: { id: "u3", username: "an", role: "audit_administrator", scopes: ["audit:read"] } }) });
     expect(await screen.findByText(/您的角色（审计管理员）不能查看/)).toBeTruthy();
