@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +11,8 @@ from gateway.api.errors import problem
 from models.link import MAX_BODY_BYTES, MAX_PHOTO_BYTES
 
 DEFAULT_LIMIT = 64 * 1024
+DRAIN_BYTES = 16 * 1024 * 1024
+DRAIN_S = 5.0
 CSP = "; ".join(
     (
         "default-src 'none'", "script-src 'self'", "style-src 'self' 'nonce-{nonce}'", "connect-src 'self'",
@@ -29,12 +33,12 @@ HEADERS = {
 
 def body_limit(path: str) -> int:
     """Return how many bytes a request to a path may carry."""
-    if path == "/edge/v1/facts" or path == "/edge/v1/status":
+    if path in {"/edge/v1/facts", "/edge/v1/status"}:
         return MAX_BODY_BYTES
     return MAX_PHOTO_BYTES if path.startswith("/api/v1/people/") and path.endswith("/face") else DEFAULT_LIMIT
 
 
-class _TooLarge(Exception):
+class _TooLarge(Exception):  # noqa: N818 - never seen outside
     """Leave the application when a body outgrows its limit."""
 
 
@@ -52,7 +56,7 @@ class BodyLimit:
         limit, seen, started = body_limit(scope["path"]), 0, False
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdigit() and int(announced) > limit:
-            await _refuse(limit)(scope, receive, send)
+            await _refuse(limit, scope, receive=receive, send=send)
             return
 
         async def bounded() -> Message:
@@ -72,12 +76,24 @@ class BodyLimit:
             await self._app(scope, bounded, watched)
         except _TooLarge:
             if not started:
-                await _refuse(limit)(scope, receive, send)
+                await _refuse(limit, scope, receive=receive, send=send)
 
 
-def _refuse(limit: int) -> ASGIApp:
+async def _refuse(limit: int, scope: Scope, *, receive: Receive, send: Send) -> None:
+    """Answer 413; first let some of the body pass by unread, or the sender sees a broken connection and no answer."""
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        left = 0
     text = f"the body may have at most {limit} bytes here"
-    return problem(413, "too_large", detail=text, reason="too_large", headers={"Connection": "close"})
+    answer = problem(413, "too_large", detail=text, reason="too_large", headers={"Connection": "close"})
+    await answer(scope, receive, send)
 
 
 class SecurityHeaders:

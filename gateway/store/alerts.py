@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, inserted
 from gateway.store.tables_access import users
 from gateway.store.tables_events import alert_facts, alert_steps, alerts, outbox, receipts
 from gateway.store.types import as_text
@@ -219,4 +219,4 @@ def add_receipt(
         "received_at": at,
     }
     insertion = insert_into(connection, receipts).values(**values)
-    return connection.execute(insertion.on_conflict_do_nothing(index_elements=["id"])).rowcount == 1
+    return inserted(connection, insertion.on_conflict_do_nothing(index_elements=["id"]), key=receipts.c.id)

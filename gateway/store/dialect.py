@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, text
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.tables_events import counters
@@ -13,6 +15,11 @@ FEED_LOCK = 727101
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """Return an insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def inserted(connection: Connection, insertion: sqlite.Insert | postgresql.Insert, *, key: Column[Any]) -> bool:
+    """Insert one row and return whether it was new; drivers do not agree on counting rows that were left out."""
+    return connection.execute(insertion.returning(key)).first() is not None
 
 
 def hold_feed(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, inserted
 from gateway.store.tables import commands, edge_nonces, edge_tokens, edges
 from gateway.store.types import as_text
 from gateway.views import EdgeView
@@ -81,7 +81,8 @@ def edge_identity(connection: Connection, edge_id: str) -> EdgeIdentity | None:
 def spend_nonce(connection: Connection, nonce: str, *, edge_id: str, at: datetime) -> bool:
     """Remember a nonce and that the edge was heard; return False if the nonce was seen before."""
     insertion = insert_into(connection, edge_nonces).values(edge_id=edge_id, nonce=nonce, seen_at=at)
-    if connection.execute(insertion.on_conflict_do_nothing(index_elements=["edge_id", "nonce"])).rowcount == 0:
+    fresh = insertion.on_conflict_do_nothing(index_elements=["edge_id", "nonce"])
+    if not inserted(connection, fresh, key=edge_nonces.c.nonce):
         return False
     connection.execute(update(edges).where(edges.c.id == edge_id).values(seen_at=at))
     return True

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, and_, delete, or_, select
 
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, inserted
 from gateway.store.tables_events import facts, quarantine
 from gateway.store.types import as_text
 from models.events import AnyFact, kind_of, source_of
@@ -21,7 +21,7 @@ def write_fact(connection: Connection, fact: AnyFact, *, edge_id: str, site_id: 
         id=fact.id, edge_id=edge_id, site_id=site_id, source_id=source_of(fact), kind=kind_of(fact), at=fact.at,
         received_at=at, body=as_text(fact),
     )  # fmt: skip
-    return connection.execute(insertion.on_conflict_do_nothing(index_elements=["id"])).rowcount == 1
+    return inserted(connection, insertion.on_conflict_do_nothing(index_elements=["id"]), key=facts.c.id)
 
 
 def set_aside(

@@ -1,0 +1,268 @@
+"""The edge link: who may speak, what a batch of facts becomes, what policy and commands an edge gets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.orders import UNLOCK_VALID
+from gateway.runtime import Runtime
+from gateway.store.alerts import alerts_of
+from gateway.store.edges import add_edge_token, commands_wait, revoke_edge
+from gateway.store.facts import facts_of
+from models.events import AccessGranted
+from models.link import Command, DoorStatus, EdgeStatus, Policy, Result
+from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, closed, forced, listening, until
+
+SITE = frozenset({"a"})
+
+
+async def test_a_signed_batch_is_committed_and_a_repetition_changes_nothing(
+    edge: SigningEdge, runtime: Runtime
+) -> None:
+    for _ in range(2):
+        answer = await edge.report(forced(), closed())
+        assert answer.status_code == 200
+        assert answer.json()["committed"] == [forced().id, closed().id]
+    assert len(runtime.store.read_now(facts_of, site_ids=SITE)) == 2
+    (alert,) = runtime.store.read_now(alerts_of, site_ids=SITE, open_only=True, before=None, limit=10)
+    assert (alert.kind, alert.condition, alert.workflow, alert.count) == ("door_forced", "cleared", "new", 1)
+    assert alert.place.name == "East gate"
+
+
+async def test_a_bad_fact_is_set_aside_and_holds_back_no_other(edge: SigningEdge, runtime: Runtime) -> None:
+    good = msgspec.json.encode(forced())
+    bad = b'{"id":"x-1","type":"door_forced","at":"yesterday","door_id":"gate"}'
+    foreign = msgspec.json.encode(forced("far"))
+    naive = b'{"id":"x-2","type":"door_closed","at":"2026-03-01T08:00:00","door_id":"gate"}'
+    answer = await edge.send("POST", "/edge/v1/facts", b"[" + b",".join((bad, good, foreign, naive, b'"text"')) + b"]")
+    told = answer.json()
+    assert told["committed"] == [forced().id]
+    assert told["rejected"][:3] == ["x-1", forced("far").id, "x-2"]
+    assert len(told["rejected"]) == 4
+    assert len(runtime.store.read_now(facts_of, site_ids=SITE)) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff\xfe", b"[" + b"1," * 500 + b"1]"])
+async def test_what_is_no_batch_is_refused(edge: SigningEdge, body: bytes) -> None:
+    answer = await edge.send("POST", "/edge/v1/facts", body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_beyond_its_limit_is_refused(edge: SigningEdge) -> None:
+    answer = await edge.send("POST", "/edge/v1/facts", b"[" + b" " * (1024 * 1024) + b"]")
+    assert answer.status_code == 413
+
+    async def chunks() -> Any:
+        for _ in range(40):
+            yield b" " * 65536
+
+    answer = await edge.client.post("/edge/v1/facts", content=chunks(), headers=edge.headers("POST", "/edge/v1/facts"))
+    assert answer.status_code == 413
+
+
+async def test_a_request_is_refused_unless_the_edge_itself_signed_it_now(edge: SigningEdge, clock: Clock) -> None:
+    target = "/edge/v1/policy"
+    good = edge.headers("GET", target)
+    refused = [
+        good | {"Gatehouse-Signature": "AAAA"},
+        good | {"Gatehouse-Signature": "%"},
+        good | {"Gatehouse-Edge": "edge-2"},
+        good | {"Gatehouse-Nonce": "0" * 31},
+        good | {"Gatehouse-Time": "soon"},
+        {},
+        edge.headers("POST", target),
+        edge.headers("GET", target, b"x"),
+        edge.headers("GET", target + "?all=1"),
+        SigningEdge("", clock).headers("GET", target),
+    ]
+    for headers in refused:
+        answer = await edge.client.get(target, headers=headers)
+        assert answer.status_code == 401, headers
+        assert int(answer.headers["Gatehouse-Time"]) == int(clock().timestamp())
+    assert (await edge.client.get(target, headers=good)).status_code == 200
+    assert (await edge.client.get(target, headers=good)).status_code == 401, "a nonce is good once"
+
+
+async def test_another_clock_is_refused_with_ours(edge: SigningEdge, clock: Clock) -> None:
+    slow = edge.headers("GET", "/edge/v1/policy")
+    clock.turn(seconds=301)
+    answer = await edge.client.get("/edge/v1/policy", headers=slow)
+    assert answer.status_code == 401
+    assert int(answer.headers["Gatehouse-Time"]) == int(clock().timestamp())
+
+
+async def test_a_revoked_edge_is_refused_at_once(edge: SigningEdge, runtime: Runtime, clock: Clock) -> None:
+    runtime.store.write_now(revoke_edge, edge.id, at=clock())
+    assert (await edge.send("GET", "/edge/v1/policy")).status_code == 401
+
+
+async def test_a_token_enrols_one_edge_once_within_its_hour(url: str, runtime: Runtime, clock: Clock) -> None:
+    first, second = SigningEdge(url, clock, edge_id="e1"), SigningEdge(url, clock, edge_id="e2")
+    runtime.store.write_now(add_edge_token, "token", site_id="a", at=clock())
+    runtime.store.write_now(add_edge_token, "late", site_id="a", at=clock())
+
+    async def enrol(edge: SigningEdge, token: str) -> httpx.Response:
+        body = {"token": token, "edge_id": edge.id, "name": "E", "public_key": edge.public_key}
+        return await edge.client.post("/edge/v1/enrol", json=body)
+
+    assert (await enrol(first, "token")).json() == {"edge_id": "e1", "site_id": "a"}
+    assert (await enrol(first, "token")).status_code == 201, "a lost answer may be asked for again"
+    assert (await enrol(second, "token")).status_code == 403
+    assert (await enrol(second, "wrong")).status_code == 403
+    thief = SigningEdge(url, clock, edge_id="e1")
+    runtime.store.write_now(add_edge_token, "another", site_id="a", at=clock())
+    assert (await enrol(thief, "another")).status_code == 409, "an enrolled id is not taken over"
+    clock.turn(minutes=61)
+    assert (await enrol(second, "late")).status_code == 403
+    for edge in (first, second, thief):
+        await edge.client.aclose()
+
+
+@pytest.mark.parametrize(
+    "change", [{"edge_id": "../x"}, {"public_key": "AAAA"}, {"public_key": "%"}, {"more": 1}, {"token": None}]
+)
+async def test_a_malformed_enrolment_is_refused(url: str, clock: Clock, change: dict[str, Any]) -> None:
+    edge = SigningEdge(url, clock)
+    body = {"token": "t", "edge_id": "e", "name": "E", "public_key": edge.public_key} | change
+    async with edge.client as client:
+        assert (await client.post("/edge/v1/enrol", json=body)).status_code == 422
+
+
+async def test_a_policy_holds_what_its_doors_need_and_its_number_grows_with_its_content(
+    edge: SigningEdge, manager: httpx.AsyncClient
+) -> None:
+    first = await edge.send("GET", "/edge/v1/policy")
+    policy = msgspec.json.decode(first.content, type=Policy)
+    assert [door.id for door in policy.doors] == ["gate", "side"]
+    assert policy.cameras[0].password == "s3cret"
+    assert (await edge.send("GET", "/edge/v1/policy", **{"If-None-Match": first.headers["etag"]})).status_code == 304
+    await manager.post("/api/v1/people", json={"id": "p1", "name": "Lin Yue"})
+    assert (await edge.send("GET", "/edge/v1/policy")).headers["etag"] == first.headers["etag"], "names are not policy"
+    await manager.post("/api/v1/people/p1/permits", json={"doors": ["gate"]})
+    await manager.post("/api/v1/people/p1/credentials", json={"kind": "card", "value": "71:86:A6:1E"})
+    second = await edge.send("GET", "/edge/v1/policy", **{"If-None-Match": first.headers["etag"]})
+    after = msgspec.json.decode(second.content, type=Policy)
+    assert (after.epoch, after.n) > (policy.epoch, policy.n)
+    assert [person.name for person in after.people] == [""]
+    assert len(after.permits) == len(after.credentials) == 1
+    assert "Lin" not in second.text
+    assert "7186A61E" not in second.text
+
+
+async def test_a_policy_is_renewed_before_it_ends(edge: SigningEdge, clock: Clock) -> None:
+    first = msgspec.json.decode((await edge.send("GET", "/edge/v1/policy")).content, type=Policy)
+    clock.turn(hours=13)
+    later = msgspec.json.decode((await edge.send("GET", "/edge/v1/policy")).content, type=Policy)
+    assert later.n == first.n + 1
+    assert later.valid_until > first.valid_until
+
+
+class Obedient:
+    """Follows an edge's command stream and answers every command."""
+
+    def __init__(self, edge: SigningEdge, **answer: Any) -> None:
+        self.edge, self.answer = edge, {"state": "confirmed"} | answer
+        self.heard: list[tuple[str, str]] = []
+        self._busy = asyncio.Lock()
+
+    async def __aenter__(self) -> Obedient:
+        self._task = asyncio.create_task(self.run())
+        await until(lambda: self.heard)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        async with self._busy:  # a request that is cut off half-way would leave its connection behind
+            self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def run(self) -> None:
+        target = "/edge/v1/commands"
+        async with listening(str(self.edge.client.base_url), target, headers=self.edge.headers("GET", target)) as ear:
+            while True:
+                event = await ear.next()
+                await self._hear(event.name, event.data)
+
+    async def _hear(self, name: str, data: str) -> None:
+        self.heard.append((name, data))
+        if name == "command":
+            command: Any = msgspec.json.decode(data, type=Command)
+            result = Result(command_id=command.id, at=self.edge.clock(), **self.answer)
+            async with self._busy:
+                await self.edge.send("POST", "/edge/v1/results", result)
+
+
+async def test_an_unlock_is_answered_with_what_the_lock_confirmed(
+    edge: SigningEdge, operator: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    async with Obedient(edge) as obedient:
+        answer = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["state"] == "confirmed"
+        assert [name for name, _ in obedient.heard] == ["policy", "command"]
+
+
+async def test_an_unlock_that_the_door_refuses_is_a_problem(edge: SigningEdge, operator: httpx.AsyncClient) -> None:
+    async with Obedient(edge, state="refused", reason="locked_down"):
+        answer = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"})
+        assert answer.status_code == 502
+        assert "locked_down" in answer.json()["detail"]
+
+
+async def test_a_command_past_its_deadline_is_never_delivered(
+    edge: SigningEdge, operator: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    asking = asyncio.create_task(operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"}))
+    await until(lambda: runtime.store.read_now(commands_wait, EDGE, at=clock()))
+    clock.turn(seconds=UNLOCK_VALID.total_seconds() + 0.1)
+    async with Obedient(edge) as obedient:
+        answer = await asking
+        assert answer.status_code == 504
+        assert [name for name, _ in obedient.heard] == ["policy"]
+
+
+async def test_a_repeated_unlock_with_one_key_opens_once(edge: SigningEdge, operator: httpx.AsyncClient) -> None:
+    async with Obedient(edge) as obedient:
+        headers = {"Idempotency-Key": "k1"}
+        first, second = [
+            await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"}, headers=headers)
+            for _ in range(2)
+        ]
+        assert first.json() == second.json()
+        other = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "another"}, headers=headers)
+        assert other.status_code == 409
+        assert sum(name == "command" for name, _ in obedient.heard) == 1
+
+
+def _status(edge: SigningEdge, **door: Any) -> EdgeStatus:
+    values: dict[str, Any] = {
+        "door_id": "gate", "online": True, "contact": "closed", "lock": "locked", "mode": "normal", "tamper": False,
+        "alarm": "none", "at": BEGINNING,
+    }  # fmt: skip
+    return EdgeStatus(
+        edge_id=edge.id, at=BEGINNING, backlog=3, doors=(DoorStatus(**values | door),), cameras=(), counters={"x": 1},
+        policy=(1, 1),
+    )  # fmt: skip
+
+
+async def test_a_status_shows_how_doors_stand_and_an_edge_speaks_for_its_own_only(
+    edge: SigningEdge, operator: httpx.AsyncClient, other: httpx.AsyncClient
+) -> None:
+    assert (await edge.send("POST", "/edge/v1/status", _status(edge))).status_code == 204
+    door = (await operator.get("/api/v1/doors/gate")).json()
+    assert (door["online"], door["contact"], door["lock"]) == (True, "closed", "locked")
+    await edge.send("POST", "/edge/v1/status", _status(edge, door_id="far"))
+    assert (await other.get("/api/v1/doors/far")).json()["online"] is False
+    liar = msgspec.structs.replace(_status(edge), edge_id="edge-9")
+    assert (await edge.send("POST", "/edge/v1/status", liar)).status_code == 422
+
+
+async def test_a_grant_raises_no_alert(edge: SigningEdge, runtime: Runtime) -> None:
+    fact = AccessGranted(id="g", at=BEGINNING, door_id="gate", attempt="t", method="card", person_id="p", unlocked=True)
+    assert (await edge.report(fact)).status_code == 200
+    assert runtime.store.read_now(alerts_of, site_ids=SITE, open_only=True, before=None, limit=10) == []
