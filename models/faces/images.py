@@ -54,7 +54,7 @@ def _decode(image: Image.Image, format_: str, side_px: int) -> NDArray[np.uint8]
         )
     if min(width, height) < MIN_SIDE_PX:
         raise ImageRejected("too_small", f"{width} x {height} px; each side needs at least {MIN_SIDE_PX}")
-    if getattr(image, "n_frames", 1) != 1:
+    if format_ == "PNG" and getattr(image, "n_frames", 1) != 1:  # a JPEG of a telephone may carry further pictures
         raise ImageRejected("unreadable", "an animated picture")
     orientation = image.getexif().get(0x0112, 1)
     image.draft("RGB", (side_px, side_px))

@@ -109,6 +109,13 @@ def test_every_usual_mode_becomes_rgb(mode: str) -> None:
     assert abs(float(picture.mean()) - 128) < 3
 
 
+def test_the_first_of_several_pictures_in_a_telephones_jpeg_is_taken() -> None:
+    second = Image.new("RGB", (300, 200), "red")
+    picture = decode_photo(encoded(GREY, "MPO", save_all=True, append_images=[second]), side_px=800)
+
+    assert abs(float(picture.mean()) - 128) < 2
+
+
 def test_transparent_parts_are_white() -> None:
     picture = decode_photo(encoded(Image.new("RGBA", (60, 60), (0, 0, 0, 0))), side_px=800)
 
