@@ -78,7 +78,7 @@ def _open_mqtt(
     settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
 ) -> DoorDriver:
     from drivers.mqtt.driver import MqttDoors
-    from drivers.mqtt.link import Endpoint, tls_context
+    from drivers.mqtt.endpoint import Endpoint, tls_context
 
     try:
         endpoint = msgspec.convert({"client_id": client_id, **settings}, Endpoint)

@@ -8,6 +8,7 @@ doors keep the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,8 @@ from paho.mqtt.client import MQTTMessage
 from drivers.door import Capability, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor
 from drivers.mqtt import wire
 from drivers.mqtt.acks import Acks
-from drivers.mqtt.link import Endpoint, Link
+from drivers.mqtt.endpoint import Endpoint, attempts
+from drivers.mqtt.link import Link
 from models.access import Request
 from models.doors import Report, Snapshot
 from models.errors import CommandExpired, Conflict, DeviceUnreachable, InvalidInput
@@ -33,6 +35,8 @@ REQUESTS_WAITING: Final = 64
 CATCH_UP: Final = timedelta(seconds=3)
 """After a door or this driver comes back: events within this time may have waited for it."""
 MODE_TIMEOUT_S: Final = 5.0
+SUBSCRIBED_S: Final = 1.0
+SUBSCRIBED_LATE_S: Final = 30.0
 CAUSES_LOGGED: Final = 1000
 ANNOUNCED: Final = 1000
 COUNTERS: Final = (
@@ -84,23 +88,38 @@ class MqttDoors:
             DeviceUnreachable: no broker answers.
             DeviceRefused: wrong credentials, or the broker denies a topic.
         """
-        link = self._link = Link(self._endpoint, on_message=self._on_message)
+        *earlier, last = attempts(self._endpoint)
+        for endpoint in earlier:
+            with contextlib.suppress(DeviceUnreachable):
+                return await self._open(endpoint)
+        return await self._open(last)
+
+    async def _open(self, endpoint: Endpoint) -> Self:
+        link = self._link = Link(endpoint, on_message=self._on_message)
         self._acks = Acks(link)
-        link.ended.add_done_callback(self._on_end)
         try:
             if await link.open():
                 until = self._now() + CATCH_UP
                 self._catching_up = dict.fromkeys(self._doors, until)
-            await link.subscribe(self._topics())
+            await self._subscribe(link)
         except BaseException:
             await link.close()
             raise
+        link.ended.add_done_callback(self._on_end)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnect; the broker keeps the session."""
         if self._link is not None:
             await self._link.close()
+
+    async def _subscribe(self, link: Link) -> None:
+        """Subscribe; a broker that first wants what it had kept acknowledged may answer while reports are taken."""
+        subscribing = asyncio.ensure_future(link.subscribe(self._topics(), limit_s=SUBSCRIBED_LATE_S))
+        await asyncio.wait({subscribing}, timeout=SUBSCRIBED_S)
+        if subscribing.done():
+            subscribing.result()
+        subscribing.add_done_callback(partial(_end_unless_subscribed, link))
 
     def _topics(self) -> list[tuple[str, int]]:
         kinds = [kind for kind in wire.FROM_DOOR if kind != "hello"]
@@ -297,6 +316,12 @@ class MqttDoors:
 
     def _count(self, name: str) -> None:
         self.counters[name] += 1
+
+
+def _end_unless_subscribed(link: Link, subscribing: asyncio.Future[None]) -> None:
+    error = None if subscribing.cancelled() else subscribing.exception()
+    if error is not None:
+        link.abort(str(error))
 
 
 def _topic(message: MQTTMessage) -> str:

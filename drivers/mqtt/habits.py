@@ -10,6 +10,7 @@ import msgspec
 
 from drivers.door import Capability
 from drivers.mqtt import wire
+from models.errors import InvalidInput
 
 Fault = Literal[
     "duplicate", "reorder", "retained_request", "stale_request", "garbage", "oversized", "forged_id", "clock_hour_off",
@@ -59,3 +60,15 @@ def mischief(
         made.append((topic, wire.encode(msgspec.structs.replace(event, door_id="another"))))
         made.append((wire.topic_of("another", "event"), payload))
     return made
+
+
+def request_payload(**fields: object) -> wire.RequestPayload:
+    """Return a request of these fields.
+
+    Raises:
+        InvalidInput: a field is unknown to the contract or out of its bounds.
+    """
+    try:
+        return msgspec.convert(fields, wire.RequestPayload)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("request", str(error)) from None

@@ -13,8 +13,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
@@ -24,45 +23,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
+from drivers.mqtt.endpoint import Endpoint, tls_context
+from models.errors import DeviceRefused, DeviceUnreachable
 
 log = logging.getLogger("gatehouse.drivers.mqtt")
 
 MAX_PACKET_BYTES: Final = 1024 * 1024
 REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 """MQTT 5 reason codes that a repetition does not cure: version, client id, credentials, authorisation, ban, method."""
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Name a broker and how to reach it. A session is kept for `session_expiry_s` after a disconnection; 0 keeps none.
-
-    `window` is how many messages may wait for their acknowledgement. `protocol` 3.1.1 is for brokers that lack 5.
-    """
-
-    host: Name = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    username: str | None = None
-    password: str | None = None
-    protocol: Literal["5", "3.1.1"] = "5"
-    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 20
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5.0
-    session_expiry_s: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 7 * 86_400
-    window: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 256
-    tls: bool = False
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-
-    def __repr__(self) -> str:
-        """Show the broker without the password."""
-        return f"Endpoint({self.host}:{self.port} as {self.username!r}, client id {self.client_id!r})"
-
-    @property
-    def address(self) -> str:
-        """Return host and port for messages."""
-        return f"{self.host}:{self.port}"
 
 
 class Will(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +119,7 @@ class Link:
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, topics: Sequence[tuple[str, int]]) -> None:
+    async def subscribe(self, topics: Sequence[tuple[str, int]], *, limit_s: float) -> None:
         """Subscribe with each topic's QoS; requests (QoS 0) keep their retained flag where the protocol can say so.
 
         Raises:
@@ -167,7 +135,7 @@ class Link:
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
                 raise DeviceUnreachable(self.endpoint.address, "the connection ended")
             answer = self._subscribed[mid] = self._loop.create_future()
-            codes = await self._answer(answer)
+            codes = await self._answer(answer, limit_s)
             refused = [t for (t, _), c in zip(chunk, codes, strict=False) if c.is_failure]
             if refused:
                 raise DeviceRefused(self.endpoint.address, f"the broker refused a subscription to {refused[0]}")
@@ -305,9 +273,9 @@ class Link:
         self._published.clear()
         self._subscribed.clear()
 
-    async def _answer(self, waiting: asyncio.Future[list[ReasonCode]]) -> list[ReasonCode]:
+    async def _answer(self, waiting: asyncio.Future[list[ReasonCode]], limit_s: float) -> list[ReasonCode]:
         try:
-            async with asyncio.timeout(self.endpoint.timeout_s):
+            async with asyncio.timeout(limit_s):
                 await asyncio.wait({waiting})
         except TimeoutError:
             raise DeviceUnreachable(self.endpoint.address, "the broker did not answer a subscription") from None
@@ -344,35 +312,6 @@ class Link:
         waiting = self._published.pop(mid, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(not code.is_failure)
-
-
-class ClosingSocket(ssl.SSLSocket):
-    """Close when the handshake fails: paho only forgets it."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """Shake hands, or close and raise."""
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
-def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS settings of an endpoint: the broker's name is always verified.
-
-    Raises:
-        InvalidInput: a certificate or key file cannot be used.
-    """
-    try:
-        context = ssl.create_default_context(cafile=endpoint.ca_file)
-        context.sslsocket_class = ClosingSocket
-        if endpoint.cert_file:
-            context.load_cert_chain(endpoint.cert_file, endpoint.key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(str(Path(f)) for f in (endpoint.ca_file, endpoint.cert_file, endpoint.key_file) if f)
-        raise InvalidInput("tls", f"a file of {files} cannot be used: {error}") from None
-    return context
 
 
 def _client_for(endpoint: Endpoint, will: Will | None) -> Client:

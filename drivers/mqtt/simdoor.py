@@ -17,9 +17,10 @@ import msgspec
 from paho.mqtt.client import MQTTMessage
 
 from drivers.mqtt import wire
-from drivers.mqtt.habits import Fault, Habits, Outcome, mischief
+from drivers.mqtt.endpoint import Endpoint, attempts
+from drivers.mqtt.habits import Fault, Habits, Outcome, mischief, request_payload
 from drivers.mqtt.judge import Judge
-from drivers.mqtt.link import Endpoint, Link, Will
+from drivers.mqtt.link import Link, Will
 from drivers.mqtt.store import EventStore
 from models.doors import EventType
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
@@ -113,11 +114,19 @@ class SimulatedDoor:
 
     async def _connect(self) -> None:
         self._again_s = AGAIN_S
+        *earlier, last = attempts(self._endpoint)
+        for endpoint in earlier:
+            with contextlib.suppress(DeviceUnreachable):
+                return await self._introduce(endpoint)
+        return await self._introduce(last)
+
+    async def _introduce(self, endpoint: Endpoint) -> None:
         will = Will(topic=wire.topic_of(self.id, "online"), payload=b'"offline"')
-        link = self._link = Link(self._endpoint, on_message=self._on_message, will=will)
+        link = self._link = Link(endpoint, on_message=self._on_message, will=will)
         try:
             await link.open()
-            await link.subscribe([(wire.topic_of(self.id, kind), int(wire.QOS[kind])) for kind in wire.TO_DOOR])
+            topics = [(wire.topic_of(self.id, kind), int(wire.QOS[kind])) for kind in wire.TO_DOOR]
+            await link.subscribe(topics, limit_s=endpoint.timeout_s)
         except BaseException:
             await link.close()
             raise
@@ -196,7 +205,7 @@ class SimulatedDoor:
             InvalidInput: another kind of request, or a value that is too long.
         """
         stale = timedelta(seconds=60 if "stale_request" in self.faults else 0)
-        payload = _request(id=self.new_id(), at=self.clock() - stale, reader=reader, kind=kind, value=value)
+        payload = request_payload(id=self.new_id(), at=self.clock() - stale, reader=reader, kind=kind, value=value)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[payload.id] = answer
         began = asyncio.get_running_loop().time()
@@ -229,7 +238,7 @@ class SimulatedDoor:
         return f"{self._rng.getrandbits(96):024x}"
 
     def clock(self) -> datetime:
-        """Return the door's own time."""
+        """Return its own time."""
         return self._now() + timedelta(hours=1 if "clock_hour_off" in self.faults else 0)
 
     def progress(self) -> tuple[int, int]:
@@ -389,10 +398,3 @@ class SimulatedDoor:
     def _changed(self) -> None:
         change, self._change = self._change, asyncio.Event()
         change.set()
-
-
-def _request(**fields: object) -> wire.RequestPayload:
-    try:
-        return msgspec.convert(fields, wire.RequestPayload)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("request", str(error)) from None

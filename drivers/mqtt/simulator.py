@@ -21,8 +21,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from drivers.mqtt.broker import Users, read_users
+from drivers.mqtt.endpoint import Endpoint
 from drivers.mqtt.habits import FAULTS, Fault, Habits
-from drivers.mqtt.link import Endpoint
 from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.store import EventStore
 from models.errors import GatehouseError, InvalidInput
@@ -236,7 +236,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--door", action="append", metavar="ID", help="a door; may repeat (default: gate)")
     add("--users", type=Path, help="the broker's users.json: each door connects by its own name and password")
     add("--ca-file", help="connect by TLS and trust this authority")
-    add("--protocol", choices=("5", "3.1.1"), default="5", help="MQTT version (default: %(default)s)")
+    add("--protocol", choices=("auto", "5", "3.1.1"), default="auto", help="MQTT version (default: %(default)s)")
     add("--store", type=Path, help="file that keeps event numbers and unacknowledged events (default: memory)")
     add("--control-port", type=int, default=0, help="control port on 127.0.0.1, 0 for a free one")
     add("--plain", action="store_true", help="never say forced: a controller that only knows opened and closed")

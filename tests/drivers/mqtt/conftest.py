@@ -22,8 +22,8 @@ import pytest
 
 from drivers.catalog import open_door
 from drivers.door import DoorDriver
+from drivers.mqtt.endpoint import Endpoint
 from drivers.mqtt.habits import Habits
-from drivers.mqtt.link import Endpoint
 from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.store import EventStore
 from tests.drivers.contract import now, soon
@@ -56,6 +56,7 @@ class RunningBroker:
 
     @property
     def protocol(self) -> Literal["5", "3.1.1"]:
+        """Return what the broker speaks; `auto` finds that out, which costs time at the embedded one."""
         return "5" if self.kind == "mosquitto" else "3.1.1"
 
     def start(self) -> None:

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from drivers.catalog import kinds, open_door
 from drivers.door import Executed, Reported
 from drivers.mqtt.driver import MqttDoors
+from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.store import EventStore
 from drivers.mqtt.wire import ROOT, Hello
 from models.doors import DoorState, Event, Snapshot, advance, committed_through, tick
@@ -373,3 +375,17 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "embedded"])
+async def test_the_newest_protocol_that_the_broker_speaks_is_found(
+    kind: Literal["mosquitto", "embedded"],
+) -> None:
+    with running_broker(kind) as broker, EventStore() as store:
+        endpoint = broker.endpoint("door-1", client_id="door-1", protocol="auto")
+        door = SimulatedDoor("door-1", endpoint=endpoint, store=store, now=now, rng=random.Random())
+        async with broker.driver("door-1", client_id="e", protocol="auto") as driver, connected(door):
+            assert isinstance(driver, MqttDoors)
+            assert driver._link is not None
+            assert driver._link.endpoint.protocol == broker.protocol
+            assert (await soon(driver.execute(unlock("door-1", "c1")))).ok
