@@ -20,7 +20,7 @@ import msgspec
 from config.process import Backoff, Good, keep_running
 from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor
 from edge.clock import SteadyClock
-from edge.ledger import Kept, Ledger
+from edge.ledger import Kept, Ledger, status_of
 from edge.spool import Spool
 from models.access import Request
 from models.doors import (
@@ -211,7 +211,7 @@ class DoorKeeper:
             return
         state, facts = advance(kept.state, reported.report, door=kept.door)
         changed = state != kept.state
-        self._ledger.note(kept, state, facts)
+        self._ledger.note(kept, state, facts=facts)
         await queue.put((kept, kept.version, committed_through(state), reported))
         if isinstance(reported.report, Presence) and reported.report.online:
             kept.mode_sent = None
@@ -260,7 +260,7 @@ class DoorKeeper:
                 if awaits_time(kept.state):
                     state, facts = tick(kept.state, door=kept.door, at=at)
                     if facts or state != kept.state:
-                        self._ledger.note(kept, state, facts)
+                        self._ledger.note(kept, state, facts=facts)
                         self.on_change()
             for door_id in self._modes:
                 self._mode_in_force(door_id)
@@ -275,7 +275,7 @@ class DoorKeeper:
             kept = self._doors.get(door.id)
             if kept is not None and kept.state.online is not False:
                 state, facts = advance(kept.state, Presence(at=at, online=False), door=kept.door)
-                self._ledger.note(kept, state, facts)
+                self._ledger.note(kept, state, facts=facts)
                 self.on_change()
 
     # ---- orders -----------------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ class DoorKeeper:
             return Executed(ok=False, error="no such door")
         at = self._clock.now()
         until = at + timedelta(milliseconds=valid_ms) + timedelta(seconds=kept.door.unlock_s + 1.0)
-        version = self._ledger.note(kept, expect_opening(kept.state, attempt=attempt, at=at, until=until), ())
+        version = self._ledger.note(kept, expect_opening(kept.state, attempt=attempt, at=at, until=until))
         try:
             async with asyncio.timeout(JOURNAL_S):
                 await self._ledger.on_disk(kept, version)
@@ -308,21 +308,22 @@ class DoorKeeper:
         )
         executed = await self._execute(order, limit_s=valid_ms / 1000 + 0.5)
         if not executed.ok and executed.certain:
-            self._ledger.note(kept, withdraw_expectation(kept.state, attempt), ())
+            self._ledger.note(kept, withdraw_expectation(kept.state, attempt))
         return executed
 
-    async def feedback(self, door_id: str, *, attempt: str, reason: str, ok: bool = False) -> None:
-        """Tell the person at a reader how it ended; nothing depends on whether that succeeds."""
+    async def feedback(self, door_id: str, *, attempt: str, reason: str, ok: bool = False) -> Executed:
+        """Tell the person at a reader how it ended, and return what the door said; no decision depends on it."""
         order = GiveFeedback(id=self._new_id(), door_id=door_id, attempt=attempt, ok=ok, reason=reason)
         executed = await self._execute(order, limit_s=order.valid_ms / 1000)
         if not executed.ok:
             self._count("feedback_failed")
+        return executed
 
     def record(self, door_id: str, fact: AnyFact) -> None:
         """Keep a fact of admission with its door; it reaches the disk as soon as that can be."""
         kept = self._doors.get(door_id)
         if kept is not None:
-            self._ledger.note(kept, kept.state, (fact,))
+            self._ledger.note(kept, kept.state, facts=(fact,))
 
     async def recorded(self, door_id: str) -> None:
         """Wait until all that is known of a door is on disk."""
@@ -389,7 +390,7 @@ class DoorKeeper:
     def statuses(self) -> tuple[DoorStatus, ...]:
         """Return how every door stands, for the gateway."""
         at = self._clock.now()
-        return tuple(_status(kept, at=at, connected=self._connected(kept)) for kept in self._doors.values())
+        return tuple(status_of(kept, at=at, connected=self._connected(kept)) for kept in self._doors.values())
 
     def _connected(self, kept: Kept) -> bool:
         served = self._served.get(self._driver_key(kept.door))
@@ -397,17 +398,3 @@ class DoorKeeper:
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
-
-
-def _status(kept: Kept, *, at: datetime, connected: bool) -> DoorStatus:
-    state = kept.state
-    return DoorStatus(
-        door_id=state.door_id,
-        online=connected and (state.online is True or (state.online is None and state.contact != "unknown")),
-        contact=state.contact,
-        lock=state.lock,
-        mode=state.mode,
-        tamper=state.tamper,
-        alarm=state.alarm,
-        at=at,
-    )

@@ -76,7 +76,7 @@ class Signer:
         self._nonce = nonce
         self.offset_s = 0.0
 
-    def headers(self, method: str, target: str, body: bytes) -> dict[str, str]:
+    def headers(self, method: str, target: str, *, body: bytes) -> dict[str, str]:
         """Return the signature headers of one request; each has its own nonce."""
         time_s = str(int(self._unix() + self.offset_s))
         nonce = self._nonce()

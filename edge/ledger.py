@@ -10,11 +10,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from edge.spool import Spool
 from models.doors import DoorState
 from models.events import AnyFact, kind_of
+from models.link import DoorStatus
 from models.places import Door
 
 RETRY_SAVE_S = 1.0
@@ -56,7 +58,7 @@ class Ledger:
         self._retired.add(id(kept))
         self._sweep()
 
-    def note(self, kept: Kept, state: DoorState, facts: Iterable[AnyFact]) -> int:
+    def note(self, kept: Kept, state: DoorState, *, facts: Iterable[AnyFact] = ()) -> int:
         """Take a new state and facts, and see to it that they reach the disk; return the version to wait for."""
         fresh = [fact for fact in facts if fact.id not in kept.unsaved]
         if state == kept.state and not fresh:
@@ -120,3 +122,18 @@ class Ledger:
         for kept in gone:
             self._retired.discard(id(kept))
             self._kept.remove(kept)
+
+
+def status_of(kept: Kept, *, at: datetime, connected: bool) -> DoorStatus:
+    """Return how a door stands, for the gateway; one whose wire is away is not online."""
+    state = kept.state
+    return DoorStatus(
+        door_id=state.door_id,
+        online=connected and (state.online is True or (state.online is None and state.contact != "unknown")),
+        contact=state.contact,
+        lock=state.lock,
+        mode=state.mode,
+        tamper=state.tamper,
+        alarm=state.alarm,
+        at=at,
+    )

@@ -117,7 +117,9 @@ class Uplink:
             raise InvalidInput("relay_ticket", "a ticket has letters, digits, '-', '_' and '.' only")
         target = f"/edge/v1/relay/{ticket}"
         try:
-            async with self._client.stream("GET", target, headers=self._signer.headers("GET", target, b"")) as answer:
+            async with self._client.stream(
+                "GET", target, headers=self._signer.headers("GET", target, body=b"")
+            ) as answer:
                 if answer.status_code != httpx.codes.OK:
                     raise NotFound("relay ticket", f"({answer.status_code})")
                 content = bytearray()
@@ -145,7 +147,7 @@ class Uplink:
         A status in `accept` is the caller's to judge.
         """
         for last in (False, True):
-            signed = {**(headers or {}), **self._signer.headers(method, target, content)}
+            signed = {**(headers or {}), **self._signer.headers(method, target, body=content)}
             if content:
                 signed["Content-Type"] = "application/json"
             try:
@@ -258,7 +260,7 @@ class Uplink:
 
     async def _listen(self, good: Good) -> None:
         target = "/edge/v1/commands"
-        headers = {**self._signer.headers("GET", target, b""), "Accept": "text/event-stream"}
+        headers = {**self._signer.headers("GET", target, body=b""), "Accept": "text/event-stream"}
         timeout = httpx.Timeout(SILENCE_S, connect=5.0)
         try:
             async with self._client.stream("GET", target, headers=headers, timeout=timeout) as answer:

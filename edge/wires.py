@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -23,6 +24,13 @@ class Wires:
         self._broker = broker
         self._edge_id = edge_id
         self._now = now
+        self._drivers: dict[str, DoorDriver] = {}
+        self._ended: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Return what the drivers counted since the start, those that ended included."""
+        return dict(sum((Counter(driver.counters) for driver in self._drivers.values()), self._ended.copy()))
 
     def key(self, door: Door) -> str:
         """Return the name of a door's wire: doors with equal driver settings share it."""
@@ -42,12 +50,17 @@ class Wires:
         """
         own = dict(doors[0].driver)
         settings = {**self._from_broker(), **own} if own.get("kind", "mqtt") == "mqtt" else own
-        return open_door(
+        key = self.key(doors[0])
+        driver = open_door(
             {"kind": "mqtt", **settings},
             doors=tuple(door.id for door in doors),
-            client_id=f"gatehouse-{self._edge_id}-{self.key(doors[0])}",
+            client_id=f"gatehouse-{self._edge_id}-{key}",
             now=self._now,
         )
+        if key in self._drivers:
+            self._ended.update(self._drivers[key].counters)
+        self._drivers[key] = driver
+        return driver
 
     def _from_broker(self) -> dict[str, object]:
         broker = self._broker

@@ -97,77 +97,84 @@ class Worker:
         children: Supervisor,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        keys = KeyStore(self._data)
-        run_dir = _run_dir(self._edge.run_dir or self._data / "run")
-        wires = Wires(self._edge.broker, edge_id=self._edge.id, now=clock.now)
-        keeper = DoorKeeper(
+        self._spool, self._clock, self._keys = spool, clock, KeyStore(self._data)
+        self._policies = Policies(edge_id=self._edge.id, spool=spool, keys=self._keys)
+        self._run_dir = _run_dir(self._edge.run_dir or self._data / "run")
+        self._link = FaceLink(self._run_dir / "faces.sock")
+        self._make_doors(tasks)
+        self._make_uplink(client)
+        self._make_cameras(children)
+        self._make_faces(tasks)
+        self._keeper.on_change = self._cameras.on_change = self._uplink.changed
+        await self._begin(tasks, children)
+        enrolling = keep_running(
+            "uplink enrolment", lambda good: self._enrol_and_go(client, tasks, good=good), backoff=ENROLMENT_BACKOFF
+        )
+        tasks.create_task(enrolling, name="enrolment")
+
+    def _make_doors(self, tasks: asyncio.TaskGroup) -> None:
+        self._wires = Wires(self._edge.broker, edge_id=self._edge.id, now=self._clock.now)
+        self._keeper = DoorKeeper(
             edge_id=self._edge.id,
-            spool=spool,
-            clock=clock,
+            spool=self._spool,
+            clock=self._clock,
             tasks=tasks,
-            open_driver=wires.open,
-            driver_key=wires.key,
+            open_driver=self._wires.open,
+            driver_key=self._wires.key,
             new_id=lambda: uuid.uuid4().hex,
         )
-        admission = Admission(edge_id=self._edge.id, keeper=keeper, clock=clock)
-        self._keeper, self._admission, self._spool, self._clock = keeper, admission, spool, clock
-        self._policies = Policies(edge_id=self._edge.id, spool=spool, keys=keys)
-        self._link = FaceLink(run_dir / "faces.sock")
+        self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock)
+
+    def _make_uplink(self, client: httpx.AsyncClient) -> None:
         signer = Signer(
             load_key(self._data / "edge.key"),
             edge_id=self._edge.id,
-            unix=clock.unix,
+            unix=self._clock.unix,
             nonce=lambda: secrets.token_hex(16),
         )
         self._uplink = Uplink(
             client=client,
             signer=signer,
-            spool=spool,
-            clock=clock,
+            spool=self._spool,
+            clock=self._clock,
             status=self._status,
             on_policy=self._on_policy,
             obey=self._obey,
         )
+
+    def _make_cameras(self, children: Supervisor) -> None:
         self._cameras = Cameras(
             edge_id=self._edge.id,
-            spool=spool,
-            clock=clock,
+            spool=self._spool,
+            clock=self._clock,
             children=children,
-            run_dir=run_dir,
-            faces_socket=run_dir / "faces.sock" if self._edge.faces.enabled else None,
+            run_dir=self._run_dir,
+            faces_socket=self._link.socket if self._edge.faces.enabled else None,
             lost_after_s=self._edge.camera_lost_after_s,
             log_style=self._settings.logging.format,
         )
+
+    def _make_faces(self, tasks: asyncio.TaskGroup) -> None:
         self._attention = Attention(
-            admission=admission,
-            keeper=keeper,
-            clock=clock,
+            admission=self._admission,
+            keeper=self._keeper,
+            clock=self._clock,
             link=self._link,
-            keys=keys,
+            keys=self._keys,
             policies=self._policies,
             faces=self._faces_allowed(),
             tasks=tasks,
             last_heard=self._last_heard,
         )
-        admission.faces = self._attention
+        self._admission.faces = self._attention
         self._enrolment = Enrolment(
             edge_id=self._edge.id,
-            clock=clock,
-            keys=keys,
+            clock=self._clock,
+            keys=self._keys,
             link=self._link,
             relay=self._uplink.relay,
             policies=self._policies,
             on_change=self._attention.refresh,
-        )
-        keeper.on_change = self._cameras.on_change = self._uplink.changed
-        await self._begin(tasks, children)
-        tasks.create_task(
-            keep_running(
-                "uplink enrolment",
-                lambda good: self._enrol_and_go(client, tasks, good),
-                backoff=ENROLMENT_BACKOFF,
-            ),
-            name="enrolment",
         )
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
@@ -215,7 +222,7 @@ class Worker:
 
     # ---- gateway ----------------------------------------------------------------------------------------------------
 
-    async def _enrol_and_go(self, client: httpx.AsyncClient, tasks: asyncio.TaskGroup, good: Good) -> None:
+    async def _enrol_and_go(self, client: httpx.AsyncClient, tasks: asyncio.TaskGroup, *, good: Good) -> None:
         """Enrol with the one-time token if this edge is not known yet, then start the uplink, and stay."""
         marker = self._data / "enrolled.json"
         known = marker.exists() and msgspec.json.decode(marker.read_bytes()).get("gateway") is not None
@@ -264,6 +271,7 @@ class Worker:
     def _status(self) -> EdgeStatus:
         policy = self._policies.current
         parts = {
+            "wires": self._wires.counters,
             "doors": self._keeper.counters,
             "requests": self._admission.counters,
             "cameras": self._cameras.counters,

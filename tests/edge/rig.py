@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from drivers.mqtt.endpoint import Endpoint
 from drivers.mqtt.habits import Habits
-from drivers.mqtt.link import Endpoint
 from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.simulator import running
 from drivers.mqtt.store import EventStore

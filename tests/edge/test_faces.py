@@ -36,7 +36,6 @@ class Networks:
     embeddings: int = 0
     quality_: FaceQuality = GOOD
     boxes: list[tuple[int, int, int, int]] = field(default_factory=lambda: [(10, 10, 89, 89)])
-    slow_s: float = 0.0
 
     @property
     def contract(self) -> EmbedderContract:
@@ -44,7 +43,6 @@ class Networks:
 
     def detect(self, rgb: Rgb, *, min_face_px: int, max_face_px: int | None = None) -> list[Face]:
         self.detections += 1
-        time.sleep(self.slow_s)
         return [Face(box=box, landmarks=np.zeros((5, 2), np.float32), score=1.0) for box in self.boxes]
 
     def quality(self, rgb: Rgb, face: Face) -> FaceQuality:

@@ -20,10 +20,10 @@ async def test_a_policy_survives_a_restart_sealed(tmp_path: Path) -> None:
     async with Spool(tmp_path / "s.db") as spool:
         policies = Policies(edge_id=EDGE, spool=spool, keys=keys)
         assert await policies.load() is None
-        assert await policies.take(policy(door(), n=3)) is not None
+        assert await policies.take(policy(door("a-door-with-a-long-name"), n=3)) is not None
         stored = await spool.recall(KEY)
         assert stored is not None
-        assert b"d1" not in stored
+        assert b"a-door-with" not in stored
     async with Spool(tmp_path / "s.db") as spool:
         again = Policies(edge_id=EDGE, spool=spool, keys=KeyStore(tmp_path))
         loaded = await again.load()

@@ -256,6 +256,6 @@ def test_a_gateway_without_a_time_teaches_nothing(tmp_path: Path) -> None:
     assert not signer.learn_offset(None)
     assert not signer.learn_offset("yesterday")
     assert signer.offset_s == 0.0
-    headers: dict[str, Any] = signer.headers("GET", "/x", b"")
+    headers: dict[str, Any] = signer.headers("GET", "/x", body=b"")
     assert set(headers) == {"Gatehouse-Edge", "Gatehouse-Time", "Gatehouse-Nonce", "Gatehouse-Signature"}
     assert msgspec.json.encode(headers)
