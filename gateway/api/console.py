@@ -7,7 +7,7 @@ import secrets
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
 from gateway.api.deps import Shared
@@ -29,7 +29,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 @router.get("/{path:path}")
-async def console(path: str, request: Request, *, runtime: Shared) -> Response:
+async def console(path: str, *, runtime: Shared) -> Response:
     """Return a file of the console; any other address is the page itself, whose script reads the address."""
     if path.startswith(("api/", "edge/")):
         raise HTTPException(404, "there is nothing at this address")

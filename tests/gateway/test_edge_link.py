@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -171,7 +171,7 @@ class Obedient:
         self.heard: list[tuple[str, str]] = []
         self._busy = asyncio.Lock()
 
-    async def __aenter__(self) -> Obedient:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run())
         await until(lambda: self.heard)
         return self
