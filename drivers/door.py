@@ -6,6 +6,7 @@ Only the supervisor restarts it. It never retries or queues a command, nor ackno
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from typing import Literal, Protocol, Self
 
 import msgspec
@@ -58,11 +59,15 @@ Order = UnlockDoor | GiveFeedback | SetMode
 
 
 class Executed(msgspec.Struct, frozen=True, kw_only=True):
-    """Report how an order ended: `ok` if the device confirmed it; not `certain` if it may have obeyed (a time-out)."""
+    """Report how an order ended: `ok` if the device confirmed it; not `certain` if it may have obeyed (a time-out).
+
+    `device_at` is the device's own time of its answer: of all that it says, this alone is surely about now.
+    """
 
     ok: bool
     certain: bool = True
     error: str | None = None
+    device_at: datetime | None = None
 
 
 class DoorDriver(Protocol):

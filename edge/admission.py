@@ -29,6 +29,9 @@ log = logging.getLogger("gatehouse.edge.admission")
 UNLOCK_VALID_MS = 3000
 SEEN_REQUESTS = 4096
 WRONG_WINDOW_S = 300.0
+DENIALS_WINDOW_S = 60.0
+DENIALS_RECORDED = 120
+"""Refusals that become facts per door and minute; more are answered and counted only."""
 CARD_KINDS: Final = frozenset({"card", "qr"})
 
 
@@ -102,6 +105,7 @@ class Admission:
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._offsets: dict[str, float] = {}
         self._guesses: dict[tuple[str, str], Guesses] = {}
+        self._denials: dict[str, tuple[float, int]] = {}
         self.counters: dict[str, int] = {}
 
     def apply(self, policy: Policy) -> None:
@@ -203,6 +207,7 @@ class Admission:
             unlock_ms=round(unlock_ms, 1) if executed.ok else None,
             evidence=claim.evidence,
         )
+        self._learn_offset(claim.door_id, executed)
         self._count("unlocks" if executed.ok else "unlocks_failed")
         self._keeper.record(claim.door_id, fact)
         return executed
@@ -220,8 +225,21 @@ class Admission:
             reason=reason,
         )
         self._count(f"denied_{reason}")
-        self._keeper.record(claim.door_id, fact)
-        await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason=reason)
+        if self._may_record(claim.door_id):
+            self._keeper.record(claim.door_id, fact)
+        else:
+            self._count("denials_not_recorded")
+        executed = await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason=reason)
+        self._learn_offset(claim.door_id, executed)
+
+    def _may_record(self, door_id: str) -> bool:
+        """Return whether one more refusal of this door may take room in the spool: a broken reader must not fill it."""
+        now = self._clock.unix()
+        since, count = self._denials.get(door_id, (now, 0))
+        if now - since >= DENIALS_WINDOW_S:
+            since, count = now, 0
+        self._denials[door_id] = (since, count + 1)
+        return count < DENIALS_RECORDED
 
     async def unlock(self, command: Unlock) -> Result:
         """Open a door because somebody at the console asked for it, and report what the door said."""
@@ -258,17 +276,18 @@ class Admission:
     def _is_fresh(self, request: Request, *, at: datetime) -> bool:
         """Return whether a request is about now, on the device's clock as far as its offset is known.
 
-        Without a measured offset the first request of a device with a wrong clock is refused and teaches it.
+        Without a measured offset the first request of a device with a wrong clock is refused, and its answer to that
+        refusal teaches the offset. A request never does: old ones that come twice would be taken for a slow clock.
         """
         state = self._keeper.state(request.door_id)
         measured = None if state is None else state.offset_s
         offset_s = measured if measured is not None else self._offsets.get(request.door_id, 0.0)
         offset = timedelta(seconds=offset_s)
-        if fresh(request.device_at, offset=offset, redelivered=request.redelivered, at=at):
-            return True
-        if measured is None and request.device_at is not None and not request.redelivered:
-            self._offsets[request.door_id] = (at - request.device_at).total_seconds()
-        return False
+        return fresh(request.device_at, offset=offset, redelivered=request.redelivered, at=at)
+
+    def _learn_offset(self, door_id: str, executed: Executed) -> None:
+        if executed.device_at is not None:
+            self._offsets[door_id] = (self._clock.now() - executed.device_at).total_seconds()
 
     def _holders(self, request: Request) -> tuple[str, ...]:
         if self._book is None or request.value is None:

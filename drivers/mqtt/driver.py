@@ -286,7 +286,7 @@ class MqttDoors:
             self._count("results_unexpected")
             return
         error = None if result.ok else (result.error or "the door refused")[: wire.DETAIL_CHARS]
-        answer.set_result(Executed(ok=result.ok, error=error))
+        answer.set_result(Executed(ok=result.ok, error=error, device_at=wire.sane(result.at)))
 
     # ---- acknowledging ----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
-from edge.admission import LOCKOUTS, Book
+from edge.admission import DENIALS_RECORDED, LOCKOUTS, Book
 from models.access import Request
 from models.errors import InvalidInput
 from models.events import AccessDenied, AccessGranted
@@ -122,9 +122,27 @@ async def test_a_replayed_request_opens_nothing_and_is_recorded_once(house: Hous
 async def test_a_device_with_a_wrong_clock_is_refused_once_and_then_understood(house: House) -> None:
     await live_in(house)
     wrong = timedelta(days=-3000)
+
+    async def answers(_: Order) -> Executed:
+        return Executed(ok=True, device_at=now() + wrong)
+
+    house.wire.answer = answers
     assert await answer(house, request(1, device_at=now() + wrong)) == "stale"
     assert await answer(house, request(2, device_at=now() + wrong)) == "unlocked"
     assert await answer(house, request(3, device_at=now() + wrong - timedelta(seconds=10))) == "stale"
+
+
+async def test_old_requests_that_come_one_after_another_stay_old(house: House) -> None:
+    await live_in(house)
+
+    async def answers(_: Order) -> Executed:
+        return Executed(ok=True, device_at=now())
+
+    for number, driver_answer in enumerate((None, None, answers, answers)):
+        house.wire.answer = driver_answer
+        old = now() - timedelta(minutes=40)
+        assert await answer(house, request(number, device_at=old)) == "stale"
+    assert await answer(house, request(9, device_at=now())) == "unlocked"
 
 
 async def test_guessing_pins_locks_the_keypad_and_not_the_card_reader(house: House) -> None:
@@ -195,6 +213,16 @@ async def test_time_limited_permits_do_not_count_while_the_clock_is_not_trusted(
     assert await answer(house, request(1)) == "no_permit"
     house.clock.confirm()
     assert await answer(house, request(2)) == "unlocked"
+
+
+async def test_a_reader_gone_wild_is_answered_but_does_not_fill_the_spool(house: House) -> None:
+    await live_in(house)
+    for n in range(DENIALS_RECORDED + 30):
+        await house.admission.consider(request(n, value="77"))
+    await house.keeper.recorded("d1")
+    assert len([f for f in await house.facts() if isinstance(f, AccessDenied)]) == DENIALS_RECORDED
+    assert len([o for o in house.wire.orders if isinstance(o, GiveFeedback)]) == DENIALS_RECORDED + 30
+    assert house.admission.counters["denials_not_recorded"] == 30
 
 
 async def test_an_unlock_for_an_unknown_door_is_refused(house: House) -> None:
