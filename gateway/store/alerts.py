@@ -28,7 +28,9 @@ def raise_alert(
     row = connection.execute(select(alerts.c.id).where(open_one).with_for_update()).first()
     alert_id, change = (row.id, "updated") if row else (wanted.alert_id, "raised")
     if row is not None:
-        grown = {"count": alerts.c.count + 1, "version": alerts.c.version + 1}
+        grown: dict[str, Any] = {"count": alerts.c.count + 1, "version": alerts.c.version + 1}
+        if not (wanted.late or wanted.exercise):  # it happens now and for real: no longer a late report or a drill only
+            grown |= {"late": False, "exercise": False}
         connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**grown))
     else:
         connection.execute(

@@ -132,12 +132,17 @@ async def test_a_forced_door_rings_is_acknowledged_and_resolved_in_both_language
     await expect(page.get_by_role("article")).to_contain_text("False alarm")
 
 
-async def test_late_reports_are_marked_and_ring_nobody(context: BrowserContext, served: Served, edge: Edge) -> None:
+async def test_a_late_report_rings_nobody_until_it_happens_again_now(
+    context: BrowserContext, served: Served, edge: Edge
+) -> None:
     page = await logged_in(context, served)
     await edge.report(forced(late=True))
     await expect(page.get_by_role("article")).to_contain_text("补报")
     await expect(page.get_by_text("声音已启用")).to_be_visible()
     await expect(page.get_by_text("正在响铃")).to_have_count(0)
+    await edge.report(forced())
+    await expect(page.get_by_text("1 条告警正在响铃")).to_be_visible()
+    await expect(page.get_by_text("补报")).to_have_count(0)
 
 
 async def test_the_page_says_loudly_when_the_browser_keeps_it_silent(
