@@ -84,6 +84,8 @@ class Uplink:
         self._results: asyncio.Queue[Result] = asyncio.Queue(RESULTS_WAITING)
         self._result: Result | None = None
         self._busy = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self.unwelcome = False
+        """True while the gateway refuses our signature: it does not know this edge, or has revoked it."""
         self.last_heard: float | None = None
         """Steady Unix time of the gateway's last answer."""
         self.counters: dict[str, int] = {}
@@ -104,6 +106,18 @@ class Uplink:
     def gateway_now(self) -> datetime:
         """Return the gateway's time as far as it is known: deadlines are in its clock."""
         return self._clock.now() + timedelta(seconds=self._signer.offset_s)
+
+    async def known(self) -> bool:
+        """Return whether the gateway accepts our signature.
+
+        Raises:
+            DeviceUnreachable: the gateway is away.
+        """
+        try:
+            await self._request("GET", "/edge/v1/policy")
+        except DeviceRefused:
+            return False
+        return True
 
     async def relay(self, ticket: str) -> bytes:
         """Fetch the bytes behind a one-time ticket, at most 4 MiB.
@@ -166,6 +180,7 @@ class Uplink:
 
     def _judge(self, answer: httpx.Response) -> httpx.Response:
         code = answer.status_code
+        self.unwelcome = code == httpx.codes.UNAUTHORIZED
         if code >= 500 or code in (408, 425, 429):
             raise DeviceUnreachable("gateway", f"it answered {code}")
         if code >= 400:

@@ -35,13 +35,22 @@ from edge.policies import Policies, version
 from edge.spool import Spool
 from edge.uplink import TIMEOUT, Uplink, enrol
 from edge.wires import Wires
-from models.errors import DeviceUnreachable, GatehouseError, InvalidInput, SettingsError, StorageUnavailable
+from models.errors import (
+    DeviceRefused,
+    DeviceUnreachable,
+    GatehouseError,
+    InvalidInput,
+    SettingsError,
+    StorageUnavailable,
+)
 from models.link import Command as LinkCommand
 from models.link import EdgeStatus, EnrolFace, Policy, Result, Unlock
 
 log = logging.getLogger("gatehouse.edge.worker")
 
 TIMES_KEY = "times"
+MARKER = "enrolled.json"
+UNWELCOME_S = 5.0
 SAVE_TIME_S = 60.0
 SOCKET_PATH_LIMIT = 80
 BYTES_PER_FACT = 600
@@ -64,6 +73,7 @@ class Worker:
         self._edge = settings.edge
         self._data = settings.edge.data_dir
         self._base = settings.gateway_url()
+        self._spent = ""
 
     async def run(self) -> None:
         """Serve doors and cameras until cancelled.
@@ -223,26 +233,37 @@ class Worker:
     # ---- gateway ----------------------------------------------------------------------------------------------------
 
     async def _enrol_and_go(self, client: httpx.AsyncClient, tasks: asyncio.TaskGroup, *, good: Good) -> None:
-        """Enrol with the one-time token if this edge is not known yet, then start the uplink, and stay."""
-        marker = self._data / "enrolled.json"
-        known = marker.exists() and msgspec.json.decode(marker.read_bytes()).get("gateway") is not None
-        if not known:
-            answer = await enrol(client, await self._introduction())
-            write_private(marker, msgspec.json.encode({"gateway": self._base, **answer}))
-            log.info("enrolled at %s as %s", self._base, self._edge.id)
+        """Enrol with the one-time token if this edge is not known yet, start the uplink, and enrol again if forgotten."""
+        if not (self._data / MARKER).exists():
+            await self._enrol(client)
         good()
         self._uplink.start(tasks)
-        await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(UNWELCOME_S)
+            token = await asyncio.to_thread(_token, self._edge.token_file)
+            if self._uplink.unwelcome and token and token != self._spent:
+                try:
+                    await self._enrol(client)
+                except (DeviceRefused, DeviceUnreachable) as error:
+                    log.warning("the gateway does not know this edge, and its token did not help: %s", error)
 
-    async def _introduction(self) -> dict[str, str]:
-        file = self._edge.token_file
-        if file is None:
+    async def _enrol(self, client: httpx.AsyncClient) -> None:
+        """Introduce this edge; a token that was spent by a run that died right afterwards is no obstacle."""
+        if self._edge.token_file is None:
             raise InvalidInput("edge.token_file", "this edge is not enrolled: name the file with its one-time token")
-        token = await asyncio.to_thread(_token, file)
+        token = await asyncio.to_thread(_token, self._edge.token_file)
         if not token:
-            raise DeviceUnreachable("gateway", f"waiting for the enrolment token in {file}")
+            raise DeviceUnreachable("gateway", f"waiting for the enrolment token in {self._edge.token_file}")
         key = public_key(load_key(self._data / "edge.key"))
-        return {"token": token, "edge_id": self._edge.id, "name": self._edge.name, "public_key": key}
+        about = {"token": token, "edge_id": self._edge.id, "name": self._edge.name, "public_key": key}
+        try:
+            await enrol(client, about)
+        except DeviceRefused:
+            if not await self._uplink.known():
+                raise
+        self._spent = token
+        write_private(self._data / MARKER, msgspec.json.encode({"gateway": self._base, "edge_id": self._edge.id}))
+        log.info("enrolled at %s as %s", self._base, self._edge.id)
 
     async def _on_policy(self, policy: Policy) -> None:
         accepted = await self._policies.take(policy)
@@ -305,8 +326,8 @@ class Worker:
                 log.debug("the time was not saved: %s", error)
 
 
-def _token(file: Path) -> str:
-    return file.read_text("utf-8").strip() if file.exists() else ""
+def _token(file: Path | None) -> str:
+    return file.read_text("utf-8").strip() if file is not None and file.exists() else ""
 
 
 async def _times(spool: Spool) -> Times:

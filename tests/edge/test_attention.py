@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 import zlib
@@ -342,3 +343,24 @@ async def test_the_window_of_a_door_forgets_tracks_that_are_over(at_door: Porch)
     for n in range(40):
         at_door.link.see(face("stranger"), track=f"t{n}")
     assert len(at_door.attention._windows["d1"].tracks) <= 16
+
+
+async def test_nothing_of_a_thousand_strangers_reaches_the_disk_or_the_log(
+    at_door: Porch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    at_door.enrol("p1")
+    await at_door.press()
+    strangers = [face(f"stranger {n}") for n in range(1000)]
+    for n, one in enumerate(strangers):
+        at_door.link.see(one, track=f"t{n // 3}")
+    at_door.attention._windows["d1"].until = 0.0
+    at_door.attention._windows["d1"].moved.set()
+    assert await at_door.answer() == "not_recognised"
+    await at_door.house.keeper.recorded("d1")
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + caplog.text.encode()
+    for one in strangers:
+        raw = one.tobytes()
+        forms = (raw[:16], one.astype(np.float16).tobytes()[:16], base64.b64encode(raw)[:16], f"{one[0]:.8}".encode())
+        assert not any(form in kept for form in forms)
+    assert at_door.attention._windows == {}

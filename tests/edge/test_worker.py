@@ -106,6 +106,28 @@ async def test_kill_9_in_a_storm_of_events_loses_nothing_and_doubles_nothing(tmp
         assert gateway.of("device_gap") == []
 
 
+async def test_an_edge_that_died_between_enrolment_and_its_note_is_still_known(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: gateway.listeners > 0)
+        await rig.worker.stop(signal.SIGKILL)
+        (tmp_path / "edge" / "enrolled.json").unlink()
+        gateway.token = "spent"
+        await rig.worker.start()
+        await until(lambda: gateway.listeners > 0)
+        await until((tmp_path / "edge" / "enrolled.json").exists)
+
+
+async def test_a_gateway_that_forgot_the_edge_is_told_again_with_a_new_token(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway):
+        await until(lambda: gateway.listeners > 0)
+        gateway.public_key = None
+        gateway.token = "new"
+        (tmp_path / "token").write_text("new")
+        gateway._push("")
+        await until(lambda: gateway.public_key is not None, limit_s=30)
+        await until(lambda: gateway.listeners > 0, limit_s=30)
+
+
 async def test_sigterm_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
     async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
         await until(lambda: gateway.listeners > 0)
