@@ -1,4 +1,4 @@
-"""The `gatehouse` command: puts the commands together and turns errors into one line and an exit status (1 failure, 2 usage)."""
+"""The `gatehouse` command: puts the commands together; an error is one line and exit status 1, misuse is 2."""
 
 from __future__ import annotations
 
