@@ -35,11 +35,12 @@ log = logging.getLogger("gatehouse.edge.attention")
 
 WINDOW_S = 10.0
 HANDS_FREE_S = 5.0
-TRACK_S = 2.0
+TRACK_S = 1.2
+"""A track that was not seen for so long is forgotten at the next look around: nothing of a stranger stays for 2 s (R11)."""
+LOOK_AROUND_S = 0.5
 RULE = Rule(radius=0.40, agree=2, out_of=3, margin=0.05)
 """The demo's: 0.40 is what no stranger of ours came under, for few people. It is no calibration."""
 DEMO_PEOPLE = 12
-REFRESH_S = 1.0
 MAX_TRACKS = 16
 PAUSE_S = 5.0
 """A person whom a hands-free door has just let in is not let in again for so long, nor a stranger refused twice."""
@@ -203,10 +204,10 @@ class Attention:
             while window.match is None and (left_s := window.until - self._clock.unix()) > 0:
                 window.moved.clear()
                 try:
-                    async with asyncio.timeout(left_s):
+                    async with asyncio.timeout(min(left_s, LOOK_AROUND_S)):
                         await window.moved.wait()
                 except TimeoutError:
-                    continue
+                    self._forget(window)
         finally:
             if self._windows.get(window.door.id) is window:
                 del self._windows[window.door.id]
@@ -281,12 +282,19 @@ class Attention:
             self._refuse_passer_by(window, len(frames), outcome.reason)
 
     def _frames(self, window: Window, track_id: str) -> deque[SeenFace]:
+        self._forget(window)
+        if len(window.tracks) >= MAX_TRACKS:
+            window.tracks.clear()
+            window.seen_at.clear()
         now = self._clock.unix()
-        gone = [key for key, seen in window.seen_at.items() if now - seen > TRACK_S]
-        for key in gone if len(window.tracks) < MAX_TRACKS else list(window.seen_at):
-            del window.seen_at[key], window.tracks[key]
         window.seen_at[track_id] = now
         return window.tracks.setdefault(track_id, deque(maxlen=RULE.out_of))
+
+    def _forget(self, window: Window) -> None:
+        """Forget the tracks that are over."""
+        now = self._clock.unix()
+        for track_id in [key for key, seen in window.seen_at.items() if now - seen > TRACK_S]:
+            del window.seen_at[track_id], window.tracks[track_id]
 
     def _on_unusable(self, unusable: wire.FaceUnusable) -> None:
         window = self._windows.get(unusable.door_id)
@@ -331,8 +339,10 @@ class Attention:
                 elif door.id in self._windows and self._windows[door.id].request is None:
                     del self._windows[door.id]
                     self._link.ignore(door.id)
+            for window in self._windows.values():
+                self._forget(window)
             self._rest = {key: at for key, at in self._rest.items() if self._clock.unix() - at < 60.0}
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(LOOK_AROUND_S)
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

@@ -345,6 +345,16 @@ async def test_the_window_of_a_door_forgets_tracks_that_are_over(at_door: Porch)
     assert len(at_door.attention._windows["d1"].tracks) <= 16
 
 
+async def test_a_stranger_who_left_is_forgotten_within_two_seconds(at_door: Porch) -> None:
+    at_door.enrol("p1")
+    await at_door.press()
+    at_door.link.see(face("stranger"))
+    window = at_door.attention._windows["d1"]
+    assert window.tracks
+    await until(lambda: not window.tracks, limit_s=2.0)
+    assert at_door.attention._windows == {"d1": window}, "while the window is still open"
+
+
 async def test_nothing_of_a_thousand_strangers_reaches_the_disk_or_the_log(
     at_door: Porch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
