@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from datetime import timedelta
 from pathlib import Path
@@ -104,6 +105,31 @@ async def test_kill_9_in_a_storm_of_events_loses_nothing_and_doubles_nothing(tmp
             per_door[fact["door_id"]] += 1
         assert per_door == dict.fromkeys(ids, expected), "none lost, none under two ids"
         assert gateway.of("device_gap") == []
+
+
+async def test_a_full_disk_locks_nobody_out_and_loses_nothing(tmp_path: Path) -> None:
+    gate = door(exit_kind="none")
+    async with (
+        GatewayDouble(policy(gate, **RESIDENT)) as gateway,
+        open_rig(tmp_path, gateway, habits=Habits(plain=True)) as rig,
+    ):
+        simulated = rig.doors["d1"]
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        assert (await simulated.request("card", "7186A61E", reader="in", timeout_s=5)).unlocked
+        assert rig.worker.child is not None
+        pid, plenty = rig.worker.child.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        first, _ = simulated.progress()
+        for _ in range(20):
+            simulated.emit("fault", detail="while the disk is full")
+        await until(lambda: any("spool cannot store" in line for line in rig.worker.lines), what="the warning")
+        assert (await simulated.request("card", "7186A61E", reader="in", timeout_s=5)).unlocked, "residents get in"
+        assert simulated.progress()[1] <= first, "nothing is acknowledged"
+        assert gateway.of("door_faulted") == []
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, plenty)
+        await until(lambda: len(gateway.of("door_faulted")) == 20, limit_s=30, what="the events, once there is room")
+        await until(lambda: simulated.progress()[0] == simulated.progress()[1], limit_s=30)
+        await until(lambda: len(gateway.of("access_granted")) == 2)
 
 
 async def test_an_edge_that_died_between_enrolment_and_its_note_is_still_known(tmp_path: Path) -> None:
