@@ -1,0 +1,299 @@
+"""What faces may be used for, on a running system: bad photos, consents, doors, passers-by, strangers, what is kept.
+
+Photos go in by the console's API and faces walk up to simulated cameras; what is kept is searched for on disk, in logs,
+in the databases and on the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from config.settings import FaceSettings
+from edge import wire
+from gateway.rehearsal.actors import until
+from gateway.rehearsal.stage import RESIDENT_AT_DOOR, RESIDENT_PHOTO, STRANGER_AT_DOOR
+from models.faces.pipeline import FacePipeline
+from tests.stories.acting import NAME, StoryStage
+from tests.stories.scan import findings, holds_embedding, pictures
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.needs("mosquitto", "mosquitto-clients"),
+    pytest.mark.timeout(180),
+    pytest.mark.slow,
+]
+JPEG, PNG = "image/jpeg", "image/png"
+ANOTHER_NAME = "住户limits-1"
+CARD_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def known(stage: StoryStage) -> list[NDArray[np.float32]]:
+    """Return the embeddings of the resident and of the stranger, computed here from the same portraits."""
+    pipeline = FacePipeline(cache_dir=FaceSettings().cache_dir.expanduser(), threads=1)
+    names = (RESIDENT_PHOTO, RESIDENT_AT_DOOR, STRANGER_AT_DOOR)
+    return [pipeline.photo(stage.picture(name).read_bytes()).embedding for name in names]
+
+
+def encoded(image: Image.Image, kind: str = JPEG, **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind.removeprefix("image/").upper(), **more)
+    return buffer.getvalue()
+
+
+def small(path: Path) -> Image.Image:
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((700, 700))
+    return image
+
+
+def two_faces(stage: StoryStage) -> bytes:
+    one, other = small(stage.picture(RESIDENT_PHOTO)), small(stage.picture(STRANGER_AT_DOOR))
+    both = Image.new("RGB", (one.width + other.width, 700))
+    both.paste(one, (0, 0))
+    both.paste(other, (one.width, 0))
+    return encoded(both)
+
+
+BadPhoto = Callable[[StoryStage], bytes]
+BAD_PHOTOS: dict[str, tuple[BadPhoto, str, int, set[str]]] = {
+    "no face": (lambda _: encoded(Image.new("RGB", (640, 480), "grey")), JPEG, 422, {"no_face"}),
+    "two faces": (two_faces, JPEG, 422, {"two_faces"}),
+    "one pixel": (lambda _: encoded(Image.new("RGB", (1, 1)), PNG), PNG, 422, {"too_small"}),
+    "100 megapixels": (
+        lambda _: encoded(Image.new("L", (10_000, 10_000)), PNG, compress_level=1), PNG, 422, {"too_many_pixels"},
+    ),
+    "truncated": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes()[:9000], JPEG, 422, {"unreadable"}),
+    "5 MB": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes() + bytes(5_000_000), JPEG, 413, {"too_large"}),
+    "another type": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), "image/webp", 422, {"unreadable"}),
+    "no type": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), "", 422, {"unreadable"}),
+    "a lie": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), PNG, 422, {"unreadable"}),
+    "a form": (lambda _: b"--x\r\nContent-Disposition: form-data\r\n\r\n\xff\xd8\xff\r\n--x--\r\n",
+               "multipart/form-data; boundary=x", 422, {"unreadable"}),
+    "nothing": (lambda _: b"", JPEG, 422, {"unreadable"}),
+}  # fmt: skip
+
+
+async def test_a_bad_photo_is_refused_with_its_reason_and_kept_nowhere(
+    stage: StoryStage, known: list[NDArray[np.float32]]
+) -> None:
+    await stage.person("limits-1", doors=["gate"], consent=True)
+    wrong = {}
+    for name, (make, kind, status, reasons) in BAD_PHOTOS.items():
+        answer = await stage.put_photo("limits-1", make(stage), kind=kind)
+        problem = answer.json()
+        told = (answer.status_code, answer.headers["content-type"], problem.get("reason") in reasons)
+        if told != (status, "application/problem+json", True) or not problem["detail"]:
+            wrong[name] = (answer.status_code, problem)
+    assert wrong == {}
+    person = await stage._checked(stage.manager.get("/api/v1/people/limits-1"))
+    assert person["faces"] == []
+    assert findings(stage.kept_files(), known) == {}
+
+
+async def test_a_photo_on_its_side_is_taken_and_kept_nowhere(
+    stage: StoryStage, known: list[NDArray[np.float32]]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = Image.open(stage.picture(RESIDENT_PHOTO)).convert("RGB").rotate(90, expand=True)
+    answer = await stage.put_photo("limits-1", encoded(lying, exif=exif, quality=95))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["receipt"]["digest"]
+    assert findings(stage.kept_files(), known) == {}
+    assert not any(word in answer.text for word in ("embedding", "image"))
+    await stage._checked(stage.manager.delete(await consent_of(stage, "limits-1")))
+
+
+async def consent_of(stage: StoryStage, person_id: str) -> str:
+    person = await stage._checked(stage.manager.get(f"/api/v1/people/{person_id}"))
+    return f"/api/v1/people/{person_id}/consents/{person['consents'][0]['id']}"
+
+
+async def test_without_consent_no_photo_leaves_the_gateway(stage: StoryStage) -> None:
+    await stage.person("limits-2", doors=["gate"])
+    photo = stage.picture(RESIDENT_PHOTO).read_bytes()
+    for person, status, reason in (("limits-2", 422, "no_consent"), ("nobody", 404, None)):
+        answer = await stage.put_photo(person, photo)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status_code, answer.json().get("reason")) == (status, reason)
+
+
+async def test_an_expired_permit_opens_nothing(stage: StoryStage) -> None:
+    card = await stage.person("limits-3")
+    until_text = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    permit = {"doors": ["gate"], "valid_until": until_text}
+    await stage._checked(stage.manager.post("/api/v1/people/limits-3/permits", json=permit))
+
+    async def known_at_the_door() -> bool:
+        answer = await stage.present_card("gate", card)
+        assert answer["outcome"] == "denied", answer
+        return bool(answer["reason"] == "expired" and await stage.denied("gate", str(answer["attempt"])) == "expired")
+
+    await until(known_at_the_door, what="the card refused as expired", within_s=15)
+
+
+async def test_a_face_is_matched_only_at_the_doors_of_its_consent(stage: StoryStage) -> None:
+    await stage.vision_ready()
+    elsewhere = await stage.look("side", "lobby", portrait=RESIDENT_AT_DOOR)
+    assert elsewhere["outcome"] == "denied", elsewhere
+    fact = await stage.fact("side", "access_denied", attempt=str(elsewhere["attempt"]))
+    assert (fact["method"], fact["person_id"], fact["reason"]) == ("face", None, "not_recognised")
+    at_home = await stage.look("gate", "gate", portrait=RESIDENT_AT_DOOR)
+    assert at_home["outcome"] == "unlocked", at_home
+
+
+async def counters(stage: StoryStage) -> wire.FacesHealth:
+    """Ask the face process itself, in the worker's place for a moment; the worker connects again by itself."""
+    reader, writer = await asyncio.open_unix_connection(str(stage.edge_dir / "run" / "faces.sock"))
+    try:
+        await wire.write(writer, wire.WorkerHello())
+        async with asyncio.timeout(10):
+            while (message := await wire.read(reader, wire.from_faces)) is not None:
+                if isinstance(message, wire.FacesHealth):
+                    return message
+    finally:
+        writer.close()
+    raise AssertionError("the face process closed the connection")
+
+
+async def at_rest(stage: StoryStage) -> wire.FacesHealth:
+    """Return the counters once the last crop that was asked for is done with."""
+    last: list[int] = []
+
+    async def same() -> wire.FacesHealth | None:
+        now = await counters(stage)
+        last.append(now.crops)
+        return now if last[-3:] == [now.crops] * 3 else None
+
+    found: wire.FacesHealth = await until(same, what="the face process at rest", within_s=15, every_s=0.5)
+    return found
+
+
+async def test_who_passes_by_without_an_act_is_not_looked_at(stage: StoryStage) -> None:
+    before = await at_rest(stage)
+    assert before.embeddings > 0
+    portrait = str(stage.picture(RESIDENT_AT_DOOR))
+    walks = [
+        await stage.cameras.ask(camera=camera, scene=scene, portrait=portrait, within_s=60)
+        for camera, scene in (("gate", "approach"), ("lobby", "pass"))
+    ]
+    near_in_s = float(walks[0]["near_at"]) - datetime.now(UTC).timestamp()
+    await asyncio.sleep(max(0.0, near_in_s) + 1.5)
+    after = await counters(stage)
+    await stage.quiet()
+    assert (after.crops, after.faces, after.embeddings) == (before.crops, before.faces, before.embeddings)
+
+
+async def test_a_stranger_leaves_no_trace_but_the_refusal(
+    stage: StoryStage, known: list[NDArray[np.float32]], tmp_path: Path
+) -> None:
+    await stage.vision_ready()
+    async with stage.hearing("gatehouse/v1/#", user="edge") as heard:
+        for _ in range(2):
+            outcome = await stage.look("gate", "gate", portrait=STRANGER_AT_DOOR)
+            assert outcome["outcome"] == "denied"
+            fact = await stage.fact("gate", "access_denied", attempt=str(outcome["attempt"]))
+            assert (fact["reason"], fact["person_id"], fact.get("evidence")) == ("not_recognised", None, None)
+    capture = tmp_path / "broker"
+    capture.write_bytes(b"\n".join(body for _, body in heard))
+    assert any(name.endswith("/request") for name, _ in heard)
+    centre = tmp_path / "centre"
+    centre.write_text(str(await stage.centre_received()))
+    assert findings([*stage.kept_files(), capture, centre], known) == {}
+
+
+async def test_the_search_finds_what_it_is_for(known: list[NDArray[np.float32]]) -> None:
+    rng = np.random.default_rng(7)
+    frame = known[2] + rng.normal(0, 0.02, 128).astype(np.float32)
+    noise = rng.bytes(4099)
+    forms = {
+        "float32": frame.astype("<f4").tobytes(),
+        "float16": frame.astype("<f2").tobytes(),
+        "base64": base64.b64encode(b"ab" + frame.astype("<f4").tobytes()),
+        "json": str(frame.tolist()).encode(),
+    }
+    assert [name for name, form in forms.items() if not holds_embedding(noise + form + noise, known)] == []
+    assert not holds_embedding(noise * 8, known)
+    assert pictures(noise + encoded(Image.new("RGB", (64, 64))) + noise) == ["JPEG (64, 64)"]
+
+
+async def test_without_the_face_process_a_card_opens_at_once(stage: StoryStage) -> None:
+    for _ in range(3):
+        stage.kill("edge", "faces")
+        card = await stage.present_card("gate", stage.card)
+        assert card["outcome"] == "unlocked", card
+        assert float(card["ms"]) <= CARD_S * 1000
+
+        async def back() -> bool:
+            return (await counters(stage)).ready
+
+        await until_connected(back)
+
+
+async def until_connected(condition: Callable[[], Any]) -> None:
+    """Wait until the face process answers again."""
+
+    async def answers() -> bool:
+        try:
+            return bool(await condition())
+        except (OSError, AssertionError, TimeoutError):
+            return False
+
+    await until(answers, what="the face process is back", within_s=60)
+
+
+async def test_names_cards_and_pins_are_nowhere_but_where_they_belong(stage: StoryStage) -> None:
+    pin = "739164"
+    await stage._checked(
+        stage.manager.post(f"/api/v1/people/{stage.resident_id}/credentials", json={"kind": "pin", "value": pin})
+    )
+    person_card = await stage.present_card("gate", stage.card)
+    assert person_card["outcome"] == "unlocked"
+    wrong = await stage.present_card("gate", "00C0FFEE00")
+    await stage.denied("gate", str(wrong["attempt"]))
+
+    async def pin_opens() -> bool:
+        return bool((await stage._ask("gate", "pin", value=pin, timeout_s=5.0))["outcome"] == "unlocked")
+
+    await until(pin_opens, what="the PIN opens the door", within_s=15)
+    values = [stage.card.encode(), stage.card.lower().encode(), b"00C0FFEE00", pin.encode()]
+    names = [NAME.encode(), ANOTHER_NAME.encode(), *(str([name])[2:-2].encode("unicode_escape") for name in (NAME,))]
+    keep_values = {path for path in stage.kept_files() if any(value in path.read_bytes() for value in values)}
+    assert {path.name for path in keep_values} == set()
+    told = str(await stage.centre_received()) + "".join([str(row) for row in await all_facts(stage)])
+    assert not any(name.decode() in told for name in names)
+    logs = (stage.directory / "logs").glob("*.log")
+    assert [log.name for log in logs if any(name in log.read_bytes() for name in names)] == []
+    assert rows_with(stage.directory / "data" / "gateway", names) <= {"people"}
+
+
+async def all_facts(stage: StoryStage) -> list[dict[str, Any]]:
+    page = await stage._checked(stage.manager.get("/api/v1/facts", params={"limit": 500}))
+    assert page["items"]
+    return list(page["items"])
+
+
+def rows_with(folder: Path, words: list[bytes]) -> set[str]:
+    """Return the tables of the gateway's database in which one of the words stands."""
+    found = set()
+    with closing(sqlite3.connect(f"file:{next(folder.glob('*.db'))}?mode=ro", uri=True)) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            rows = db.execute(f'SELECT * FROM "{table}"').fetchall()  # noqa: S608 - the names are the database's own
+            flat = "\n".join(str(cell) for row in rows for cell in row).encode()
+            if any(word in flat for word in words):
+                found.add(table)
+    return found
