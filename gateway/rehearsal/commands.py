@@ -56,7 +56,7 @@ def demo(
 ) -> None:
     """Start the whole system on this machine with simulated cameras and doors, and play a scenario in a loop."""
     from gateway.rehearsal.demo import run_demo
-    from gateway.rehearsal.stage import port_or_free
+    from gateway.rehearsal.layout import port_or_free
 
     _tell("Starting Gatehouse with simulated cameras, doors and centre; the first time converts the face networks.")
     with _workplace(keep) as folder:

@@ -7,23 +7,19 @@ real one: `gatehouse up` as a child process, a real broker, real RTSP, real MQTT
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import secrets
 import shutil
-import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import httpx
-import yaml
 
 from config.portraits import portraits
 from gateway.rehearsal.actors import LiveEar, Remote, until
+from gateway.rehearsal.layout import CAMERAS, DOORS, Layout
 from gateway.rehearsal.processes import Child, kill_descendant, module_argv
 from models.errors import GatehouseError
 
@@ -31,29 +27,13 @@ RESIDENT_PHOTO = "obama.jpg"
 RESIDENT_AT_DOOR = "obama2.jpg"
 STRANGER_AT_DOOR = "biden.jpg"
 CONSENT_TEXT = "face-door-demo-1"
-CAMERAS = ("gate", "lobby")
-DOORS = ("gate", "side")
-MARK = "DEMO"
 Role = Literal["manager", "operator"]
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that is free now."""
-    return port_or_free(0)
-
-
-def port_or_free(port: int) -> int:
-    """Return a port of loopback if nothing listens there, else a free one."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return free_port()
-        return int(probe.getsockname()[1])
 
 
 class Stage:
     """Run the system with simulators for the length of an `async with` block."""
+
+    layout_type: type[Layout] = Layout
 
     def __init__(self, directory: Path, *, tell: Callable[[str], None], port: int = 0) -> None:
         self.directory = directory
@@ -66,7 +46,6 @@ class Stage:
         self._tell = tell
         self._port = port
         self._children: list[Child] = []
-        self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: dict[Role, httpx.AsyncClient] = {}
         self._portraits: dict[str, Path] = {}
@@ -89,16 +68,18 @@ class Stage:
     async def _start(self) -> None:
         self._tell("fetching the demo portraits (once)")
         self._portraits = await asyncio.to_thread(portraits)
-        self._lay_out()
+        self.files = self.layout_type(self.directory, port=self._port)
+        self.url = f"http://127.0.0.1:{self.files.port}"
         cameras, centre = await asyncio.gather(self._start_cameras(), self._start_centre())
         self.cameras = Remote("simulated cameras", str(cameras["control"]))
         self._centre = httpx.AsyncClient(base_url=str(centre["url"]).rstrip("/").rsplit("/", 1)[0], timeout=10)
-        self._write_settings(cameras, centre)
-        await self._run("apply", str(self._path("site.yaml")), "--config", str(self._path("gatehouse.yaml")))
+        urls: Any = cameras["urls"]
+        self.files.write_settings(cameras=urls, centre_url=str(centre["url"]))
+        await self._run("apply", str(self.files.path("site.yaml")), "--config", str(self.files.path("gatehouse.yaml")))
         for role, password in self.passwords.items():
-            self._path(f"{role}.password").write_text(password)
-            arguments = (role, "--role", role, "--password-file", str(self._path(f"{role}.password")))
-            await self._run("user", "add", *arguments, "--config", str(self._path("gatehouse.yaml")))
+            file = self.files.keep_secret(f"{role}.password", password)
+            arguments = (role, "--role", role, "--password-file", str(file))
+            await self._run("user", "add", *arguments, "--config", str(self.files.path("gatehouse.yaml")))
         await self._start_up()
         await self._start_doors()
         await self._open_the_console()
@@ -115,30 +96,10 @@ class Stage:
         for child in reversed(self._children):
             await child.stop()
 
-    def _path(self, name: str) -> Path:
-        return self.directory / name
-
-    def _lay_out(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for name in ("data/gateway", "data/edge"):
-            self._path(name).mkdir(parents=True, exist_ok=True)
-            (self._path(name) / MARK).write_text("simulated devices and random passwords: never a real site\n")
-        self._secrets = {name: secrets.token_urlsafe(24) for name in ("camera", "broker", *DOORS)}
-        for name, value in self._secrets.items():
-            path = self._path(f"{name}.secret")
-            path.write_text(value)
-            path.chmod(0o600)
-        key = self._path("centre.secret")
-        key.write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-        key.chmod(0o600)
-        self._broker_port = free_port()
-        self._port = self._port or free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-
     async def _start_child(
         self, name: str, argv: list[str], *, within_s: float = 30.0, stdin: bytes | None = None
     ) -> dict[str, object]:
-        child = Child(name, argv, log_dir=self._path("logs"))
+        child = Child(name, argv, log_dir=self.files.path("logs"))
         self._children.append(child)
         return await child.start(within_s=within_s, stdin=stdin)
 
@@ -146,28 +107,33 @@ class Stage:
         argv = module_argv("drivers", "simulate", "camera", "--port", "0", "--user", "gatehouse", "--password", "-")
         for camera in CAMERAS:
             argv += ["--path", camera]
-        secret = self._secrets["camera"].encode() + b"\n"
+        secret = self.files.secrets["camera"].encode() + b"\n"
         return await self._start_child("cameras", argv, within_s=60, stdin=secret)
 
     async def _start_centre(self) -> dict[str, object]:
         argv = module_argv(
-            "gateway", "simulate", "centre", "--port", "0", "--key-file", str(self._path("centre.secret"))
+            "gateway", "simulate", "centre", "--port", "0", "--key-file", str(self.files.path("centre.secret"))
         )
         return await self._start_child("centre", argv)
 
     async def _start_doors(self) -> None:
-        argv = module_argv("drivers", "simulate", "door", "--broker", f"127.0.0.1:{self._broker_port}")
+        argv = module_argv("drivers", "simulate", "door", "--broker", f"127.0.0.1:{self.files.broker_port}")
         for door in DOORS:
             argv += ["--door", door]
-        argv += ["--users", str(self._path("simulated-doors.json")), "--store", str(self._path("simulated-doors.db"))]
+        argv += [
+            "--users",
+            str(self.files.path("simulated-doors.json")),
+            "--store",
+            str(self.files.path("simulated-doors.db")),
+        ]
         ready = await self._start_child("doors", argv)
         self.doors = Remote("simulated doors", str(ready["control"]))
 
     async def _start_up(self) -> None:
         self._tell("starting gatehouse up")
         began = time.monotonic()
-        argv = module_argv("gateway", "up", "--demo", "--config", str(self._path("gatehouse.yaml")))
-        self._up = Child("up", argv, log_dir=self._path("logs"))
+        argv = module_argv("gateway", "up", "--demo", "--config", str(self.files.path("gatehouse.yaml")))
+        self._up = Child("up", argv, log_dir=self.files.path("logs"))
         self._children.append(self._up)
         await self._up.start(within_s=120)
         self.up_ready_s = time.monotonic() - began
@@ -201,75 +167,6 @@ class Stage:
             raise GatehouseError(
                 f"gatehouse {' '.join(arguments[:2])} failed: {output.decode('utf-8', 'replace')[-2000:]}"
             )
-
-    # --- settings ---------------------------------------------------------------------------------------------------
-
-    def _write_settings(self, cameras: dict[str, object], centre: dict[str, object]) -> None:
-        users = {door: self._secrets[door] for door in DOORS}
-        self._dump("users.yaml", users)
-        self._path("users.yaml").chmod(0o600)
-        simulated = {"edge": {"password": self._secrets["broker"]}, "doors": users}
-        self._path("simulated-doors.json").write_text(json.dumps(simulated))
-        self._path("simulated-doors.json").chmod(0o600)
-        self._dump(
-            "gatehouse.yaml",
-            {
-                "gateway": {
-                    "port": self._port,
-                    "data_dir": str(self._path("data/gateway")),
-                    "centre": {
-                        "url": centre["url"],
-                        "signing_key_file": str(self._path("centre.secret")),
-                        "allow_networks": ["127.0.0.0/8"],
-                        "retry_first_s": 0.2,
-                        "retry_cap_s": 1.0,
-                        "timeout_s": 2.0,
-                    },
-                },
-                "edge": {
-                    "id": "edge-1",
-                    "data_dir": str(self._path("data/edge")),
-                    "broker": {"port": self._broker_port, "password_file": str(self._path("broker.secret"))},
-                    "faces": {"profile": "demo"},
-                },
-                "broker": {"data_dir": str(self._path("data/broker")), "users_file": str(self._path("users.yaml"))},
-            },
-        )
-        self._dump("site.yaml", self._site(cameras))
-
-    def _site(self, cameras: dict[str, object]) -> dict[str, object]:
-        urls: Any = cameras["urls"]
-        return {
-            "areas": [
-                {"code": "990101", "level": "district", "name": "演示区"},
-                {"code": "990101001", "level": "subdistrict", "name": "演示街道", "parent": "990101"},
-                {"code": "990101001001", "level": "community", "name": "演示社区", "parent": "990101001"},
-            ],
-            "site": {"id": "demo", "name": "晨光花园", "community": "990101001001", "address": "演示路 1 号"},
-            "doors": [
-                {
-                    "id": "gate", "name": "东门", "edge": "edge-1", "camera": "gate", "exit_kind": "button",
-                    "factors": ["face", "card", "pin"], "held_open_s": 30, "driver": {"kind": "mqtt"},
-                },
-                {
-                    "id": "side", "name": "西侧门", "edge": "edge-1", "exit_kind": "button",
-                    "factors": ["card", "pin"], "held_open_s": 30, "driver": {"kind": "mqtt"},
-                },
-            ],
-            "cameras": [
-                {
-                    "id": camera, "name": name, "edge": "edge-1", "url": urls[camera], "user": "gatehouse",
-                    "password_file": str(self._path("camera.secret")), **extra,
-                }
-                for camera, name, extra in (
-                    ("gate", "东门摄像机", {"door": "gate", "near_zone": [0.2, 0.0, 0.8, 1.0]}),
-                    ("lobby", "大堂摄像机", {}),
-                )
-            ],
-        }  # fmt: skip
-
-    def _dump(self, name: str, content: object) -> None:
-        self._path(name).write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -454,7 +351,3 @@ class Stage:
         """Kill (SIGKILL) the one process of the system whose command line has these words."""
         self._tell(f"kill -9 {' '.join(words)}")
         kill_descendant(self.up_pid, *words)
-
-    def now(self) -> datetime:
-        """Return the time of day, aware."""
-        return datetime.now(UTC)

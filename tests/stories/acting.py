@@ -22,6 +22,7 @@ import httpx
 import yaml
 
 from gateway.rehearsal.actors import until
+from gateway.rehearsal.layout import Layout
 from gateway.rehearsal.processes import descendants
 from gateway.rehearsal.stage import Stage
 from tests.needs import program
@@ -52,37 +53,57 @@ def fill(file: Path) -> None:
                     pass
 
 
+class StoryLayout(Layout):
+    """Lay out the same site with a second face door, a door for hands, and a disk of its own for the edge."""
+
+    def __init__(self, directory: Path, *, port: int) -> None:
+        disk = directory / "data" / "edge"
+        disk.mkdir(parents=True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
+        self.on_own_disk = False
+        if os.geteuid() == 0 and program("mount"):
+            self.on_own_disk = subprocess.run(mount, capture_output=True, timeout=10).returncode == 0
+        super().__init__(directory, port=port)
+        self.secrets[HAND] = secrets.token_urlsafe(24)
+        with self.path("users.yaml").open("a", encoding="utf-8") as users:
+            users.write(f"{HAND}: {self.secrets[HAND]}\n")
+        self.urls: dict[str, str] = {}
+
+    def site(self, cameras: dict[str, Any]) -> dict[str, object]:
+        """Return the site with what the stories add."""
+        self.urls = cameras
+        site: Any = yaml.safe_load(yaml.safe_dump(super().site(cameras)))
+        side = next(door for door in site["doors"] if door["id"] == "side")
+        site["doors"].append({**side, "id": HAND, "name": "北门"})
+        side |= {"camera": "lobby", "factors": ["face", "card", "pin"]}
+        for camera in site["cameras"]:
+            camera["lost_after_s"] = LOST_AFTER_S
+        lobby = next(camera for camera in site["cameras"] if camera["id"] == "lobby")
+        lobby |= {"door": "side", "near_zone": [0.2, 0.0, 0.8, 1.0]}
+        return dict(site)
+
+
 class StoryStage(Stage):
     """Run the whole system for the stories of one file."""
 
-    on_own_disk = False
+    layout_type = StoryLayout
+    files: StoryLayout
 
-    def _lay_out(self) -> None:
-        disk = self.directory / "data" / "edge"
-        disk.mkdir(parents=True)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
-        if os.geteuid() == 0 and program("mount"):
-            self.on_own_disk = subprocess.run(mount, capture_output=True, timeout=10).returncode == 0
-        super()._lay_out()
-        self._secrets[HAND] = secrets.token_urlsafe(24)
+    @property
+    def on_own_disk(self) -> bool:
+        """Return whether the edge has a disk of its own, which can be filled."""
+        return self.files.on_own_disk
 
     async def _stop(self) -> None:
         try:
             await super()._stop()
         finally:
-            if self.on_own_disk:
+            if hasattr(self, "files") and self.on_own_disk:
                 subprocess.run(["umount", "--lazy", str(self.edge_dir)], capture_output=True, timeout=10)
-
-    def _write_settings(self, cameras: dict[str, object], centre: dict[str, object]) -> None:
-        super()._write_settings(cameras, centre)
-        with self._path("users.yaml").open("a", encoding="utf-8") as users:
-            users.write(f"{HAND}: {self._secrets[HAND]}\n")
-
-        self._urls: Any = cameras["urls"]
 
     def stream_url(self, camera: str) -> str:
         """Return a camera's address with user and password, as other programs take it."""
-        return str(self._urls[camera]).replace("rtsp://", f"rtsp://gatehouse:{self._secrets['camera']}@", 1)
+        return str(self.files.urls[camera]).replace("rtsp://", f"rtsp://gatehouse:{self.files.secrets['camera']}@", 1)
 
     @contextlib.asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
@@ -99,17 +120,6 @@ class StoryStage(Stage):
         finally:
             resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
             filler.unlink(missing_ok=True)
-
-    def _site(self, cameras: dict[str, object]) -> dict[str, object]:
-        site: Any = yaml.safe_load(yaml.safe_dump(super()._site(cameras)))
-        side = next(door for door in site["doors"] if door["id"] == "side")
-        site["doors"].append({**side, "id": HAND, "name": "北门"})
-        side |= {"camera": "lobby", "factors": ["face", "card", "pin"]}
-        for camera in site["cameras"]:
-            camera["lost_after_s"] = LOST_AFTER_S
-        lobby = next(camera for camera in site["cameras"] if camera["id"] == "lobby")
-        lobby |= {"door": "side", "near_zone": [0.2, 0.0, 0.8, 1.0]}
-        return dict(site)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -191,8 +201,8 @@ class StoryStage(Stage):
     # --- a door by hand -----------------------------------------------------------------------------------------------
 
     def _client(self, kind: str, *more: str, user: str) -> list[str]:
-        password = self._secrets["broker" if user == "edge" else user]
-        where = ["-h", "127.0.0.1", "-p", str(self._broker_port), "-u", user, "-P", password, "-V", "5"]
+        password = self.files.secrets["broker" if user == "edge" else user]
+        where = ["-h", "127.0.0.1", "-p", str(self.files.broker_port), "-u", user, "-P", password, "-V", "5"]
         return [program(f"mosquitto_{kind}") or f"mosquitto_{kind}", *where, *more]
 
     async def publish(self, at: str, payload: object, *more: str, user: str) -> str:
