@@ -1,0 +1,100 @@
+"""Wires and the worker's start: doors share a wire by their settings, and what cannot run says why and ends."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.settings import BrokerLink, TlsSettings, read_settings
+from drivers.mqtt.driver import MqttDoors
+from edge.__main__ import main as edge_main
+from edge.wires import Wires
+from edge.worker import Worker, main
+from models.errors import InvalidInput
+from tests.edge.doubles import EDGE, door
+
+
+def wires(**broker: Any) -> Wires:
+    return Wires(BrokerLink(**broker), edge_id=EDGE, now=lambda: datetime.now(UTC))
+
+
+def test_doors_with_equal_settings_share_a_wire() -> None:
+    some = wires()
+    assert some.key(door("a")) == some.key(door("b", held_open_s=5.0)) == "mqtt"
+    other = door("c", driver={"kind": "mqtt", "host": "10.0.0.9"})
+    assert some.key(other) != "mqtt"
+    assert some.key(other) == some.key(door("d", driver={"host": "10.0.0.9", "kind": "mqtt"}))
+
+
+def test_the_broker_of_the_edge_is_laid_under_the_doors_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("secret\n")
+    some = wires(host="127.0.0.1", port=1999, user="edge", password_file=tmp_path / "pw")
+    driver = some.open((door("a"), door("b")))
+    assert isinstance(driver, MqttDoors)
+    endpoint = driver._endpoint
+    assert (endpoint.port, endpoint.username, endpoint.password) == (1999, "edge", "secret")
+    assert endpoint.client_id == "gatehouse-edge-1-mqtt"
+    own = some.open((door("c", driver={"kind": "mqtt", "port": 2000}),))
+    assert isinstance(own, MqttDoors)
+    assert (own._endpoint.port, own._endpoint.host) == (2000, "127.0.0.1")
+    assert some.counters == {}
+
+
+def test_counters_outlive_a_driver() -> None:
+    some = wires()
+    some.open((door("a"),)).counters["events"] = 3
+    some.open((door("a"),)).counters["events"] = 4
+    assert some.counters["events"] == 7
+
+
+def test_a_broker_with_tls_is_asked_with_its_files(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput):
+        wires(tls=TlsSettings(ca_file=tmp_path / "missing.pem")).open((door("a"),))
+
+
+@pytest.mark.parametrize("driver", [{"kind": "pigeon"}, {"kind": "mqtt", "hots": "x"}, {"kind": "mqtt", "port": "x"}])
+def test_a_driver_that_cannot_be_opened_is_refused(driver: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        wires().open((door("a", driver=driver),))
+
+
+def test_wrong_settings_end_the_worker_with_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "gatehouse.yaml"
+    path.write_text("edge:\n  idd: x\n")
+    assert main(["--config", str(path)]) == 2
+    assert "edge.idd" in capsys.readouterr().err
+    assert edge_main(["worker", "--config", str(path)]) == 2
+    assert edge_main([]) == 2
+
+
+@pytest.mark.parametrize(
+    ("marked", "profile", "allowed"), [(True, "demo", True), (True, "off", False), (False, "off", False)]
+)
+def test_faces_are_matched_under_the_demo_profile_only(
+    tmp_path: Path, marked: bool, profile: str, allowed: bool
+) -> None:
+    worker = worker_in(tmp_path, profile=profile, marked=marked)
+    assert worker._faces_allowed().allowed is allowed
+
+
+def test_the_demo_profile_is_refused_outside_a_demo(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="marked DEMO"):
+        worker_in(tmp_path, profile="demo", marked=False)._faces_allowed()
+
+
+def worker_in(folder: Path, *, profile: str, marked: bool) -> Worker:
+    if marked:
+        (folder / "DEMO").write_text("")
+    given = {"edge": {"data_dir": str(folder), "faces": {"profile": profile}}}
+    (folder / "settings.yaml").write_text(json.dumps(given))
+    return Worker(read_settings(folder / "settings.yaml", environment={}))
+
+
+def test_an_edge_that_cannot_use_its_gateway_ends_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "gatehouse.yaml"
+    path.write_text(json.dumps({"edge": {"gateway": "http://192.0.2.1", "data_dir": str(tmp_path / "edge")}}))
+    assert main(["--config", str(path)]) == 1
