@@ -57,10 +57,8 @@ def notice_silent_edges(connection: Connection, *, at: datetime, since: datetime
     hold_feed(connection)
     noticed = False
     for edge in edge_views(connection, site_ids=None, at=at):
-        silent = (
-            edge.revoked_at is None and edge.seen_at is not None and at - max(edge.seen_at, since) > EDGE_LOST_AFTER
-        )
-        if not silent:
+        heard_at = max(edge.seen_at or edge.enrolled_at, since)
+        if edge.revoked_at is not None or at - heard_at <= EDGE_LOST_AFTER:
             continue
         changed = mark_edge_devices_unseen(connection, edge.id, at=at)
         if not changed and not _newly_lost(connection, edge.id):

@@ -76,9 +76,12 @@ class Store:
         """
         from gateway.store.migrate import to_head
 
-        if self.sqlite and (file := self.engine.url.database):
-            Path(file).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _guarded(lambda: to_head(self.engine))
+        def prepare() -> None:
+            if self.sqlite and (file := self.engine.url.database):
+                Path(file).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            to_head(self.engine)
+
+        _guarded(prepare)
 
     def close(self) -> None:
         """End the threads and close all connections."""
