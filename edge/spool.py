@@ -140,15 +140,20 @@ class Spool:
         """Return every stored door state that this version can read."""
         return self._submit(_read_states)
 
-    def oldest(self, limit: int, *, max_bytes: int) -> asyncio.Future[list[SpooledFact]]:
-        """Return the oldest facts in order: at least one if there is any, else within `limit` and `max_bytes`."""
+    def oldest(self, limit: int, *, max_bytes: int, without: Iterable[str] = ()) -> asyncio.Future[list[SpooledFact]]:
+        """Return the oldest facts in order but for some ids: one if there is any, else within `limit` and `max_bytes`."""
+        left_out = frozenset(without)
 
         def work(db: sqlite3.Connection) -> list[SpooledFact]:
             batch: list[SpooledFact] = []
             size = 0
-            for n, key, body in db.execute("SELECT n, id, body FROM facts ORDER BY n LIMIT ?", (limit,)):
+            for n, key, body in db.execute(
+                "SELECT n, id, body FROM facts ORDER BY n LIMIT ?", (limit + len(left_out),)
+            ):
+                if key in left_out:
+                    continue
                 size += len(body) + 1
-                if batch and size > max_bytes:
+                if len(batch) == limit or (batch and size > max_bytes):
                     break
                 batch.append(SpooledFact(n=n, id=key, body=body))
             return batch

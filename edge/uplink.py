@@ -41,6 +41,8 @@ SILENCE_S = 35.0
 """The command stream pings every 10 s: longer silence is a dead connection."""
 BACKOFF = Backoff(first_s=0.25, cap_s=15.0)
 AGAIN_S = 0.25
+ASIDE_S = 600.0
+"""A fact that the gateway refuses is tried again after this time; it holds back no other."""
 STATUS_S = 15.0
 STATUS_AT_MOST_EVERY_S = 0.2
 REMEMBERED_COMMANDS = 1024
@@ -81,6 +83,7 @@ class Uplink:
         self._policy_due = asyncio.Event()
         self._changed = asyncio.Event()
         self._seen: OrderedDict[str, Result | None] = OrderedDict()
+        self._aside: dict[str, float] = {}
         self._results: asyncio.Queue[Result] = asyncio.Queue(RESULTS_WAITING)
         self._result: Result | None = None
         self._busy = asyncio.Semaphore(COMMANDS_AT_ONCE)
@@ -201,26 +204,34 @@ class Uplink:
         while True:
             if not await self._spool.wait_for_facts(30.0):
                 continue
-            batch = await self._spool.oldest(MAX_FACTS, max_bytes=MAX_BODY_BYTES - 1024)
+            now = self._clock.unix()
+            self._aside = {key: again for key, again in self._aside.items() if again > now}
+            batch = await self._spool.oldest(MAX_FACTS, max_bytes=MAX_BODY_BYTES - 1024, without=self._aside.keys())
             if not batch:
-                await asyncio.sleep(AGAIN_S)  # the count is ahead of the table for a moment
+                await asyncio.sleep(AGAIN_S)  # only what was set aside, or the count is ahead for a moment
                 continue
             await self._send_batch(batch)
             good()
 
     async def _send_batch(self, batch: Sequence[SpooledFact]) -> None:
-        """Send a batch; halve it when the gateway cannot take it, so that one bad fact holds back no other."""
+        """Send a batch; halve it when the gateway cannot take it, until the one bad fact is alone and set aside."""
         body = b"[" + b",".join(fact.body for fact in batch) + b"]"
         answer = await self._request("POST", "/edge/v1/facts", content=body, accept=FACTS_AT_FAULT)
-        if answer.status_code in FACTS_AT_FAULT:
-            if len(batch) == 1:
-                what = f"fact {batch[0].id} was refused with {answer.status_code}: {answer.text[:200]}"
-                raise DeviceUnreachable("gateway", what)
+        if answer.status_code not in FACTS_AT_FAULT:
+            await self._confirm(batch, answer.content)
+        elif len(batch) > 1:
             middle = len(batch) // 2
-            await self._send_halves(batch[:middle], batch[middle:])
-            return
+            await self._send_batch(batch[:middle])
+            await self._send_batch(batch[middle:])
+        else:
+            self._count("facts_refused")
+            self._aside[batch[0].id] = self._clock.unix() + ASIDE_S
+            log.warning("fact %s was refused with %d, it is kept and tried later", batch[0].id, answer.status_code)
+
+    async def _confirm(self, batch: Sequence[SpooledFact], content: bytes) -> None:
+        """Delete what the gateway says it holds, out of what it was sent."""
         try:
-            committed = _committed.decode(answer.content)
+            committed = _committed.decode(content)
         except msgspec.MsgspecError as error:
             raise DeviceUnreachable("gateway", f"the answer to facts cannot be read: {error}") from error
         sent = {fact.id for fact in batch}
@@ -230,17 +241,7 @@ class Uplink:
         await self._spool.confirm(ids)
         self._count("facts_sent", len(ids))
         if not ids:
-            raise DeviceUnreachable("gateway", "the gateway committed none of the facts it was sent")
-
-    async def _send_halves(self, first: Sequence[SpooledFact], second: Sequence[SpooledFact]) -> None:
-        problem: DeviceUnreachable | None = None
-        for half in (first, second):
-            try:
-                await self._send_batch(half)
-            except DeviceUnreachable as error:
-                problem = error
-        if problem is not None:
-            raise problem
+            raise DeviceUnreachable("gateway", "it committed none of the facts that it was sent")
 
     # ---- policy -----------------------------------------------------------------------------------------------------
 

@@ -131,6 +131,23 @@ async def test_one_bad_fact_blocks_no_other(tmp_path: Path) -> None:
         await side.spool.commit(None, [*faults(1, 2, 3), *faults(4, detail="poison"), *faults(5, 6, 7)])
         await until(lambda: len(gateway.facts) == 6)
         await until(lambda: side.spool.backlog == 1)
+        await side.spool.commit(None, faults(8))
+        await until(lambda: len(gateway.facts) == 7, limit_s=2, what="a later fact, without delay")
+        assert list(gateway.facts) == [fact.id for fact in faults(1, 2, 3, 5, 6, 7, 8)], "in order"
+        assert side.uplink.counters["facts_refused"] == 1
+
+
+async def test_a_busy_gateway_gets_no_later_fact_before_an_earlier_one(tmp_path: Path) -> None:
+    statuses = iter([413, 503, 413, 429])
+
+    def fail(request: HttpRequest, _body: bytes) -> Response | None:
+        status = next(statuses, None) if request.url.path == "/edge/v1/facts" else None
+        return None if status is None else Response(status_code=status)
+
+    async with GatewayDouble(policy(), fail=fail) as gateway, linked(tmp_path, gateway) as side:
+        await side.spool.commit(None, faults(*range(8)))
+        await until(lambda: len(gateway.facts) == 8, limit_s=20)
+        assert list(gateway.facts) == [fact.id for fact in faults(*range(8))]
 
 
 async def test_facts_wait_while_the_gateway_is_away(tmp_path: Path) -> None:
