@@ -76,8 +76,10 @@ def user_add(
 ) -> None:  # fmt: skip
     """Add a user of the console. Without --site or --area the only site there is is in scope."""
     from gateway.auth.passwords import hash_password
+    from gateway.auth.roles import check_role
     from gateway.store.users import add_user
 
+    check_role(role)  # before a password is asked for
     hashed = hash_password(_password(password_file))
 
     def act(connection: Connection) -> User:
