@@ -47,7 +47,7 @@ TICK_S = 0.2
 UNACKNOWLEDGED = 256
 REQUESTS_AT_ONCE = 32
 LOST_AFTER_S = 20.0
-BACKOFF = Backoff(first_s=0.5, cap_s=30.0)
+BACKOFF = Backoff(first_s=0.25, cap_s=5.0)
 MODE_AGAIN_S = 5.0
 
 OpenDriver = Callable[[tuple[Door, ...]], DoorDriver]

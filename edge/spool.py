@@ -300,6 +300,9 @@ class Spool:
     def _connect(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
+        # Nobody else uses the file: a second worker is refused, and no shared-memory file is needed, so that a worker
+        # can start, read its policy and open doors while the disk is full.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

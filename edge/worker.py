@@ -55,6 +55,7 @@ SAVE_TIME_S = 60.0
 SOCKET_PATH_LIMIT = 80
 BYTES_PER_FACT = 600
 """What a spooled fact takes with its index; turns the limit in facts into a budget in bytes."""
+LINK_BACKOFF = Backoff(first_s=0.2, cap_s=3.0)
 ENROLMENT_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
 
 
@@ -193,7 +194,7 @@ class Worker:
         await self._cameras.start(tasks)
         if self._edge.faces.enabled:
             children.keep(self._face_process())
-            tasks.create_task(keep_running("face link", self._link.run), name="face link")
+            tasks.create_task(keep_running("face link", self._link.run, backoff=LINK_BACKOFF), name="face link")
         self._attention.start()
         stored = await self._policies.load()
         if stored is not None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -41,11 +42,14 @@ class Process:
     child: asyncio.subprocess.Process | None = None
     reading: asyncio.Task[None] | None = None
 
-    async def start(self, *, limit_s: float = 20.0) -> Self:
+    async def start(self, *, limit_s: float = 20.0, disk_full: bool = False) -> Self:
+        """Start and wait until it is ready; on a full disk it cannot make any file longer."""
         self.lines.clear()
         self.child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *self.argv, cwd=ROOT, start_new_session=True,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY)))
+            if disk_full else None,
         )  # fmt: skip
         self.reading = asyncio.create_task(self._read())
         await until(lambda: any('"ready": true' in x or '"ready":true' in x for x in self.lines) or self.ended,

@@ -17,7 +17,7 @@ from drivers.mqtt.habits import Habits
 from drivers.mqtt.simdoor import SimulatedDoor
 from models.link import Unlock
 from tests.edge.doubles import GatewayDouble, card, door, now, permit, pin, policy, until
-from tests.edge.rig import open_rig
+from tests.edge.rig import Process, open_rig
 
 RESIDENT: dict[str, Any] = {
     "credentials": (card("p1", "7186A61E"), pin("p1", "123456")),
@@ -130,6 +130,25 @@ async def test_a_full_disk_locks_nobody_out_and_loses_nothing(tmp_path: Path) ->
         await until(lambda: len(gateway.of("door_faulted")) == 20, limit_s=30, what="the events, once there is room")
         await until(lambda: simulated.progress()[0] == simulated.progress()[1], limit_s=30)
         await until(lambda: len(gateway.of("access_granted")) == 2)
+
+
+async def test_a_worker_that_starts_on_a_full_disk_opens_doors(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door(), **RESIDENT)) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        await rig.worker.stop(signal.SIGKILL)
+        await rig.worker.start(disk_full=True)
+        await _eventually_opens(rig.doors["d1"])
+        assert any("spool cannot store" in line for line in rig.worker.lines)
+
+
+async def test_a_second_worker_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: gateway.listeners > 0)
+        second = Process(rig.worker.argv)
+        with pytest.raises(AssertionError, match="database is locked"):
+            await second.start()
+        assert await second.stop() == 1
+        assert not rig.worker.ended
 
 
 async def test_an_edge_that_died_between_enrolment_and_its_note_is_still_known(tmp_path: Path) -> None:
