@@ -199,7 +199,13 @@ async def test_a_consent_proves_its_text(manager: httpx.AsyncClient) -> None:
     await move_in(manager, consent=False)
     made = await manager.post("/api/v1/people/p1/consents", json=CONSENT)
     assert made.json()["text_sha256"] == hashlib.sha256(TEXTS["face-door-1"].encode()).hexdigest()
-    for change in ({"text_version": "ours"}, {"text_sha256": "0" * 64}, {"doors": []}, {"doors": ["far"]}):
+    changes: list[dict[str, Any]] = [
+        {"text_version": "ours"},
+        {"text_sha256": "0" * 64},
+        {"doors": []},
+        {"doors": ["far"]},
+    ]
+    for change in changes:
         assert (await manager.post("/api/v1/people/p1/consents", json=CONSENT | change)).status_code == 422
     own = {"text_version": "ours", "text_sha256": "1" * 64}
     assert (await manager.post("/api/v1/people/p1/consents", json=CONSENT | own)).status_code == 201
