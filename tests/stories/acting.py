@@ -17,12 +17,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import yaml
 
 from gateway.rehearsal.actors import until
-from gateway.rehearsal.layout import Layout
+from gateway.rehearsal.layout import DOORS, Layout
 from gateway.rehearsal.processes import descendants
 from gateway.rehearsal.stage import Stage
 from tests.needs import program
@@ -31,6 +32,10 @@ ROOT = "gatehouse/v1/doors"
 HAND = "hand"
 DISK_BYTES = 24 * 1024 * 1024
 LOST_AFTER_S = 3
+PRINTABLE = "".join(chr(code) for code in (*range(0x21, 0x7F), 0x20)) + "!"
+"""A password with every printable character of ASCII."""
+MARKS = "".join(char for char in PRINTABLE if not char.isalnum())
+"""Only those that are no letters or digits: FFmpeg takes no longer password in an address."""
 NAME = "演示住户"
 
 
@@ -64,9 +69,11 @@ class StoryLayout(Layout):
         if os.geteuid() == 0 and program("mount"):
             self.on_own_disk = subprocess.run(mount, capture_output=True, timeout=10).returncode == 0
         super().__init__(directory, port=port)
-        self.secrets[HAND] = secrets.token_urlsafe(24)
-        with self.path("users.yaml").open("a", encoding="utf-8") as users:
-            users.write(f"{HAND}: {self.secrets[HAND]}\n")
+        self.secrets |= {"camera": MARKS, "broker": PRINTABLE, HAND: PRINTABLE[::-1]}
+        for name in ("camera", "broker"):
+            self.keep_secret(f"{name}.secret", self.secrets[name])
+        users = {door: self.secrets[door] for door in (*DOORS, HAND)}
+        self.keep_secret("users.yaml", yaml.safe_dump(users))
         self.urls: dict[str, str] = {}
 
     def site(self, cameras: dict[str, Any]) -> dict[str, object]:
@@ -103,23 +110,24 @@ class StoryStage(Stage):
 
     def stream_url(self, camera: str) -> str:
         """Return a camera's address with user and password, as other programs take it."""
-        return str(self.files.urls[camera]).replace("rtsp://", f"rtsp://gatehouse:{self.files.secrets['camera']}@", 1)
+        password = quote(self.files.secrets["camera"], safe="")
+        return str(self.files.urls[camera]).replace("rtsp://", f"rtsp://gatehouse:{password}@", 1)
 
     @contextlib.asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
         """Let the edge's disk be full for the length of the block; without one of its own, its files cannot grow."""
         filler = self.edge_dir / "filler"
         worker = next(pid for pid, words in descendants(self.up_pid).items() if "edge worker" in words)
-        limits = resource.prlimit(worker, resource.RLIMIT_FSIZE)
         if self.on_own_disk:
             fill(filler)
         else:
-            resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, limits[1]))
+            resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         try:
             yield
         finally:
-            resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
             filler.unlink(missing_ok=True)
+            if not self.on_own_disk:
+                resource.prlimit(worker, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     # --- places -----------------------------------------------------------------------------------------------------
 

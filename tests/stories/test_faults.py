@@ -245,8 +245,10 @@ async def test_a_full_disk_locks_nobody_out_and_loses_nothing(stage: StoryStage)
     async with stage.full_disk():
         for _ in range(5):
             await stage.act("side", "exit")
-        card = await stage.present_card_eventually("gate", stage.card)
-        assert card["outcome"] == "unlocked"
+        await card_opens(stage)
+        stage.kill("edge", "worker")
+        await card_opens(stage)
+        card = await stage.present_card_eventually("side", stage.card)
         standing = await stage.standing("side")
         assert standing["acked"] < standing["seq"], "an event was acknowledged that is on no disk"
     await stage.settled("side")
@@ -258,4 +260,5 @@ async def test_a_full_disk_locks_nobody_out_and_loses_nothing(stage: StoryStage)
     facts = await stage.facts("side", "exit_requested")
     assert len(facts) == len({fact["id"] for fact in facts}) == before + 5
     assert await stage.facts("side", "device_gap") == []
+    assert (await stage.fact("side", "access_granted", attempt=str(card["attempt"])))["unlocked"]
     await card_opens(stage)
