@@ -263,7 +263,9 @@ def _centre_row(connection: Any) -> None:
     add_centre(connection, "centre")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "https://127.0.0.1/x", "https://169.254.169.254/", "http://192.0.2.1/"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/x", "https://127.0.0.1/x", "https://169.254.169.254/", "http://192.0.2.1/"]
+)
 async def test_an_address_that_is_not_named_is_never_connected_to(url: str) -> None:
     sender = Sender(url, keys=(CENTRE_KEY,), allowed=(), timeout_s=2)
     outcome = await sender.post("m", b"{}", at=datetime.now(UTC))
@@ -288,5 +290,3 @@ def test_statuses_mean_what_the_contract_says() -> None:
 )
 def test_retry_after_is_read_in_both_forms(text: str | None, seconds: float | None) -> None:
     assert asked_wait_s(text, at=datetime(2026, 3, 1, tzinfo=UTC)) == seconds
-
-
