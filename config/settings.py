@@ -122,9 +122,6 @@ class GatewaySettings(Strict):
     console_dir: LocalPath | None = Field(
         None, description="Folder of the built console, where it is not the packaged one."
     )
-    max_body_bytes: int = Field(
-        4 * 1024 * 1024, ge=65_536, le=64 * 1024 * 1024, description="Largest request body in bytes."
-    )
     session: SessionSettings = Field(SessionSettings(), description="Log-in sessions of the console.")
     centre: CentreSettings = Field(CentreSettings(), description="The coordination centre.")
     edge_clock_skew_s: Seconds = Field(
@@ -136,13 +133,7 @@ class GatewaySettings(Strict):
     edge_token_s: Seconds = Field(
         3600, ge=60, le=86_400, description="Seconds for which an enrolment token of an edge is good."
     )
-    escalate_after_s: Seconds = Field(
-        300, ge=5, le=86_400, description="Seconds after which an urgent alert that nobody acknowledged is escalated."
-    )
     keep_facts_days: int = Field(180, ge=1, le=3650, description="Days for which access facts are kept.")
-    keep_audit_days: int = Field(
-        400, ge=180, le=3650, description="Days for which audit records are kept; six months at least."
-    )
 
     def database_url(self) -> str:
         """Return the database's address without its password: as set, or SQLite in the data folder."""
@@ -213,7 +204,7 @@ class EdgeSettings(Strict):
         1_000_000,
         ge=1000,
         le=100_000_000,
-        description="Facts kept for the gateway before the oldest passages make room.",
+        description="Facts kept for the gateway; beyond them nothing is dropped: devices keep what is not acknowledged.",
     )
 
 

@@ -81,7 +81,7 @@ brokr: 1
         ("gateway: {session: &a {idle_s: *a}}\n", 1, "gateway.session.idle_s", "must be a valid number"),
         ("gateway: {session: {idle_s: .nan}}\n", 1, "gateway.session.idle_s", "must be a valid number"),
         ("gateway: {port: 1e999}\n", 1, "gateway.port", "must be a finite number"),
-        ("gateway: {keep_audit_days: 30}\n", 1, "gateway.keep_audit_days", "greater than or equal to 180"),
+        ("gateway: {keep_facts_days: 0}\n", 1, "gateway.keep_facts_days", "greater than or equal to 1"),
         ("edge: {max_frame_age_ms: 5000}\n", 1, "edge.max_frame_age_ms", "less than or equal to 1500"),
         ("gateway: {host: 0.0.0.0}\n", 1, "gateway.host", "beyond loopback the gateway speaks TLS"),
         ("gateway: {tls: {cert_file: a.pem}}\n", 1, "gateway.tls", "go together"),

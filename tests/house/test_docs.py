@@ -20,7 +20,7 @@ from config.site import SiteFile
 from gateway.cli import app
 from models.alerts import SEVERITIES
 from models.events import AnyFact
-from tests.house.tree import ROOT, headings, names, tracked
+from tests.house.tree import ROOT, headings, modules, names, tracked
 
 DOCS = ROOT / "docs"
 
@@ -58,6 +58,14 @@ def test_no_heading_names_a_setting_that_is_gone() -> None:
     known = {name for model in (Settings, SiteFile) for name, _ in keys(model)}
     written = headings(DOCS / "configuration.md") - {"Configuration", "gatehouse.yaml", "site.yaml"}
     assert written - known == set()
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    rooms = ("config", "drivers", "edge", "gateway")
+    code = "\n".join(path.read_text() for path in modules(*rooms))
+    names_read = {name.rsplit(".", 1)[-1] for name, _ in keys(Settings)}
+    unread = [name for name in names_read if len(re.findall(rf"\.{name}\b", code)) == 0]
+    assert unread == [], "a setting that changes nothing is a promise that nobody keeps"
 
 
 def test_every_fact_and_every_kind_of_alert_has_its_heading() -> None:
