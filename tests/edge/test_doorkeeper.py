@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from drivers.door import Executed, Order, SetMode
+from drivers.door import Executed, Order, Reported, SetMode
+from edge.doorkeeper import REQUESTS_AT_ONCE
+from models.access import Request
 from models.errors import DeviceRefused, DeviceUnreachable
 from models.events import DoorForced, DoorOpened, kind_of
 from models.link import DesiredMode
@@ -180,3 +182,93 @@ async def test_a_door_without_a_wire_fails_for_certain(tmp_path: Path) -> None:
         assert (executed.ok, executed.certain) == (False, True)
         assert house.keeper.state("d1").expectations == ()  # type: ignore[union-attr]
         assert not house.keeper.statuses()[0].online
+
+
+async def test_doors_of_a_wire_that_stays_away_are_reported_lost_and_back(tmp_path: Path) -> None:
+    wire = MemoryWire(fails=DeviceUnreachable("broker", "away"))
+    async with open_house(tmp_path, wire=wire) as house:
+        house.keeper.apply((door(),), ())
+        await until(lambda: house.keeper._served["memory"].down_since is not None)
+        assert "device_lost" not in house.keeper.counters, "not before the hold-off"
+        house.keeper._served["memory"].down_since = house.clock.unix() - 60.0
+        await until(lambda: house.keeper.counters.get("device_lost") == 1)
+        wire.fails = None
+        wire.say("d1", online())
+        await until(lambda: house.keeper.counters.get("device_back") == 1)
+        assert house.keeper.statuses()[0].online
+
+
+async def test_a_door_that_stays_open_too_long_is_reported_by_time_alone(house: House) -> None:
+    house.keeper.apply((door(held_open_s=1.0, exit_kind="none"),), ())
+    await settle(house)
+    house.wire.say("d1", event(1))
+    await until(lambda: house.keeper.counters.get("door_held_open") == 1, limit_s=5)
+    assert house.keeper.statuses()[0].alarm == "held"
+
+
+async def test_a_door_that_leaves_the_policy_and_comes_back_keeps_its_state(house: House) -> None:
+    house.keeper.apply((door("d1"), door("d2")), ())
+    await settle(house)
+    house.wire.say("d1", event(1))
+    await until(lambda: ("d1", 1) in house.wire.acknowledged)
+    house.keeper.apply((door("d2"),), ())
+    assert house.keeper.door("d1") is None
+    assert house.keeper.state("d1") is None
+    assert house.keeper.mode("d1") == "normal"
+    house.keeper.apply((door("d1"), door("d2")), ())
+    house.wire.say("d1", event(1))
+    await until(lambda: house.wire.acknowledged.count(("d1", 1)) == 2)
+    assert house.keeper.state("d1").numbers.last == 1  # type: ignore[union-attr]
+    house.keeper.apply((), ())
+    assert house.keeper.statuses() == ()
+
+
+async def test_an_acknowledgement_that_finds_no_connection_is_counted(house: House) -> None:
+    async def gone(_through: int | None) -> None:
+        raise DeviceUnreachable("broker", "gone")
+
+    house.keeper.apply((door(),), ())
+    house.wire._reports.put_nowait(Reported(door_id="d1", report=online(), acknowledge=gone))
+    await until(lambda: house.keeper.counters.get("acknowledgements_lost") == 1)
+
+
+async def test_a_request_that_cannot_be_considered_harms_no_other(house: House) -> None:
+    seen = []
+
+    async def consider(request: Request) -> None:
+        seen.append(request.id)
+        if request.id == "bad":
+            raise RuntimeError("a mistake of ours")
+
+    house.keeper._consider = consider
+    house.keeper.apply((door(),), ())
+    for name, door_id in (("bad", "d1"), ("lost", "elsewhere"), ("good", "d1")):
+        house.wire.ask(Request(id=name, door_id=door_id, kind="card"))
+    await until(lambda: seen == ["bad", "good"])
+    assert house.keeper.counters["requests_failed"] == 1
+    assert house.keeper.counters["requests_of_unknown_doors"] == 1
+
+
+async def test_more_requests_than_can_be_answered_are_dropped_and_counted(house: House) -> None:
+    never = asyncio.Event()
+
+    async def consider(request: Request) -> None:
+        await never.wait()
+
+    house.keeper._consider = consider
+    house.keeper.apply((door(),), ())
+    for n in range(REQUESTS_AT_ONCE + 5):
+        house.wire.ask(Request(id=f"r{n}", door_id="d1", kind="card"))
+    await until(lambda: house.keeper.counters.get("requests_dropped") == 5)
+
+
+async def test_a_mode_that_cannot_be_delivered_is_said_and_an_unknown_door_opens_nothing(house: House) -> None:
+    async def refuse(order: Order) -> Executed:
+        raise DeviceRefused("d1", "no")
+
+    house.wire.answer = refuse
+    house.keeper.apply((door(),), (DesiredMode(door_id="d1", version=1, mode="evacuating"),))
+    await until(lambda: house.keeper.counters.get("modes_not_delivered") == 1)
+    assert not (await house.keeper.open("elsewhere", attempt="a")).ok
+    await house.keeper.feedback("d1", attempt="a", reason="x")
+    assert house.keeper.counters["feedback_failed"] == 1

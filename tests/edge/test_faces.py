@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edge import wire
 from edge.facelink import FaceLink
 from edge.faces import FaceProcess
 from edge.tracks import LIFE_S, Tracks
-from models.errors import ImageRejected
+from models.errors import DeviceUnreachable, ImageRejected
 from models.faces.pipeline import Face, PhotoFace, Rgb
 from models.recognition import EmbedderContract, FaceQuality
 from tests.edge.doubles import until
@@ -292,3 +293,22 @@ def test_a_face_that_doubles_its_size_at_once_is_another() -> None:
     tracks = Tracks(new_id=lambda: next(names))
     tracks.follow([(0.0, 0.0, 40.0, 40.0)], at=0.0)
     assert tracks.follow([(0.0, 0.0, 160.0, 160.0)], at=0.1)[0].id == "b"
+
+
+async def test_a_face_process_that_is_not_there_or_goes_away_is_an_error_that_names_it(tmp_path: Path) -> None:
+    link = FaceLink(tmp_path / "nobody.sock")
+    with pytest.raises(DeviceUnreachable, match="face process"):
+        await link.run(lambda: None)
+    link.attend(attend())
+    link.ignore("d1")
+    link.ignore("d1")
+    async with stage(tmp_path) as on:
+        again = FaceLink(on.socket)
+        again.attend(attend())
+        running = asyncio.create_task(again.run(lambda: None))
+        await until(lambda: on.process._attends != {}, what="what was asked before the connection")
+        assert on.process._worker is not None
+        on.process._worker.close()
+        with pytest.raises(DeviceUnreachable):
+            await running
+        assert not again.ready
