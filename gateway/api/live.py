@@ -39,7 +39,12 @@ async def follow(
     oldest, newest = await runtime.store.read(feed_range)
     first = [b"retry: 1000\n\n"]
     seen = newest
-    if last_event_id is not None and last_event_id.isdigit() and oldest - 1 <= int(last_event_id) <= newest:
+    if (
+        last_event_id is not None
+        and last_event_id.isascii()
+        and last_event_id.isdigit()
+        and oldest - 1 <= int(last_event_id) <= newest
+    ):
         seen = int(last_event_id)
     else:
         name = "hello" if last_event_id is None else "reset"

@@ -98,8 +98,9 @@ class Forwarder:
         hold = max(filter(None, (self._hold_until, pause.retry_at if pause else None)), default=at)
         if hold > at:
             return min(max((hold - at).total_seconds(), LEAST_S), IDLE_S)
-        width = 1 if pause or self._failures else WIDTH
-        leased = await self._store.write(lease_messages, self._centre_id, at=at, limit=width)
+        probing = pause is not None or self._failures > 0
+        width = 1 if probing else WIDTH
+        leased = await self._store.write(lease_messages, self._centre_id, at=at, limit=width, probing=probing)
         if not leased:
             due = await self._store.read(next_due, self._centre_id)
             return IDLE_S if due is None else min(max((due - at).total_seconds(), LEAST_S), IDLE_S)

@@ -44,11 +44,11 @@ def asked_wait_s(retry_after: str | None, *, at: datetime) -> float | None:
     """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), at most an hour; None if absent or unreadable."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdigit():
+    if retry_after.isascii() and retry_after.strip().isdigit():
         return min(float(retry_after), RETRY_AFTER_MOST_S)
     try:
         until = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):  # a hostile date has years and zones of any size
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(max(0.0, (until - at).total_seconds()), RETRY_AFTER_MOST_S)

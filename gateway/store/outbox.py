@@ -69,10 +69,16 @@ def _sendable(centre_id: str) -> Any:
     return waiting & ~held_back
 
 
-def lease_messages(connection: Connection, centre_id: str, *, at: datetime, limit: int) -> list[Waiting]:
-    """Lease messages that may be sent now: sendable, due, and in nobody's hands."""
+def lease_messages(
+    connection: Connection, centre_id: str, *, at: datetime, limit: int, probing: bool = False
+) -> list[Waiting]:
+    """Lease messages that may be sent now, oldest first: sendable, due, and in nobody's hands.
+
+    While `probing` a centre that failed, the least tried come first: a message that it always fails on starves no other.
+    """
     free = or_(outbox.c.leased_until.is_(None), outbox.c.leased_until <= at)
-    query = select(outbox).where(_sendable(centre_id), outbox.c.next_at <= at, free).order_by(outbox.c.number)
+    query = select(outbox).where(_sendable(centre_id), outbox.c.next_at <= at, free)
+    query = query.order_by(outbox.c.attempts, outbox.c.number) if probing else query.order_by(outbox.c.number)
     rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
     numbers = [row.number for row in rows]
     if numbers:

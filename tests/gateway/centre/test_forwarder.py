@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from gateway.centre.forwarder import Forwarder, Pace
-from gateway.centre.post import Sender, asked_wait_s, judge
+from gateway.centre.post import Outcome, Sender, asked_wait_s, judge
 from gateway.centre.pulse import Pulse
 from gateway.centre.receipts import pull_receipts
 from gateway.centre.simulator import Centre, Control, ReceiptOrder, serve
@@ -225,6 +225,36 @@ async def test_a_refused_message_is_a_dead_letter_and_holds_back_its_alert_only(
     assert kinds == ["raised", "raised", "cleared"]
 
 
+class Picky(Sender):
+    """A centre that fails on every message about one door, and takes all others."""
+
+    def __init__(self) -> None:
+        super().__init__("https://centre.example", keys=(CENTRE_KEY,), allowed=(), timeout_s=1.0)
+        self.taken: list[str] = []
+        self.tries = 0
+
+    async def post(self, message_id: str, body: bytes, *, at: datetime) -> Outcome:
+        door = msgspec.json.decode(body)["data"]["place"]["door_id"]
+        if door == "gate":
+            self.tries += 1
+            return Outcome(state="retry", status=500)
+        self.taken.append(door)
+        return Outcome(state="delivered", status=200)
+
+
+async def test_a_message_that_the_centre_always_fails_on_delays_no_other_alert(runtime: Runtime, clock: Clock) -> None:
+    sender = Picky()
+    forwarder = Forwarder(runtime, "centre", sender=sender, pace=PACE, draw=lambda: 0.0)
+    await forwarder.start()
+    report(runtime, forced("gate", 1, at=clock()))
+    assert await forwarder.step() == 0
+    report(runtime, forced("side", 2, at=clock()))
+    await drain(forwarder, clock, hours=0.2)
+    await sender.close()
+    assert sender.taken == ["side"]
+    assert 2 < sender.tries < 100
+
+
 async def test_what_a_centre_did_not_ask_for_is_not_sent(runtime: Runtime, clock: Clock) -> None:
     from models.events import DoorHeldOpen
 
@@ -286,7 +316,11 @@ def test_statuses_mean_what_the_contract_says() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(None, None), ("5", 5.0), ("99999999", 3600.0), ("soon", None), ("Sun, 01 Mar 2026 00:01:00 GMT", 60.0)],
-)
+    [
+        (None, None), ("5", 5.0), ("99999999", 3600.0), ("soon", None), ("Sun, 01 Mar 2026 00:01:00 GMT", 60.0),
+        ("\u00b2", None), ("Sun, 01 Mar 99999999999999999999 00:01:00 GMT", None),
+        ("Sun, 01 Mar 2026 00:01:00 +99999999999999", None),
+    ],
+)  # fmt: skip
 def test_retry_after_is_read_in_both_forms(text: str | None, seconds: float | None) -> None:
     assert asked_wait_s(text, at=datetime(2026, 3, 1, tzinfo=UTC)) == seconds

@@ -62,6 +62,7 @@ def test_an_old_or_future_time_is_refused(now_s: int) -> None:
     "change",
     [
         {SIGNATURE: "v1,AAAA"}, {SIGNATURE: "v1,%%%"}, {SIGNATURE: ""}, {SIGNATURE: "v2,AAAA"}, {SIGNATURE: "v1a,AAAA"},
+        {SIGNATURE: "v1,\u00e9"}, {SIGNATURE: "v1a,\u00e9"},
         {TIMESTAMP: "1001"}, {"webhook-id": "other"},
     ],
 )  # fmt: skip
@@ -80,10 +81,23 @@ def test_another_body_or_key_is_refused() -> None:
             verify(headers, body, keys=[key], now_s=1000)
 
 
-@pytest.mark.parametrize("headers", [{}, {"webhook-id": "m", TIMESTAMP: "soon", SIGNATURE: "v1,AAAA"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"webhook-id": "m", TIMESTAMP: "soon", SIGNATURE: "v1,AAAA"},
+        {"webhook-id": "m", TIMESTAMP: "", SIGNATURE: "v1,AAAA"},
+    ],
+)
 def test_missing_headers_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(Forbidden, match="Standard Webhooks"):
         verify(headers, b"", keys=[SHARED], now_s=0)
+
+
+def test_a_time_beyond_all_numbers_is_refused() -> None:
+    headers = {"webhook-id": "m", TIMESTAMP: "9" * 400, SIGNATURE: "v1,AAAA"}
+    with pytest.raises(Forbidden, match="clock"):
+        verify(headers, b"", keys=[SHARED], now_s=1000.0)
 
 
 @pytest.mark.parametrize("keys", [[], ["whsec_!!"], ["whsec_c2hvcnQ="], ["whsk_c2hvcnQ="]])
