@@ -189,10 +189,12 @@ class Admission:
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
         return executed.ok
 
-    async def _open(self, claim: Claim, *, command_id: str | None, waited_ms: float = 0.0) -> Executed:
+    async def _open(
+        self, claim: Claim, *, command_id: str | None, waited_ms: float = 0.0, valid_ms: int = UNLOCK_VALID_MS
+    ) -> Executed:
         began = time.monotonic()
         executed = await self._keeper.open(
-            claim.door_id, attempt=claim.attempt, command_id=command_id, valid_ms=UNLOCK_VALID_MS
+            claim.door_id, attempt=claim.attempt, command_id=command_id, valid_ms=valid_ms
         )
         unlock_ms = waited_ms + (time.monotonic() - began) * 1000
         fact = AccessGranted(
@@ -242,7 +244,10 @@ class Admission:
         return count < DENIALS_RECORDED
 
     async def unlock(self, command: Unlock) -> Result:
-        """Open a door because somebody at the console asked for it, and report what the door said."""
+        """Open a door because somebody at the console asked for it, and report what the door said.
+
+        The order is valid until the command's deadline (in this edge's clock) at the most.
+        """
         door = self._keeper.door(command.door_id)
         if door is None:
             return Result(command_id=command.id, state="refused", reason="no_such_door", at=self._clock.now())
@@ -250,7 +255,10 @@ class Admission:
         if self._keeper.mode(door.id) == "locked_down":
             await self.deny(claim, "locked_down")
             return Result(command_id=command.id, state="refused", reason="locked_down", at=self._clock.now())
-        executed = await self._open(claim, command_id=command.id)
+        left_ms = int((command.deadline - self._clock.now()).total_seconds() * 1000)
+        if left_ms <= 0:
+            return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())
+        executed = await self._open(claim, command_id=command.id, valid_ms=min(UNLOCK_VALID_MS, left_ms))
         return Result(
             command_id=command.id,
             state="confirmed" if executed.ok else "failed",

@@ -56,6 +56,7 @@ _command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _committed = msgspec.json.Decoder(Committed)
 
 Obey = Callable[[Command], Awaitable[Result]]
+"""Carry out a command; its deadline is in the edge's clock by then."""
 
 
 class Uplink:
@@ -325,9 +326,10 @@ class Uplink:
         left_s = (command.deadline - self.gateway_now()).total_seconds()
         if left_s <= 0:
             return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())
+        mine = msgspec.structs.replace(command, deadline=self._clock.now() + timedelta(seconds=left_s))
         try:
             async with asyncio.timeout(left_s + 1.0):
-                return await self._obey(command)
+                return await self._obey(mine)
         except TimeoutError:
             return Result(command_id=command.id, state="expired", reason="no_answer", at=self._clock.now())
         except GatehouseError as error:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
-from edge.admission import DENIALS_RECORDED, LOCKOUTS, Book
+from edge.admission import DENIALS_RECORDED, LOCKOUTS, UNLOCK_VALID_MS, Book
 from models.access import Request
 from models.errors import InvalidInput
 from models.events import AccessDenied, AccessGranted
@@ -223,6 +223,19 @@ async def test_a_reader_gone_wild_is_answered_but_does_not_fill_the_spool(house:
     assert len([f for f in await house.facts() if isinstance(f, AccessDenied)]) == DENIALS_RECORDED
     assert len([o for o in house.wire.orders if isinstance(o, GiveFeedback)]) == DENIALS_RECORDED + 30
     assert house.admission.counters["denials_not_recorded"] == 30
+
+
+async def test_no_unlock_stays_valid_beyond_the_deadline_of_its_command(house: House) -> None:
+    await live_in(house)
+    for n, left_s in enumerate((0.5, 60.0, -0.1)):
+        command = Unlock(
+            id=f"c{n}", door_id="d1", reason="r", requested_by="u", deadline=now() + timedelta(seconds=left_s)
+        )
+        result = await house.admission.unlock(command)
+        assert result.state == ("confirmed" if left_s > 0 else "expired")
+    short, usual = [order for order in house.wire.orders if isinstance(order, UnlockDoor)]
+    assert 0 < short.valid_ms <= 500
+    assert usual.valid_ms == UNLOCK_VALID_MS
 
 
 async def test_an_unlock_for_an_unknown_door_is_refused(house: House) -> None:

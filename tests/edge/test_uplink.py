@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Side:
     gateway: GatewayDouble
     policies: list[Policy] = field(default_factory=list)
     obeyed: list[str] = field(default_factory=list)
+    deadlines: list[datetime] = field(default_factory=list)
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +58,7 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
 
         async def obey(command: Command) -> Result:
             side.obeyed.append(command.id)
+            side.deadlines.append(command.deadline)
             return Result(command_id=command.id, state="confirmed", at=now())
 
         def status() -> EdgeStatus:
@@ -189,6 +191,17 @@ async def test_a_command_is_obeyed_once_and_an_expired_one_never(tmp_path: Path)
         await until(lambda: {"late", "good", "next"} <= {r.command_id for r in gateway.results})
         assert sorted(side.obeyed) == ["good", "next"]
         assert next(r.state for r in gateway.results if r.command_id == "late") == "expired"
+
+
+async def test_a_deadline_is_handed_on_in_the_edges_own_clock(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        side.uplink._signer.offset_s = 200.0  # the gateway's clock is ahead of ours
+        wanted = now() + timedelta(seconds=3)
+        ahead = wanted + timedelta(seconds=200)
+        gateway.send(Unlock(id="c", door_id="d1", reason="r", requested_by="u", deadline=ahead))
+        await until(lambda: side.obeyed == ["c"])
+        assert abs(side.deadlines[0] - wanted) < timedelta(seconds=1)
 
 
 async def test_the_command_stream_is_opened_again(tmp_path: Path) -> None:
