@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from edge.spool import Spool
 from models.doors import DoorState
-from models.events import AnyFact, kind_of
+from models.events import AccessDenied, AccessGranted, AnyFact, kind_of
 from models.link import DoorStatus
 from models.places import Door
 
@@ -67,13 +68,21 @@ class Ledger:
         for fact in fresh:
             self._count(kind_of(fact))
             kept.unsaved[fact.id] = fact
-        while len(kept.unsaved) > UNSAVED_LIMIT:
-            # Reports stop coming while nothing is acknowledged, so these are admissions that nobody was promised.
-            kept.unsaved.popitem(last=False)
-            self._count("facts_given_up")
+        if len(kept.unsaved) > UNSAVED_LIMIT:
+            self._give_up(kept)
         kept.version += 1
         self._save(kept)
         return kept.version
+
+    def _give_up(self, kept: Kept) -> None:
+        """Make room by the oldest admissions, which nobody was promised; what came of reports is never given up.
+
+        Reports stop coming while nothing is acknowledged, so there are few of those.
+        """
+        admissions = (key for key, fact in kept.unsaved.items() if isinstance(fact, AccessGranted | AccessDenied))
+        for key in tuple(islice(admissions, len(kept.unsaved) - UNSAVED_LIMIT)):
+            del kept.unsaved[key]
+            self._count("facts_given_up")
 
     async def on_disk(self, kept: Kept, version: int) -> None:
         """Wait until this version of a door is durable, for as long as that takes."""
