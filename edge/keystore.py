@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.identity import write_private
-from models.errors import InvalidInput
+from models.errors import InvalidInput, StorageUnavailable
 from models.sealing import KEY_BYTES, NONCE_BYTES, about_key, about_template, seal, unseal
 
 log = logging.getLogger("gatehouse.edge.keystore")
@@ -66,7 +67,7 @@ _content = msgspec.msgpack.Decoder(Content)
 
 
 class KeyStore:
-    """Keep sealed templates. Its calls are short and block; use it from one thread at a time."""
+    """Keep sealed templates. Its calls are short and block; threads may make them side by side."""
 
     def __init__(self, folder: Path, *, draw: Callable[[int], bytes] = os.urandom) -> None:
         """Open the store of this edge, or begin one.
@@ -76,6 +77,7 @@ class KeyStore:
         """
         self._path = folder / "keystore.bin"
         self._draw = draw
+        self._changing = threading.Lock()
         self._master = _master_key(folder / "master.key", draw)
         self._content = Content()
         if self._path.exists():
@@ -85,7 +87,11 @@ class KeyStore:
                 raise InvalidInput(self._path.name, f"the key store cannot be read: {error}") from error
 
     def put(self, template: Opened, *, consent_id: str, quality: float, at: datetime) -> Sealed:
-        """Seal a person's template under a new key; it replaces what there was of this person."""
+        """Seal a person's template under a new key; it replaces what there was of this person.
+
+        Raises:
+            StorageUnavailable: the disk did not take it; the store is as it was.
+        """
         key = self._draw(KEY_BYTES)
         about = about_template(template.person_id, template.doors, template.contract)
         raw = np.ascontiguousarray(template.embedding, dtype="<f4").tobytes()
@@ -100,19 +106,25 @@ class KeyStore:
             sealed=seal(raw, key=key, about=about, nonce=self._draw(NONCE_BYTES)),
         )
         wrapped = seal(key, key=self._master, about=about_key(template.person_id), nonce=self._draw(NONCE_BYTES))
-        others = tuple(t for t in self._content.templates if t.person_id != template.person_id)
-        keys = {**self._content.keys, template.person_id: wrapped}
-        self._rewrite(Content(keys=keys, templates=(*others, sealed)))
+        with self._changing:
+            others = tuple(t for t in self._content.templates if t.person_id != template.person_id)
+            keys = {**self._content.keys, template.person_id: wrapped}
+            self._rewrite(Content(keys=keys, templates=(*others, sealed)))
         return sealed
 
     def erase(self, person_id: str) -> bool:
-        """Destroy a person's key and templates, and rewrite the store; return whether there was anything."""
-        if person_id not in self._content.keys and all(t.person_id != person_id for t in self._content.templates):
-            return False
-        keys = {person: key for person, key in self._content.keys.items() if person != person_id}
-        templates = tuple(t for t in self._content.templates if t.person_id != person_id)
-        self._rewrite(Content(keys=keys, templates=templates))
-        return True
+        """Destroy a person's key and templates, and rewrite the store; return whether there was anything.
+
+        Raises:
+            StorageUnavailable: the disk did not take the change; it must be asked for again.
+        """
+        with self._changing:
+            if person_id not in self._content.keys and all(t.person_id != person_id for t in self._content.templates):
+                return False
+            keys = {person: key for person, key in self._content.keys.items() if person != person_id}
+            templates = tuple(t for t in self._content.templates if t.person_id != person_id)
+            self._rewrite(Content(keys=keys, templates=templates))
+            return True
 
     def sealed(self) -> tuple[Sealed, ...]:
         """Return every sealed template."""
@@ -159,6 +171,12 @@ class KeyStore:
 
     def _rewrite(self, content: Content) -> None:
         """Write the new store, then overwrite the old file's bytes before letting it go."""
+        try:
+            self._replace(content)
+        except OSError as error:
+            raise StorageUnavailable(f"the key store could not be written: {error}") from error
+
+    def _replace(self, content: Content) -> None:
         old = os.open(self._path, os.O_RDWR) if self._path.exists() else None
         try:
             write_private(self._path, msgspec.msgpack.encode(content))

@@ -46,7 +46,8 @@ class Policies:
         """Accept a policy and store it; None if it is not for this edge, not newer, or older than what was accepted.
 
         Raises:
-            StorageUnavailable: it could not be stored; it is not in force then.
+            StorageUnavailable: it could not be stored. It is the current one all the same, since a withdrawal must not
+                wait for a disk; take it again until it is stored.
         """
         if policy.edge_id != self._edge_id:
             log.warning("a policy for edge %s came to edge %s: refused", policy.edge_id, self._edge_id)
@@ -54,9 +55,9 @@ class Policies:
         if self.current is not None and (policy.epoch, policy.n) < (self.current.epoch, self.current.n):
             log.warning("policy %s is older than %s: refused", version(policy), version(self.current))
             return None
+        self.current = policy
         sealed = self._keys.seal_file(msgspec.json.encode(policy), about=KEY)
         await self._spool.remember(KEY, sealed)
-        self.current = policy
         return policy
 
     def usable_doors(self) -> tuple[Door, ...]:

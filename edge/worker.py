@@ -198,7 +198,10 @@ class Worker:
         self._attention.start()
         stored = await self._policies.load()
         if stored is not None:
-            await self._apply(stored)
+            try:
+                await self._apply(stored)
+            except StorageUnavailable as error:  # doors are served by now; the uplink's first policy tries again
+                log.warning("templates whose consent ended could not be destroyed yet: %s", error)
         tasks.create_task(self._save_time(), name="clock")
         ready = {
             "ready": True,
@@ -267,7 +270,11 @@ class Worker:
         log.info("enrolled at %s as %s", self._base, self._edge.id)
 
     async def _on_policy(self, policy: Policy) -> None:
-        accepted = await self._policies.take(policy)
+        try:
+            accepted = await self._policies.take(policy)
+        except StorageUnavailable:
+            await self._apply(policy)  # on a full disk too, a withdrawn consent holds at once
+            raise  # so that the uplink brings it again, to be stored
         if accepted is not None:
             await self._apply(accepted)
 

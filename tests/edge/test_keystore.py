@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.keystore import Content, KeyStore, Opened, Sealed
-from models.errors import InvalidInput
+from models.errors import InvalidInput, StorageUnavailable
 from models.sealing import about_template, seal, unseal
 from tests.edge.doubles import now
 
@@ -112,6 +113,29 @@ def test_a_damaged_store_and_an_open_key_are_refused(tmp_path: Path) -> None:
     (tmp_path / "master.key").write_bytes(b"short")
     with pytest.raises(InvalidInput):
         KeyStore(tmp_path)
+
+
+def test_on_a_disk_that_takes_nothing_the_store_says_so_and_stays_as_it_was(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    put(store, "p1")
+    (tmp_path / "keystore.bin.new").mkdir()  # where the new file would be written
+    for change in (lambda: put(store, "p2"), lambda: store.erase("p1")):
+        with pytest.raises(StorageUnavailable):
+            change()
+    assert [opened.person_id for opened in store.open_all()] == ["p1"]
+
+
+def test_changes_made_at_once_lose_no_template_and_bring_none_back(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    for n in range(8):
+        put(store, f"leaves{n}")
+    with ThreadPoolExecutor(16) as threads:
+        comes = [threads.submit(put, store, f"stays{n}") for n in range(8)]
+        leaves = [threads.submit(store.erase, f"leaves{n}") for n in range(8)]
+        assert all(come.result() for come in comes)
+        assert all(leave.result() for leave in leaves)
+    for kept in (store, KeyStore(tmp_path)):
+        assert {opened.person_id for opened in kept.open_all()} == {f"stays{n}" for n in range(8)}
 
 
 @given(content=st.binary(max_size=300), about=st.binary(max_size=50), bit=st.integers(min_value=0))

@@ -141,6 +141,20 @@ async def test_a_worker_that_starts_on_a_full_disk_opens_doors(tmp_path: Path) -
         assert any("spool cannot store" in line for line in rig.worker.lines)
 
 
+async def test_what_a_policy_takes_away_is_gone_at_once_on_a_full_disk_too(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door(), **RESIDENT)) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        simulated = rig.doors["d1"]
+        assert (await simulated.request("card", "7186A61E", reader="in", timeout_s=5)).unlocked
+        assert rig.worker.child is not None
+        resource.prlimit(rig.worker.child.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        await until(lambda: gateway.listeners >= 1)
+        gateway.publish(policy(door(), n=2))
+        await until(lambda: gateway.statuses[-1].policy == (1, 2), what="the new policy in force")
+        refused = await simulated.request("card", "7186A61E", reader="in", timeout_s=5)
+        assert refused.feedback == "unknown_credential"
+
+
 async def test_a_second_worker_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
         await until(lambda: gateway.listeners > 0)
