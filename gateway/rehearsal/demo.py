@@ -19,6 +19,9 @@ from models.errors import GatehouseError
 
 PAUSE_S = 6.0
 CAMERA_DARK_S = 30.0
+WALK_THROUGH_S = 2.0
+UNLOCK_LAPSES_S = 12.0
+"""After a card an opening of the side door is the resident's for 3 s of validity, 5 s of unlock and 2.5 s of leeway."""
 Tell = Callable[[str], None]
 
 
@@ -91,15 +94,22 @@ async def _stranger(stage: Stage) -> str:
 
 async def _card(stage: Stage) -> str:
     outcome = await stage.present_card("side", stage.card)
+    if outcome["outcome"] == "unlocked":
+        await stage.act("side", "open")
+        await asyncio.sleep(WALK_THROUGH_S)
+        await stage.act("side", "close")
     return f"the side door says {outcome['outcome']}"
 
 
 async def _force(stage: Stage) -> str:
+    await asyncio.sleep(UNLOCK_LAPSES_S)
     mark = stage.ear.mark()
     await stage.act("side", "force")
-    _, alert = await stage.ear.hear("alert", lambda a: a["kind"] == "door_forced", since=mark)
-    await asyncio.sleep(PAUSE_S)
-    await stage.act("side", "close")
+    try:
+        _, alert = await stage.ear.hear("alert", lambda a: a["kind"] == "door_forced", since=mark)
+        await asyncio.sleep(PAUSE_S)
+    finally:
+        await stage.act("side", "close")
     return f"alert {alert['id'][:8]} on the console; the door is closed again"
 
 

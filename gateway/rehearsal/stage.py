@@ -66,7 +66,7 @@ class Stage:
         await self._stop()
 
     async def _start(self) -> None:
-        self._tell("fetching the demo portraits (once)")
+        self._tell("looking at the demo portraits (fetched the first time)")
         self._portraits = await asyncio.to_thread(portraits)
         self.files = self.layout_type(self.directory, port=self._port)
         self.url = f"http://127.0.0.1:{self.files.port}"
