@@ -24,7 +24,7 @@ from gateway.store.people import (
     person_view,
     withdraw_consent,
 )
-from gateway.store.places import doors_named
+from gateway.store.places import doors_named, flat_is_at
 from gateway.views import ConsentView, PersonView
 from models.errors import InvalidInput, NotFound
 from models.people import Consent, Person
@@ -98,6 +98,8 @@ async def create_person(
 
 def _create(connection: Connection, person: Person, *, caller: Caller, runtime: Runtime) -> PersonView:
     at = runtime.clock()
+    if person.flat_id is not None and not flat_is_at(connection, person.flat_id, site_id=person.site_id):
+        raise InvalidInput("flat", f"there is no flat {person.flat_id!r} at this site")
     add_person(connection, person, at=at)
     append_audit(connection, AuditEntry(actor=caller.id, action="person.add", subject=person.id), at=at)
     return person_view(connection, person.id, site_ids=caller.sites, at=at)

@@ -108,6 +108,12 @@ def sites_in(connection: Connection, *, site_ids: tuple[str, ...], area_codes: t
     return frozenset(connection.execute(select(sites.c.id).where(chosen)).scalars())
 
 
+def flat_is_at(connection: Connection, flat_id: str, *, site_id: str) -> bool:
+    """Return whether a flat belongs to a site."""
+    found = select(flats.c.id).where(flats.c.id == flat_id, flats.c.site_id == site_id)
+    return connection.execute(found).first() is not None
+
+
 def door_by_id(connection: Connection, door_id: str) -> Door:
     """Return a door.
 

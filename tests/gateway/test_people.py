@@ -195,6 +195,14 @@ async def test_a_permit_names_doors_of_its_site_only(manager: httpx.AsyncClient)
     assert (await manager.get("/api/v1/people/p1")).json()["permits"] == []
 
 
+async def test_a_person_lives_in_a_flat_of_the_site_or_in_none(manager: httpx.AsyncClient) -> None:
+    refused = await manager.post("/api/v1/people", json={"name": "Lin Yue", "flat": "nowhere"})
+    assert refused.status_code == 422
+    assert "no flat 'nowhere'" in refused.json()["detail"]
+    assert (await manager.get("/api/v1/people")).json()["items"] == []
+    assert (await manager.post("/api/v1/people", json={"name": "Lin Yue"})).status_code == 201
+
+
 async def test_a_consent_proves_its_text(manager: httpx.AsyncClient) -> None:
     await move_in(manager, consent=False)
     made = await manager.post("/api/v1/people/p1/consents", json=CONSENT)
