@@ -153,6 +153,7 @@ def token_add(
     with opened(config) as store:
         made = store.write_now(act)
     show({"id": made.id, "token": secret}, secret, as_json=as_json)
+    sys.stderr.write(f"gatehouse: `token revoke {made.id}` refuses it again\n")
 
 
 @token.command("revoke")

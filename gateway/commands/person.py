@@ -19,6 +19,8 @@ person = typer.Typer(help="Residents: add, consent, enrol, credential, permit, w
 Url = Annotated[str, typer.Option("--url", envvar="GATEHOUSE_URL", help="address of the gateway")]
 Token = Annotated[str, typer.Option("--token", envvar="GATEHOUSE_TOKEN", help="token of a machine, see `token add`")]
 Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be given several times")]
+SomeDoors = Annotated[list[str] | None, typer.Option("--door", help="id of a door; may be given several times")]
+When = Annotated[str | None, typer.Option(help="a time with its offset, as 2027-01-31T18:00:00+08:00")]
 LOCAL = "http://127.0.0.1:8440"
 TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 PATIENCE_S = 40.0
@@ -59,10 +61,13 @@ def _problem(answer: httpx.Response) -> Exception:
 
 @person.command("add")
 def add(
-    name: str, *, person_id: Annotated[str | None, typer.Option("--id")] = None, flat: str | None = None,
-    site: str | None = None, under_14: bool = False, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    name: str, *, person_id: Annotated[str | None, typer.Option("--id", help="id to give (default: a new one)")] = None,
+    flat: Annotated[str | None, typer.Option(help="id of the flat that the person lives in")] = None,
+    site: Annotated[str | None, typer.Option(help="id of the site (default: the token's, where it has one)")] = None,
+    under_14: Annotated[bool, typer.Option("--under-14", help="a guardian consents for a child under 14")] = False,
+    url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Add a person."""
+    """Add a person and print the id."""
     body = {"id": person_id, "name": name, "flat": flat, "site_id": site, "under_14": under_14}
     made = _ask("POST", "people", url=url, token=token, json=body)
     show(made, made["id"], as_json=as_json)
@@ -77,10 +82,13 @@ def show_person(person_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
 @person.command("consent")
 def consent(
     person_id: str, *, door: Doors, evidence: Annotated[str, typer.Option(help="where the proof is kept")],
-    text_version: str = "face-door-1", text_sha256: str | None = None, channel: str = "office",
-    guardian: str | None = None, expires_at: str | None = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    text_version: Annotated[str, typer.Option(help="version of the text that was agreed to")] = "face-door-1",
+    text_sha256: Annotated[str | None, typer.Option(help="digest of a text that does not ship with Gatehouse")] = None,
+    channel: Annotated[str, typer.Option(help="office, phone_page or paper")] = "office",
+    guardian: Annotated[str | None, typer.Option(help="who consents for a child under 14")] = None,
+    expires_at: When = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Record a separate consent to face matching at doors."""
+    """Record a separate consent to face matching at doors, and print its id."""
     body = {
         "doors": door, "evidence": evidence, "text_version": text_version, "text_sha256": text_sha256,
         "channel": channel, "guardian": guardian, "expires_at": expires_at,
@@ -111,6 +119,8 @@ def credential(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a person a card or a PIN."""
+    if kind == "card" and not value:
+        raise InvalidInput("--value", "give the number of the card")
     text = value or sys.stdin.readline().strip()
     made = _ask("POST", f"people/{person_id}/credentials", url=url, token=token, json={"kind": kind, "value": text})
     show(made, made["id"], as_json=as_json)
@@ -118,8 +128,8 @@ def credential(
 
 @person.command("permit")
 def permit(
-    person_id: str, *, door: Annotated[list[str] | None, typer.Option("--door")] = None, valid_from: str | None = None,
-    valid_until: str | None = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    person_id: str, *, door: SomeDoors = None, valid_from: When = None, valid_until: When = None,
+    url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Let a person through doors; without --door through all of the site."""
     body = {"doors": door or "all", "valid_from": valid_from, "valid_until": valid_until}

@@ -32,7 +32,7 @@ def check(
     else:
         for fault in faults:
             say(str(fault))
-        say(f"{len(faults)} mistakes" if faults else "no mistakes found")
+        say(f"{len(faults)} mistake{'s' if len(faults) > 1 else ''}" if faults else "no mistakes found")
     raise typer.Exit(1 if faults else 0)
 
 

@@ -76,6 +76,7 @@ def test_mistakes_are_told_with_file_line_key_and_suggestion(home: Path) -> None
     as_json = json.loads(gatehouse(home, "check", str(home / "gatehouse.yaml"), "--json").stdout)
     assert as_json["ok"] is False
     assert as_json["faults"][0]["line"] == 2
+    assert checked.stdout.endswith("2 mistakes\n")
     assert gatehouse(home, "gateway").returncode == 1
     assert gatehouse(home, "check", str(home / "site.yaml")).returncode == 0
 
@@ -86,6 +87,7 @@ def test_mistakes_are_told_with_file_line_key_and_suggestion(home: Path) -> None
         (["nonsense"], 2, "No such command"),
         (["user", "add", "x", "--role", "king", "--site", "s"], 1, "operator"),
         (["person", "add", "x"], 1, "token add"),
+        (["person", "credential", "x", "card"], 1, "--value"),
         (["check", "/nowhere.yaml"], 1, "cannot be read"),
         (["up", "--demo"], 1, "DEMO"),
         (["up", "--config", "/nowhere.yaml"], 1, "no file"),
