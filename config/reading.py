@@ -289,7 +289,7 @@ def _explained(
                 yield key, "must be text", f'write it in quotes: "{document.source[key]}"'
             case "literal_error":
                 wanted = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-                yield key, f"must be one of {', '.join(wanted)}", _nearest(document.source.get(key, ""), wanted)
+                yield key, f"must be one of {', '.join(wanted)}", _meant(document.source.get(key, ""), wanted)
             case "model_type" | "dict_type":
                 yield key, "must be a section with keys of its own", None
             case "value_error":
@@ -299,11 +299,13 @@ def _explained(
                 yield key, message[:1].lower() + message[1:], None
 
 
-def _nearest(word: str, known: list[str]) -> str | None:
+def _meant(word: str, known: list[str]) -> str | None:
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known here: {', '.join(known[:12])}" if known else None
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def _nearest(word: str, known: list[str]) -> str | None:
+    return _meant(word, known) or (f"known here: {', '.join(known[:12])}" if known else None)
 
 
 def _section(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
