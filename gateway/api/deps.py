@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -114,13 +115,17 @@ async def once(
 ) -> Response:
     """Do the work of a request once: a repetition with the same Idempotency-Key gets the first answer again.
 
+    The key itself is not kept: the body may hold a PIN, and a digest that anybody could repeat would give it away.
+
     Raises:
         Conflict: the key was used for another request, or the first one is still running.
     """
     if key is None:
         return await work()
-    name = f"{caller.id}\x1f{key}"
-    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).hexdigest()
+    secret = f"{caller.id}\x1f{key}".encode()
+    name = hashlib.sha256(secret).hexdigest()
+    content = f"{request.method} {request.url.path}\n".encode() + await request.body()
+    digest = hmac.new(secret, content, hashlib.sha256).hexdigest()
     earlier = await runtime.store.write(begin_request, name, digest=digest, at=runtime.clock())
     if earlier is not None:
         status, body = earlier

@@ -86,12 +86,16 @@ async def log_in(body: LogIn, request: Request, *, runtime: Shared) -> Response:
 
 async def _proved(body: LogIn, runtime: Runtime) -> User | None:
     """Return the user if the password is right, and put every outcome on record."""
+    async with _hashing:  # whoever waited here is judged by the failures counted meanwhile
+        return await _judged(body, runtime)
+
+
+async def _judged(body: LogIn, runtime: Runtime) -> User | None:
     at = runtime.clock()
     found = await runtime.store.read(user_for_login, body.username)
     user, hashed = found or (None, None)
     locked = user is not None and user.locked_until is not None and user.locked_until > at
-    async with _hashing:
-        right = await asyncio.to_thread(password_matches, body.password, hashed)
+    right = await asyncio.to_thread(password_matches, body.password, hashed)
     if user is None:
         await _put_on_record(runtime, actor="unknown", result="unknown_user")
         return None

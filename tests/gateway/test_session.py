@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from gateway.api.session import HASHES_AT_ONCE
 from gateway.auth.passwords import hash_password, lock_after, password_matches
 from gateway.auth.roles import RIGHTS, Caller, check_role
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
+from gateway.store.tables_access import idempotency
 from gateway.store.users import SessionRules, disable_user, set_password
 from models.errors import Forbidden, InvalidInput
 from tests.gateway.conftest import logged_in
@@ -71,6 +76,14 @@ async def test_wrong_names_and_passwords_look_alike_and_lock_for_a_while(
     results = [row.result for row in runtime.store.read_now(audit_rows) if row.action == "session.log_in"]
     assert results.count("wrong_password") == 5
     assert {"locked", "unknown_user", "ok"} <= set(results)
+
+
+async def test_guessing_many_at_once_is_no_way_around_the_lock(url: str, runtime: Runtime) -> None:
+    answers = await asyncio.gather(*(log_in(url, password="wrong") for _ in range(12)))
+    assert {answer.status_code for answer in answers} == {401}
+    results = [row.result for row in runtime.store.read_now(audit_rows) if row.action == "session.log_in"]
+    assert results.count("wrong_password") <= 4 + HASHES_AT_ONCE
+    assert len(results) == 12
 
 
 async def test_disabling_and_new_passwords_work_at_once(
@@ -148,6 +161,20 @@ async def test_errors_are_problems_and_never_repeat_a_secret(url: str) -> None:
         told = answer.json()
         assert (told["status"], told["type"][:4]) == (answer.status_code, "urn:")
         assert "hunter2" not in answer.text
+
+
+async def test_a_pin_cannot_be_guessed_from_what_is_kept_for_repetitions(
+    manager: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await manager.post("/api/v1/people", json={"id": "p1", "name": "Lin Yue"})
+    path = "/api/v1/people/p1/credentials"
+    key = {"Idempotency-Key": "5f0c6d0e-once", "Content-Type": "application/json"}
+    body = b'{"kind":"pin","value":"480213"}'
+    first, again = [await manager.post(path, content=body, headers=key) for _ in range(2)]
+    assert (first.status_code, again.json()) == (201, first.json())
+    (row,) = runtime.store.read_now(lambda connection: connection.execute(select(idempotency)).all())
+    assert hashlib.sha256(f"POST {path}\n".encode() + body).hexdigest() != row.request_digest
+    assert "5f0c6d0e-once" not in str(row), "the key that the digest is made with is not kept"
 
 
 async def test_the_console_is_served_with_a_nonce_of_its_own_each_time(url: str, runtime: Runtime) -> None:
