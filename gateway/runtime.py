@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from gateway.store import Store
 from gateway.store.users import SessionRules
 from models.link import CLOCK_WINDOW_S
 
+HASHES_AT_ONCE = 2
+"""Passwords that are checked at the same time: each takes 64 MiB."""
 CONSOLE = Path(__file__).with_name("console") / "dist"
 Clock = Callable[[], datetime]
 
@@ -47,6 +50,7 @@ class Runtime:
     version: str = "0.1.0"
     bells: Bells = field(default_factory=Bells)
     relay: Relay = field(default_factory=Relay)
+    hashing: Semaphore = field(default_factory=lambda: Semaphore(HASHES_AT_ONCE))
     counters: dict[str, int] = field(default_factory=dict)
 
     def count(self, name: str, by: int = 1) -> None:

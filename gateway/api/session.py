@@ -29,8 +29,6 @@ from gateway.store.users import (
 )
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
-HASHES_AT_ONCE = 2
-_hashing = asyncio.Semaphore(HASHES_AT_ONCE)
 
 
 class LogIn(BaseModel):
@@ -86,7 +84,7 @@ async def log_in(body: LogIn, request: Request, *, runtime: Shared) -> Response:
 
 async def _proved(body: LogIn, runtime: Runtime) -> User | None:
     """Return the user if the password is right, and put every outcome on record."""
-    async with _hashing:  # whoever waited here is judged by the failures counted meanwhile
+    async with runtime.hashing:  # whoever waited here is judged by the failures counted meanwhile
         return await _judged(body, runtime)
 
 

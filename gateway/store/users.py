@@ -71,10 +71,11 @@ def user_for_login(connection: Connection, username: str) -> tuple[User, str] | 
 
 def note_failure(connection: Connection, user_id: str, *, rules: SessionRules, at: datetime) -> timedelta:
     """Count a failed log-in and lock the user as long as the count asks for; return that time."""
-    failures = connection.execute(select(users.c.failures).where(users.c.id == user_id)).scalar_one() + 1
+    counted = update(users).where(users.c.id == user_id).values(failures=users.c.failures + 1)
+    failures = connection.execute(counted.returning(users.c.failures)).scalar_one()  # others count at the same time
     wait = lock_after(failures, attempts=rules.attempts, longest=rules.lockout)
-    values = {"failures": failures, "locked_until": at + wait if wait else None}
-    connection.execute(update(users).where(users.c.id == user_id).values(**values))
+    until = at + wait if wait else None
+    connection.execute(update(users).where(users.c.id == user_id).values(locked_until=until))
     return wait
 
 

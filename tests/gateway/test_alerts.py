@@ -126,7 +126,7 @@ async def test_the_feed_tells_changes_and_replays_what_a_broken_connection_misse
     assert changes[0]["seq"] > raised["seq"]
 
 
-@pytest.mark.parametrize("last", ["999999", "1"])
+@pytest.mark.parametrize("last", ["999999", "1", "\u00b2"])
 async def test_a_place_that_the_feed_no_longer_has_is_a_reset(
     edge: SigningEdge, operator: httpx.AsyncClient, *, url: str, runtime: Runtime, last: str
 ) -> None:

@@ -11,10 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from gateway.api.session import HASHES_AT_ONCE
 from gateway.auth.passwords import hash_password, lock_after, password_matches
 from gateway.auth.roles import RIGHTS, Caller, check_role
-from gateway.runtime import Runtime
+from gateway.runtime import HASHES_AT_ONCE, Runtime
 from gateway.store.audit import audit_rows
 from gateway.store.tables_access import idempotency
 from gateway.store.users import SessionRules, disable_user, set_password
