@@ -35,6 +35,11 @@ class SabotagedStage(Stage):
         other: Literal["resident", "stranger"] = "stranger" if who == "resident" else "resident"
         return await super().visit(other if swapped else who)
 
+    async def present_card_eventually(self, door: str, value: str) -> dict[str, Any]:
+        if self.step == "own_opening_is_never_forced":  # nobody was let in: what follows is an opening by force
+            return {"outcome": "unlocked"}
+        return await super().present_card_eventually(door, value)
+
     async def present_card(self, door: str, value: str) -> dict[str, Any]:
         return await super().present_card(door, "0BADCA4E" if self.step == "card_opens_door" else value)
 
