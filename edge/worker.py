@@ -277,6 +277,7 @@ class Worker:
             raise  # so that the uplink brings it again, to be stored
         if accepted is not None:
             await self._apply(accepted)
+            await self._remember_time()  # a restart without the gateway needs to know that it was heard
 
     async def _apply(self, policy: Policy) -> None:
         """Put a policy in force; what it did not change is not touched."""
@@ -327,11 +328,14 @@ class Worker:
         """Remember the time, so that a clock set back over a restart is noticed, and when the gateway was heard."""
         while True:
             await asyncio.sleep(SAVE_TIME_S)
-            times = Times(last=self._clock.unix(), heard=self._last_heard())
-            try:
-                await self._spool.remember(TIMES_KEY, msgspec.json.encode(times))
-            except StorageUnavailable as error:
-                log.debug("the time was not saved: %s", error)
+            await self._remember_time()
+
+    async def _remember_time(self) -> None:
+        times = Times(last=self._clock.unix(), heard=self._last_heard())
+        try:
+            await self._spool.remember(TIMES_KEY, msgspec.json.encode(times))
+        except StorageUnavailable as error:
+            log.debug("the time was not saved: %s", error)
 
 
 def _token(file: Path | None) -> str:

@@ -9,12 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from starlette.responses import Response
 
 from drivers.mqtt.habits import Habits
 from drivers.mqtt.simdoor import SimulatedDoor
+from edge.spool import Spool
+from edge.worker import TIMES_KEY, Times
 from models.link import Unlock
 from tests.edge.doubles import GatewayDouble, card, door, now, permit, pin, policy, until
 from tests.edge.rig import Process, open_rig
@@ -139,6 +142,16 @@ async def test_a_worker_that_starts_on_a_full_disk_opens_doors(tmp_path: Path) -
         await rig.worker.start(disk_full=True)
         await _eventually_opens(rig.doors["d1"])
         assert any("spool cannot store" in line for line in rig.worker.lines)
+
+
+async def test_that_the_gateway_was_heard_is_remembered_with_the_first_policy(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door(), **RESIDENT)) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.doors and s.doors[0].online for s in gateway.statuses))
+        await rig.worker.stop(signal.SIGKILL)  # in its first minute; without a gateway, faces need this
+        async with Spool(rig.folder / "edge" / "spool.db") as spool:
+            stored = await spool.recall(TIMES_KEY)
+        assert stored is not None
+        assert msgspec.json.decode(stored, type=Times).heard is not None
 
 
 async def test_what_a_policy_takes_away_is_gone_at_once_on_a_full_disk_too(tmp_path: Path) -> None:
