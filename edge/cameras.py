@@ -207,8 +207,8 @@ class Cameras:
         self.on_change()
         while True:
             try:
-                await self._spool.commit(None, (fact,))
-                await self._spool.remember(LOST_KEY, msgspec.json.encode(self._lost))
+                # Together: a loss that was told and not noted would never be told to be over.
+                await self._spool.commit(None, (fact,), notes={LOST_KEY: msgspec.json.encode(self._lost)})
             except StorageUnavailable:
                 await asyncio.sleep(RETRY_S)
             else:

@@ -14,7 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -119,8 +119,10 @@ class Spool:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, BUSY_S)
 
-    def commit(self, state: DoorState | None, facts: Iterable[AnyFact] = ()) -> asyncio.Future[None]:
-        """Store a door's state and facts together; the future is done once they are on disk.
+    def commit(
+        self, state: DoorState | None, facts: Iterable[AnyFact] = (), *, notes: Mapping[str, bytes] | None = None
+    ) -> asyncio.Future[None]:
+        """Store a door's state, facts and named values together; the future is done once they are on disk.
 
         A fact whose id is already stored is not stored again. `StorageUnavailable` means that nothing was stored.
         """
@@ -133,6 +135,7 @@ class Spool:
             if rows:
                 added = db.executemany("INSERT OR IGNORE INTO facts (id, body) VALUES (?, ?)", rows).rowcount
                 self._added += max(added, 0)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", tuple((notes or {}).items()))
 
         return self._submit(work)
 

@@ -100,6 +100,24 @@ async def test_a_short_loss_is_none(tmp_path: Path) -> None:
         assert [f.camera_id for f in await at.facts() if isinstance(f, CameraLost)] == ["c2"]
 
 
+async def test_a_loss_is_noted_in_the_transaction_of_its_fact(tmp_path: Path) -> None:
+    async with yard(tmp_path) as at:
+        spool, together = at.spool, list[tuple[int, bytes | None]]()
+        commit = spool.commit
+
+        def watched(*given: Any, **more: Any) -> asyncio.Future[None]:
+            together.append((len(given[1]), (more.get("notes") or {}).get("cameras_lost")))
+            return commit(*given, **more)
+
+        spool.commit = watched  # type: ignore[method-assign]
+        at.cameras.apply([camera()])
+        await until(lambda: bool(together), what="the loss")
+        ((facts, note),) = together
+        assert facts == 1
+        assert note is not None
+        assert b"c1" in note
+
+
 async def test_a_camera_that_was_lost_before_a_restart_comes_back_as_a_fact(tmp_path: Path) -> None:
     async with yard(tmp_path) as at:
         at.cameras.apply([camera()])
