@@ -23,6 +23,7 @@ from gateway.store import Connection
 from gateway.store.alerts import alert_by_id
 from gateway.store.dialect import hold_feed
 from gateway.store.outbox import (
+    LEASE,
     Pause,
     Waiting,
     add_centre,
@@ -100,7 +101,10 @@ class Forwarder:
             return min(max((hold - at).total_seconds(), LEAST_S), IDLE_S)
         probing = pause is not None or self._failures > 0
         width = 1 if probing else WIDTH
-        leased = await self._store.write(lease_messages, self._centre_id, at=at, limit=width, probing=probing)
+        lease = max(LEASE, 2 * timedelta(seconds=self._sender.timeout_s))
+        leased = await self._store.write(
+            lease_messages, self._centre_id, at=at, limit=width, probing=probing, lease=lease
+        )
         if not leased:
             due = await self._store.read(next_due, self._centre_id)
             return IDLE_S if due is None else min(max((due - at).total_seconds(), LEAST_S), IDLE_S)

@@ -61,7 +61,7 @@ class Sender:
         self._url = url
         self._keys = keys
         self._allowed = allowed
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30)
         self._client = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False, limits=limits)
 
@@ -72,10 +72,10 @@ class Sender:
     async def post(self, message_id: str, body: bytes, *, at: datetime) -> Outcome:
         """Post a message once; whatever happens is an outcome."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await self._post(message_id, body, at=at)
         except TimeoutError:
-            return Outcome(state="retry", answer=f"no answer within {self._timeout_s:.0f} s")
+            return Outcome(state="retry", answer=f"no answer within {self.timeout_s:.0f} s")
         except (httpx.HTTPError, httpx.InvalidURL, DeviceUnreachable, DeviceRefused) as error:
             return Outcome(state="retry", answer=f"{type(error).__name__}: {error}"[:500])
 
@@ -95,7 +95,7 @@ class Sender:
             DeviceUnreachable: no whole answer in time.
         """
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 address = await resolve(self._url, allowed=self._allowed)
                 headers = signature_headers(message_id, timestamp_s=int(at.timestamp()), body=b"", keys=self._keys)
                 headers |= {"Host": address.host}

@@ -70,9 +70,11 @@ def _sendable(centre_id: str) -> Any:
 
 
 def lease_messages(
-    connection: Connection, centre_id: str, *, at: datetime, limit: int, probing: bool = False
+    connection: Connection, centre_id: str, *, at: datetime, limit: int, probing: bool = False, lease: timedelta = LEASE
 ) -> list[Waiting]:
     """Lease messages that may be sent now, oldest first: sendable, due, and in nobody's hands.
+
+    The lease must outlast the attempt, or another replica sends the message, and then the next one, meanwhile.
 
     While `probing` a centre that failed, the least tried come first: a message that it always fails on starves no other.
     """
@@ -82,7 +84,7 @@ def lease_messages(
     rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
     numbers = [row.number for row in rows]
     if numbers:
-        connection.execute(update(outbox).where(outbox.c.number.in_(numbers)).values(leased_until=at + LEASE))
+        connection.execute(update(outbox).where(outbox.c.number.in_(numbers)).values(leased_until=at + lease))
     return [_waiting(row) for row in rows]
 
 

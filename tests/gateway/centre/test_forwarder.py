@@ -21,7 +21,7 @@ from gateway.intake import take_in
 from gateway.runtime import Runtime
 from gateway.store.alerts import alerts_of
 from gateway.store.edges import EdgeIdentity
-from gateway.store.outbox import deliveries, replay_dead, sequence_of
+from gateway.store.outbox import deliveries, lease_messages, replay_dead, sequence_of
 from gateway.views import AlertView
 from tests.gateway.conftest import CENTRE_KEY
 from tests.gateway.support import EDGE, Clock, closed, forced
@@ -254,6 +254,23 @@ async def test_a_message_that_the_centre_always_fails_on_delays_no_other_alert(r
     await sender.close()
     assert sender.taken == ["side"]
     assert 2 < sender.tries < 100
+
+
+async def test_a_message_on_its_way_is_nobody_elses_however_patient_we_are(runtime: Runtime, clock: Clock) -> None:
+    class Slow(Sender):
+        async def post(self, message_id: str, body: bytes, *, at: datetime) -> Outcome:
+            clock.turn(seconds=110)  # within the time-out of 120 s, while another replica looks for work
+            other = runtime.store.write_now(lease_messages, "centre", at=clock(), limit=8)
+            assert other == []
+            return Outcome(state="delivered", status=200)
+
+    sender = Slow("https://centre.example", keys=(CENTRE_KEY,), allowed=(), timeout_s=120.0)
+    forwarder = Forwarder(runtime, "centre", sender=sender, pace=PACE)
+    await forwarder.start()
+    report(runtime, forced("gate", 1, at=clock()))
+    await forwarder.step()
+    await sender.close()
+    assert alert_list(runtime)[0].delivery == "delivered"
 
 
 async def test_what_a_centre_did_not_ask_for_is_not_sent(runtime: Runtime, clock: Clock) -> None:
