@@ -25,11 +25,12 @@ import httpx
 import msgspec
 
 from gateway.centre.signing import signature_headers, verify
-from models.errors import Forbidden
+from models.errors import Forbidden, InvalidInput
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_KEPT: Final = 100_000
 SLOW_S: Final = 5.0
+FAULTS: Final = ("down", "half", "slow")
 STATES: Final = ("received", "accepted", "returned", "dispatched", "on_scene", "closed")
 
 
@@ -65,7 +66,16 @@ class Centre:
         self._fault_until = float("inf")
 
     def control(self, order: Control) -> None:
-        """Begin or end a fault."""
+        """Begin or end a fault.
+
+        Raises:
+            InvalidInput: there is no such fault.
+        """
+        status = order.fault is not None and order.fault.isdigit() and 300 <= int(order.fault) <= 599
+        if order.fault is not None and order.fault not in FAULTS and not status:
+            raise InvalidInput(
+                "fault", f"use {', '.join(FAULTS)} or a status from 300 to 599, not {order.fault[:32]!r}"
+            )
         with self._lock:
             self._fault = order.fault
             self._fault_until = time.monotonic() + order.for_s if order.for_s else float("inf")
@@ -162,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(*self.centre.receipt(msgspec.json.decode(body, type=ReceiptOrder)))
             else:
                 self._answer(404, {"error": f"nothing at {self.path}"})
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, InvalidInput) as error:
             self._answer(400, {"error": str(error)})
 
     def _receive(self, body: bytes) -> None:

@@ -90,10 +90,16 @@ def simulate_centre(
     import json
 
     from gateway.centre.simulator import Control, serve
+    from models.errors import InvalidInput
 
-    server, centre = serve(key_file.read_text("utf-8").strip(), port=port)
-    if fault is not None:
-        centre.control(Control(fault=fault))
+    try:
+        key = key_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            "--key-file", f"{key_file} cannot be read: name a file that holds a whsec_… secret"
+        ) from error
+    server, centre = serve(key, port=port)
+    centre.control(Control(fault=fault))
     address = f"http://127.0.0.1:{server.server_address[1]}"
     say(json.dumps({"ready": True, "part": "centre", "url": f"{address}/events", "pid": os.getpid()}))
     try:

@@ -127,7 +127,7 @@ def faces(*, tell: Tell) -> list[Benchmark]:
     return msgspec.json.decode(done.stdout, type=list[Benchmark])
 
 
-async def faults(directory: Path, *, tell: Tell, rounds: int = 15, seed: int = 1) -> list[Benchmark]:
+async def faults(directory: Path, *, tell: Tell, rounds: int = 10, seed: int = 1) -> list[Benchmark]:
     """Kill processes at random moments of a stream of events, and count what was lost, doubled or reordered."""
     chance = random.Random(seed)  # noqa: S311 - a reproducible schedule, not a secret
     async with Stage(directory, tell=tell) as stage:
