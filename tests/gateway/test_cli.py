@@ -85,7 +85,7 @@ def test_mistakes_are_told_with_file_line_key_and_suggestion(home: Path) -> None
     ("arguments", "status", "words"),
     [
         (["simulate", "centre", "--key-file", "nowhere"], 1, "cannot be read"),
-        (["simulate", "centre", "--key-file", "password", "--fault", "bogus"], 1, "down, half, slow"),
+        (["simulate", "centre", "--key-file", __file__, "--fault", "bogus"], 1, "down, half, slow"),
         (["nonsense"], 2, "No such command"),
         (["user", "add", "x", "--role", "king", "--site", "s"], 1, "operator"),
         (["person", "add", "x"], 1, "token add"),
