@@ -21,6 +21,7 @@ from gateway.rehearsal.actors import until
 from gateway.rehearsal.processes import cost_of, descendants, module_argv
 from gateway.rehearsal.selftest import timing_of
 from gateway.rehearsal.stage import Stage
+from gateway.rehearsal.steps import forced_at
 from models.benchmarks import Benchmark
 from models.errors import GatehouseError
 
@@ -88,7 +89,7 @@ async def _alerts(stage: Stage, *, tell: Tell) -> list[Benchmark]:
             tell(f"alert to console and centre: {index} of {FORCINGS}")
         mark, began = stage.ear.mark(), time.monotonic()
         await stage.act("side", "force")
-        heard_at, alert = await stage.ear.hear("alert", lambda a: a["change"] == "raised", since=mark)
+        heard_at, alert = await stage.ear.hear("alert", forced_at("side"), since=mark)
         console.append((heard_at - began) * 1000)
         event = await stage.centre_event(alert["id"], "raised")
         centre.append((event["received_mono"] - began) * 1000)
@@ -139,7 +140,7 @@ async def faults(directory: Path, *, tell: Tell, rounds: int = 10, seed: int = 1
             sent += await _round(stage, victim, chance=chance)
             mark = stage.ear.mark()
             await stage.act("side", "force")
-            _, alert = await stage.ear.hear("alert", lambda a: a["change"] == "raised", since=mark, within_s=60)
+            _, alert = await stage.ear.hear("alert", forced_at("side"), since=mark, within_s=60)
             forced_ids.append(alert["id"])
             await stage.calm("side", alert["id"])
         return await _count(stage, sent=sent, forced_ids=forced_ids, rounds=rounds)

@@ -69,7 +69,7 @@ async def forced_door_reaches_console(stage: Stage) -> str:
     for _ in range(5):
         mark, began = stage.ear.mark(), time.monotonic()
         await stage.act("side", "force")
-        heard_at, alert = await stage.ear.hear("alert", _forced_at("side"), since=mark)
+        heard_at, alert = await stage.ear.hear("alert", forced_at("side"), since=mark)
         stage.timings["alert_to_console_ms"].append((heard_at - began) * 1000)
         await stage.calm("side", alert["id"])
     return f"kind {alert['kind']}, severity {alert['severity']}, cleared when the door closed"
@@ -80,7 +80,7 @@ async def forced_door_reaches_centre(stage: Stage) -> str:
     for _ in range(3):
         mark, began = stage.ear.mark(), time.monotonic()
         await stage.act("side", "force")
-        _, alert = await stage.ear.hear("alert", _forced_at("side"), since=mark)
+        _, alert = await stage.ear.hear("alert", forced_at("side"), since=mark)
         event = await stage.centre_event(alert["id"], "raised")
         stage.timings["alert_to_centre_ms"].append((event["received_mono"] - began) * 1000)
         await stage.calm("side", alert["id"])
@@ -98,7 +98,7 @@ async def centre_outage_loses_nothing(stage: Stage) -> str:
         for _ in range(OUTAGE_ALERTS // 5):
             mark = stage.ear.mark()
             await stage.act("side", "force")
-            _, alert = await stage.ear.hear("alert", _forced_at("side"), since=mark)
+            _, alert = await stage.ear.hear("alert", forced_at("side"), since=mark)
             expected.append(alert["id"])
             await stage.calm("side", alert["id"])
         await asyncio.sleep(0.3)
@@ -190,7 +190,8 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def _forced_at(door_id: str) -> Callable[[dict[str, Any]], bool]:
+def forced_at(door_id: str) -> Callable[[dict[str, Any]], bool]:
+    """Return what recognises, on the live feed, that a forced door was raised as an alert."""
     return lambda a: a["kind"] == "door_forced" and a["place"]["door_id"] == door_id and a["change"] == "raised"
 
 
