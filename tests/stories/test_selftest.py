@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from gateway.rehearsal.actors import until
 from gateway.rehearsal.selftest import SelftestReport, run_selftest
 from gateway.rehearsal.stage import Stage
 from gateway.rehearsal.steps import STEPS
+from models.device_clock import LATE_AFTER_S
 
 pytestmark = [pytest.mark.timeout(600)]
 
@@ -37,8 +40,15 @@ class SabotagedStage(Stage):
 
     async def present_card_eventually(self, door: str, value: str) -> dict[str, Any]:
         if self.step == "own_opening_is_never_forced":  # nobody was let in: what follows is an opening by force
+            await until(lambda: self._unexplained(door), what="the end of earlier grants", within_s=60)
             return {"outcome": "unlocked"}
         return await super().present_card_eventually(door, value)
+
+    async def _unexplained(self, door: str) -> bool:
+        """Say whether no earlier grant can explain an opening any more, however late it is reported."""
+        grants = await super().facts(door, "access_granted")
+        last = max((datetime.fromisoformat(grant["at"]) for grant in grants), default=None)
+        return last is None or datetime.now(UTC) - last > 2 * timedelta(seconds=LATE_AFTER_S)
 
     async def present_card(self, door: str, value: str) -> dict[str, Any]:
         return await super().present_card(door, "0BADCA4E" if self.step == "card_opens_door" else value)
