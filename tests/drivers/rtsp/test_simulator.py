@@ -74,13 +74,18 @@ async def test_ffprobe_is_refused_with_a_wrong_password(cameras: CameraServer) -
 
 @pytest.mark.needs("gstreamer")
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-async def test_gstreamer_plays_it(cameras: CameraServer, transport: str) -> None:
+async def test_gstreamer_plays_it(cameras: CameraServer, transport: str, tmp_path: Path) -> None:
     cameras.access = Access(kind="digest", **CREDENTIALS)
     source = f"rtspsrc location={cameras.url('gate')} protocols={transport} user-id=u".split()
-    rest = ["!", "rtph264depay", "!", "h264parse", "!", "avdec_h264", "!", "fakesink", "num-buffers=12"]
-    done = await _run("gst-launch-1.0", "-q", *source, f'user-pw="{CREDENTIALS["password"]}"', *rest)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "ERROR" not in done.stderr + done.stdout
+    chain = ("rtph264depay", "h264parse", "avdec_h264", "video/x-raw,format=I420", "identity eos-after=13")
+    decode = " ".join(f"! {element}" for element in chain).split()
+    pictures = tmp_path / "pictures.yuv"
+    sink = ["!", "filesink", f"location={pictures}"]
+    done = await _run("gst-launch-1.0", "-q", *source, f'user-pw="{CREDENTIALS["password"]}"', *decode, *sink)
+    assert pictures.stat().st_size >= 12 * 640 * 360 * 3 // 2, done.stderr
+    said = done.stderr + done.stdout
+    # leaving over TCP, GStreamer 1.22 sometimes interrupts its own PAUSE, which then never reaches the server
+    assert "ERROR" not in said or "gst_rtspsrc_pause" in said, said
 
 
 async def test_opencv_plays_it(cameras: CameraServer) -> None:
