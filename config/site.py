@@ -22,7 +22,8 @@ from config.reading import Key, LocalPath, Mistake, Strict, read
 from config.settings import secret
 from models import places
 from models.errors import InvalidInput
-from models.people import Consent, Permit, Person, Schedule, canonical_card, canonical_pin
+from models.people import Consent, Occupancy, Permit, Person, canonical_card, canonical_pin
+from models.schedules import EVERY_DAY, Schedule, Window, named_by_content
 
 EVERY_DOOR = "all"
 PASSWORD_LIMIT = 256
@@ -226,6 +227,8 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     cameras: tuple[places.Camera, ...]
     people: tuple[Person, ...]
     consents: tuple[Consent, ...]
+    occupancies: tuple[Occupancy, ...]
+    schedules: tuple[Schedule, ...]
     permits: tuple[Permit, ...]
     cards: tuple[tuple[str, str], ...]
     pins: tuple[tuple[str, str], ...]
@@ -254,13 +257,16 @@ def seed(file: SiteFile) -> Seed:
         flats=tuple(places.Flat(site_id=site_id, **flat.model_dump()) for flat in file.flats),
         doors=tuple(_door(entry, site_id) for entry in file.doors),
         cameras=tuple(_camera(entry, site_id) for entry in file.cameras),
-        people=tuple(
-            Person(id=who.id, site_id=site_id, name=who.name, flat_id=who.flat, under_14=who.under_14)
-            for who in file.people
-        ),
+        people=tuple(Person(id=who.id, site_id=site_id, name=who.name, under_14=who.under_14) for who in file.people),
         consents=tuple(
             Consent(person_id=who.id, **consent.model_dump()) for who in file.people for consent in who.consents
         ),
+        occupancies=tuple(
+            Occupancy(id=f"seed-{who.id}", person_id=who.id, flat_id=who.flat)
+            for who in file.people
+            if who.flat is not None
+        ),
+        schedules=tuple({one.id: one for entry in file.permits if (one := _schedule(entry, file))}.values()),
         permits=tuple(_permit(entry, file) for entry in file.permits),
         cards=tuple((who.id, card) for who in file.people for card in who.cards),
         pins=tuple(_pins(file)),
@@ -288,17 +294,21 @@ def _camera(entry: CameraEntry, site_id: str) -> places.Camera:
     )
 
 
+def _schedule(entry: PermitEntry, file: SiteFile) -> Schedule | None:
+    """Return the schedule of a permit under an id of its content, or None if it always holds."""
+    if sorted(entry.weekdays) == list(EVERY_DAY) and entry.from_time == entry.until_time:
+        return None
+    window = Window(weekdays=entry.weekdays, from_time=entry.from_time, until_time=entry.until_time)
+    plain = Schedule(site_id=file.site.id, timezone=file.site.timezone, windows=(window,))
+    return named_by_content(plain)
+
+
 def _permit(entry: PermitEntry, file: SiteFile) -> Permit:
     return Permit(
         id=entry.id,
         person_id=entry.person,
         doors=tuple(door.id for door in file.doors) if entry.doors == EVERY_DOOR else tuple(entry.doors),
-        schedule=Schedule(
-            weekdays=entry.weekdays,
-            from_time=entry.from_time,
-            until_time=entry.until_time,
-            timezone=file.site.timezone,
-        ),
+        schedule_id=None if (schedule := _schedule(entry, file)) is None else schedule.id,
         valid_from=entry.valid_from,
         valid_until=entry.valid_until,
     )

@@ -20,9 +20,11 @@ from edge.doorkeeper import DoorKeeper
 from models.access import Claim, Denial, Grant, Request, decide, fresh
 from models.errors import InvalidInput
 from models.events import AccessDenied, AccessGranted, DenialReason, Method, fact_id
-from models.link import Policy, Result, Unlock
-from models.people import Credential, Permit, Schedule, canonical_card, canonical_pin, credential_digest
+from models.link import Result, Unlock
+from models.people import Credential, canonical_card, canonical_pin, credential_digest
 from models.places import Door
+from models.policy import Policy
+from models.rights import Rights
 
 log = logging.getLogger("gatehouse.edge.admission")
 
@@ -32,6 +34,7 @@ WRONG_WINDOW_S = 300.0
 DENIALS_WINDOW_S = 60.0
 DENIALS_RECORDED = 120
 """Refusals that become facts per door and minute; more are answered and counted only."""
+NO_RIGHTS: Final = Rights()
 CARD_KINDS: Final = frozenset({"card", "qr"})
 
 
@@ -62,8 +65,8 @@ class Book:
     policy: Policy
     key: bytes
     credentials: dict[str, tuple[Credential, ...]]
-    permits: dict[str, tuple[Permit, ...]]
-    flats: dict[str, str]
+    rights: Rights
+    flats: dict[str, frozenset[str]]
 
     @staticmethod
     def of(policy: Policy) -> Book:
@@ -71,12 +74,9 @@ class Book:
         credentials: dict[str, tuple[Credential, ...]] = {}
         for credential in policy.credentials:
             credentials[credential.digest] = (*credentials.get(credential.digest, ()), credential)
-        permits: dict[str, tuple[Permit, ...]] = {}
-        for permit in policy.permits:
-            permits[permit.person_id] = (*permits.get(permit.person_id, ()), permit)
-        flats = {person.id: person.flat_id for person in policy.people if person.flat_id is not None}
+        flats = {person.id: frozenset(person.flats) for person in policy.people}
         key = bytes.fromhex(policy.credential_key) if policy.credential_key else b""
-        return Book(policy=policy, key=key, credentials=credentials, permits=permits, flats=flats)
+        return Book(policy=policy, key=key, credentials=credentials, rights=Rights.of(policy), flats=flats)
 
     def holders(self, kind: str, canonical: str) -> tuple[str, ...]:
         """Return the persons who hold a credential, found by its keyed digest."""
@@ -170,12 +170,9 @@ class Admission:
 
     def decide(self, claim: Claim, door: Door, *, at: datetime) -> Grant | Denial:
         """Decide a claim by the policy in force; time-limited permits do not count while the clock is not trusted."""
-        permits: tuple[Permit, ...] = ()
-        if self._book is not None and claim.person_id is not None:
-            permits = self._book.permits.get(claim.person_id, ())
-        if not self._clock.trusted():
-            permits = tuple(permit for permit in permits if _timeless(permit))
-        return decide(claim, door=door, mode=self._keeper.mode(door.id), permits=permits, at=at)
+        rights = NO_RIGHTS if self._book is None else self._book.rights
+        mode, trusted = self._keeper.mode(door.id), self._clock.trusted()
+        return decide(claim, door=door, mode=mode, rights=rights, at=at, clock_trusted=trusted)
 
     async def let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> bool:
         """Open the door for a granted claim and record how that went; return whether the door confirmed it.
@@ -308,7 +305,7 @@ class Admission:
             if request.kind == "flat_pin":
                 flat, _, pin = request.value.partition("#")
                 holders = self._book.holders("pin", canonical_pin(pin))
-                return tuple(person for person in holders if self._book.flats.get(person) == flat)
+                return tuple(person for person in holders if flat in self._book.flats.get(person, ()))
         except InvalidInput:
             self._count("unreadable_credentials")
         return ()
@@ -332,7 +329,3 @@ class Admission:
 
 def _method(request: Request) -> Method:
     return "button" if request.kind == "call" else request.kind
-
-
-def _timeless(permit: Permit) -> bool:
-    return permit.valid_from is None and permit.valid_until is None and permit.schedule == Schedule()

@@ -26,9 +26,9 @@ from edge.policies import Policies
 from models.access import Claim, Denial, Request
 from models.events import DenialReason
 from models.gallery import Gallery
-from models.link import Policy
 from models.people import face_allowed
 from models.places import Camera, Door
+from models.policy import Policy
 from models.recognition import Recognised, Rule, SeenFace, recognise
 
 log = logging.getLogger("gatehouse.edge.attention")

@@ -36,8 +36,9 @@ from models.doors import (
 )  # fmt: skip
 from models.errors import CommandExpired, Conflict, DeviceRefused, DeviceUnreachable, InvalidInput
 from models.events import AnyFact
-from models.link import DesiredMode, DoorStatus
+from models.link import DoorStatus
 from models.places import Door
+from models.policy import DesiredMode
 
 log = logging.getLogger("gatehouse.edge.doorkeeper")
 

@@ -13,8 +13,8 @@ import msgspec
 from edge.keystore import KeyStore
 from edge.spool import Spool
 from models.errors import InvalidInput
-from models.link import Policy
 from models.places import Door, check_door
+from models.policy import Policy
 
 log = logging.getLogger("gatehouse.edge.policies")
 

@@ -30,9 +30,9 @@ from models.link import (
     Command,
     Committed,
     EdgeStatus,
-    Policy,
     Result,
 )  # fmt: skip
+from models.policy import Policy
 
 log = logging.getLogger("gatehouse.edge.uplink")
 

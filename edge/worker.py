@@ -44,7 +44,8 @@ from models.errors import (
     StorageUnavailable,
 )
 from models.link import Command as LinkCommand
-from models.link import EdgeStatus, EnrolFace, Policy, Result, Unlock
+from models.link import EdgeStatus, EnrolFace, Result, Unlock
+from models.policy import Policy
 
 log = logging.getLogger("gatehouse.edge.worker")
 
@@ -296,7 +297,10 @@ class Worker:
             return await self._admission.unlock(command)
         if isinstance(command, EnrolFace):
             return await self._enrolment.enrol(command)
-        return await self._enrolment.erase(command)
+        if isinstance(command, EraseFace):
+            return await self._enrolment.erase(command)
+        at, what = self._clock.now(), "this edge cannot share templates yet"
+        return Result(command_id=command.id, state="refused", reason="unsupported", detail=what, at=at)
 
     def _status(self) -> EdgeStatus:
         policy = self._policies.current

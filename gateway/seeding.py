@@ -11,7 +11,9 @@ from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.people import (
     credentials_of,
     put_credential,
+    put_occupancy,
     put_person,
+    put_schedule,
     remove_credential,
     seed_consent,
     seed_permit,
@@ -40,6 +42,10 @@ def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]
         put_person(connection, person, at=at, seeded=True)
     for consent in seed.consents:
         seed_consent(connection, consent)
+    for occupancy in seed.occupancies:
+        put_occupancy(connection, occupancy, at=at, seeded=True)
+    for schedule in seed.schedules:
+        put_schedule(connection, schedule, seeded=True)
     for permit in seed.permits:
         seed_permit(connection, permit, at=at)
     _plant_credentials(connection, seed, at=at)

@@ -5,11 +5,11 @@ Records for `people` are shown only to callers with the right for them; see gate
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
-from models.people import Schedule
+from models.people import Occupancy
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +104,7 @@ class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
     guardian: str | None
     expires_at: datetime | None
     withdrawn_at: datetime | None
+    superseded_at: datetime | None = None
     live: bool
 
 
@@ -134,9 +135,10 @@ class PermitView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     doors: tuple[str, ...]
-    schedule: Schedule
-    valid_from: datetime | None
-    valid_until: datetime | None
+    group_id: str | None = None
+    schedule_id: str | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
 
 
 class PersonView(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,9 +147,12 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     site_id: str
     name: str
-    flat_id: str | None
+    born_on: date | None = None
     under_14: bool
+    phone: str | None = None
+    external_id: str | None = None
     created_at: datetime
+    flats: tuple[Occupancy, ...] = ()
     consents: tuple[ConsentView, ...] = ()
     faces: tuple[FaceReceiptView, ...] = ()
     """Templates that edges hold now."""

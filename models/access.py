@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from models.events import DenialReason, FaceEvidence, Method
-from models.people import Permit
 from models.places import Door
+from models.rights import Rights
 
 STALE_AFTER = timedelta(seconds=3)
 FRAME_STALE_MS = 1500.0
@@ -40,6 +40,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
     reader: Literal["in", "out"] = "in"
     person_id: str | None
+    pass_id: str | None = None
+    """The visitor's pass that was presented; then there is no person."""
     evidence: FaceEvidence | None = None
 
 
@@ -70,30 +72,34 @@ def fresh(device_at: datetime | None, *, offset: timedelta, redelivered: bool, a
     return device_at is None or abs(at - (device_at + offset)) <= STALE_AFTER
 
 
-def decide(claim: Claim, *, door: Door, mode: str, permits: tuple[Permit, ...], at: datetime) -> Grant | Denial:
-    """Decide a claim from the permits of the policy alone.
+def decide(
+    claim: Claim, *, door: Door, mode: str, rights: Rights, at: datetime, clock_trusted: bool = True, used: int = 0
+) -> Grant | Denial:
+    """Decide a claim from the policy alone.
 
     Args:
         claim: who is believed to stand there.
         door: the door, with the factors that it takes.
         mode: the door's mode in force: normal, locked_down, evacuating or held_open.
-        permits: permits of any persons; only those of the claimed person count.
+        rights: the rights of the policy.
         at: aware time of the decision.
+        clock_trusted: False while the clock may be wrong: rights limited in time then do not count.
+        used: how often the claimed pass has been used.
     """
-    reason = _refusal(claim, door=door, mode=mode, permits=permits, at=at)
+    reason = _refusal(claim, door=door, mode=mode)
+    if reason is None and claim.pass_id is not None:
+        reason = rights.pass_refusal(claim.pass_id, door.id, at, used=used, clock_trusted=clock_trusted)
+    elif reason is None and claim.person_id is not None:
+        reason = rights.person_refusal(claim.person_id, door.id, at, clock_trusted=clock_trusted)
     return Grant(claim=claim) if reason is None else Denial(claim=claim, reason=reason)
 
 
-def _refusal(claim: Claim, *, door: Door, mode: str, permits: tuple[Permit, ...], at: datetime) -> DenialReason | None:
+def _refusal(claim: Claim, *, door: Door, mode: str) -> DenialReason | None:
+    """Return why nobody could pass by such a claim, whatever their rights."""
     if mode not in UNLOCKABLE_MODES:
         return "locked_down"
     if claim.method != "remote" and claim.method not in door.factors:
         return "unsupported"
-    if claim.person_id is None:
+    if claim.person_id is None and claim.pass_id is None:
         return "not_recognised" if claim.method == "face" else "unknown_credential"
-    own = tuple(permit for permit in permits if permit.person_id == claim.person_id and door.id in permit.doors)
-    if not own:
-        return "no_permit"
-    if any(permit.holds(door.id, at) for permit in own):
-        return None
-    return "expired" if all(permit.expired(at) for permit in own) else "not_permitted_now"
+    return None

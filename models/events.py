@@ -30,6 +30,9 @@ DenialReason = Literal[
     "policy_expired",
     "locked_out",
     "unsupported",
+    "not_assessed",
+    "forged",
+    "used_up",
     "device_failed",
 ]
 OpeningCause = Literal["granted", "exit", "release", "unknown"]
@@ -86,6 +89,8 @@ class AccessGranted(DoorFact, frozen=True, kw_only=True, tag="access_granted"):
     method: Method
     reader: Literal["in", "out"] = "in"
     person_id: str | None = None
+    pass_id: str | None = None
+    """The visitor's pass that was used."""
     unlocked: bool
     unlock_ms: float | None = None
     evidence: FaceEvidence | None = None
@@ -98,6 +103,7 @@ class AccessDenied(DoorFact, frozen=True, kw_only=True, tag="access_denied"):
     method: Method
     reader: Literal["in", "out"] = "in"
     person_id: str | None = None
+    pass_id: str | None = None
     reason: DenialReason
 
 

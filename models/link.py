@@ -1,4 +1,4 @@
-"""The records that cross the edge link, and what a signature covers. Transport and keys are elsewhere."""
+"""The records that cross the edge link besides the policy, and what a signature covers. Transport and keys are elsewhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from models.people import Consent, Credential, Permit, Person
-from models.places import Camera, Door
-
-DoorMode = Literal["normal", "locked_down", "evacuating", "held_open"]
 MAX_FACTS = 500
 MAX_BODY_BYTES = 1024 * 1024
 MAX_PHOTO_BYTES = 4 * 1024 * 1024
@@ -20,36 +16,6 @@ HEADER_EDGE = "Gatehouse-Edge"
 HEADER_TIME = "Gatehouse-Time"
 HEADER_NONCE = "Gatehouse-Nonce"
 HEADER_SIGNATURE = "Gatehouse-Signature"
-
-
-class DesiredMode(msgspec.Struct, frozen=True, kw_only=True):
-    """Say which mode a door shall be in; versions grow per door."""
-
-    door_id: str
-    version: int
-    mode: DoorMode
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold all that an edge needs to decide alone. (epoch, n) only grows; after `valid_until` faces fail closed."""
-
-    edge_id: str
-    site_id: str
-    epoch: int
-    n: int
-    issued_at: datetime
-    valid_until: datetime
-    doors: tuple[Door, ...]
-    cameras: tuple[Camera, ...]
-    permits: tuple[Permit, ...] = ()
-    credentials: tuple[Credential, ...] = ()
-    credential_key: str = ""
-    """Hex key of `credential_digest` for this site."""
-    people: tuple[Person, ...] = ()
-    """Persons known to these doors, with `name` empty: an edge needs no names."""
-    consents: tuple[Consent, ...] = ()
-    """Live and withdrawn consents that name these doors: a withdrawal must reach the edge."""
-    modes: tuple[DesiredMode, ...] = ()
 
 
 class Unlock(msgspec.Struct, frozen=True, kw_only=True, tag="unlock"):
@@ -80,7 +46,28 @@ class EraseFace(msgspec.Struct, frozen=True, kw_only=True, tag="erase_face"):
     deadline: datetime
 
 
-Command = Unlock | EnrolFace | EraseFace
+class ShareTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="share_templates"):
+    """Ask an edge to seal the templates that a sibling's doors may use to the sibling's key, and to send them through the relay.
+
+    The edge trusts the siblings of its signed policy, not this command, for the key and the doors.
+    """
+
+    id: str
+    to_edge: str
+    relay_ticket: str
+    deadline: datetime
+
+
+class AdoptTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="adopt_templates"):
+    """Ask an edge to take the templates that a sibling sealed to it, from the relay."""
+
+    id: str
+    from_edge: str
+    relay_ticket: str
+    deadline: datetime
+
+
+Command = Unlock | EnrolFace | EraseFace | ShareTemplates | AdoptTemplates
 
 
 class FaceReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +82,28 @@ class FaceReceipt(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class ErasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """State that an edge destroyed a person's key and templates; `signature` is base64 Ed25519 by the edge's key.
+
+    Without a TPM or an external key around the store, a copy of the whole disk from before could still be read:
+    `protection` says which it was.
+    """
+
+    id: str
+    person_id: str
+    edge_id: str
+    templates: int
+    protection: Literal["file", "tpm", "external"]
+    erased_at: datetime
+    signature: str = ""
+
+
+def erasure_statement(receipt: ErasureReceipt) -> bytes:
+    """Return the bytes that an edge signs to confirm an erasure."""
+    parts = ("gatehouse-erasure-1", receipt.id, receipt.person_id, receipt.edge_id, str(receipt.templates))
+    return "\n".join((*parts, receipt.protection, receipt.erased_at.isoformat())).encode()
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Report how a command ended: confirmed by the device, refused or failed (with a stable reason), or expired."""
 
@@ -104,6 +113,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     at: datetime
     receipt: FaceReceipt | None = None
+    receipts: tuple[FaceReceipt, ...] = ()
+    """Of adopted templates, one each."""
+    erasure: ErasureReceipt | None = None
 
 
 class DoorStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""People with consent: persons, consents, credentials, permits and schedules. No attributes of people beyond a name.
+"""People with consent: persons, flats they belong to, consents, credentials, permits, visitor passes. No attributes of people.
 
 A template never appears here: it lives sealed on the edges. A consent is live or it is not; nothing else allows a face.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import datetime, time
+from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -17,6 +16,9 @@ from models.errors import InvalidInput
 
 CARD_LIMIT = 20
 PIN_DIGITS = (4, 12)
+Purpose = Literal["door_face", "enrolment_photo"]
+"""What a consent is about: faces at doors, or keeping the enrolment photo, which is never implied (R27)."""
+Relation = Literal["owner", "tenant", "family", "staff"]
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,16 +27,51 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     site_id: str
     name: str
-    flat_id: str | None = None
+    born_on: date | None = None
+    under_14: bool = False
+    """Declared by who enrols, where no date of birth is kept; see `is_under_14`."""
+    phone: str | None = None
+    external_id: str | None = None
+    """The number under which another register (a spreadsheet) knows this person; unique within a site."""
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Know a person as an edge does: an opaque id, the keypad codes of their flats, and whether a guardian must consent."""
+
+    id: str
+    flats: tuple[str, ...] = ()
     under_14: bool = False
 
 
-class Consent(msgspec.Struct, frozen=True, kw_only=True):
+class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
+    """Say that a person belongs to a flat for a while: rights follow the flat."""
+
+    id: str
+    person_id: str
+    flat_id: str
+    relation: Relation = "family"
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Return whether the person belongs to the flat at a time."""
+        begun = self.valid_from is None or self.valid_from <= at
+        return begun and (self.valid_until is None or at < self.valid_until)
+
+
+class Guardianship(msgspec.Struct, frozen=True, kw_only=True):
+    """Say who may consent for a child."""
+
+    child_id: str
+    guardian_id: str
+
+
+class Consent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Record one separate consent: to what, for which doors, on which text, when, how, with what evidence."""
 
     id: str
     person_id: str
-    purpose: Literal["door_face"] = "door_face"
+    purpose: Purpose = "door_face"
     doors: tuple[str, ...]
     text_version: str
     text_sha256: str
@@ -44,47 +81,42 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
     guardian: str | None = None
     expires_at: datetime | None = None
     withdrawn_at: datetime | None = None
+    superseded_at: datetime | None = None
+    """When a notice with another purpose or method was published: nothing is matched until the person consents anew."""
 
     def live(self, at: datetime) -> bool:
         """Return whether the consent holds at a time."""
-        given = self.given_at <= at and (self.expires_at is None or at < self.expires_at)
-        return given and (self.withdrawn_at is None or at < self.withdrawn_at)
+        return self.given_at <= at and not self.over(at) and (self.superseded_at is None or at < self.superseded_at)
+
+    def over(self, at: datetime) -> bool:
+        """Return whether the consent has ended for good, so that what was made under it must be destroyed."""
+        expired = self.expires_at is not None and at >= self.expires_at
+        return expired or (self.withdrawn_at is not None and at >= self.withdrawn_at)
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Say when a permit holds: weekdays (0 is Monday) and a daily window in the site's time zone; may pass midnight."""
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Name some doors and a schedule once, for all who are permitted by it. No schedule means always."""
 
-    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
-    from_time: time = time(0, 0)
-    until_time: time = time(0, 0)
-    timezone: str = "Asia/Shanghai"
-
-    def covers(self, at: datetime) -> bool:
-        """Return whether the schedule covers an aware time; equal ends mean the whole day."""
-        local = at.astimezone(ZoneInfo(self.timezone))
-        now, start, end = local.time(), self.from_time, self.until_time
-        if start == end:
-            return local.weekday() in self.weekdays
-        if start < end:
-            return local.weekday() in self.weekdays and start <= now < end
-        if now >= start:
-            return local.weekday() in self.weekdays
-        return now < end and (local.weekday() - 1) % 7 in self.weekdays
+    id: str
+    site_id: str
+    name: str = ""
+    doors: tuple[str, ...]
+    schedule_id: str | None = None
 
 
-class Permit(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a person through doors, within a validity and on a schedule. No doors named means no door."""
+class Permit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Let a person through the doors of a group, or through named ones, within a validity and on a schedule.
+
+    No doors named means no door; no schedule means always. A group's schedule and a permit's own must both cover.
+    """
 
     id: str
     person_id: str
-    doors: tuple[str, ...]
-    schedule: Schedule = Schedule()
+    group_id: str | None = None
+    doors: tuple[str, ...] = ()
+    schedule_id: str | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
-
-    def holds(self, door_id: str, at: datetime) -> bool:
-        """Return whether the permit opens the door at a time, schedule included."""
-        return door_id in self.doors and not self.expired(at) and self.begun(at) and self.schedule.covers(at)
 
     def begun(self, at: datetime) -> bool:
         """Return whether the validity has begun."""
@@ -94,26 +126,42 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the validity is over."""
         return self.valid_until is not None and at >= self.valid_until
 
+    @property
+    def timeless(self) -> bool:
+        """True if it needs no clock: it may be used while the clock is not trusted."""
+        return self.valid_from is None and self.valid_until is None and self.schedule_id is None
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a card or PIN as a keyed digest: an edge can check a presented value, and cannot list the values."""
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Hold a card or PIN as a keyed digest: an edge can check a presented value, and cannot list the values.
+
+    A `qr` credential has no digest: its signed ticket names the credential's id (models.tickets).
+    """
 
     id: str
     person_id: str
-    kind: Literal["card", "pin"]
-    digest: str
+    kind: Literal["card", "pin", "qr"]
+    digest: str = ""
     """Hex HMAC-SHA256 of the canonical value under the site's credential key (`credential_digest`)."""
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
 
 
-class VisitorPass(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a visitor in for a while and a number of uses; issued by a resident or the desk."""
+class VisitorPass(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Let a visitor in for a while and a number of uses (0: any number); issued by a resident or the desk.
+
+    It is presented as a signed ticket (QR) that names its id, or as a PIN. A pass with counted uses has doors of one
+    edge only: the edge that owns them counts.
+    """
 
     id: str
-    person_id: str
+    host_id: str | None
     doors: tuple[str, ...]
     valid_from: datetime
     valid_until: datetime
     uses: int = 1
+    pin_digest: str = ""
+    """Hex `credential_digest("pin", ...)`; empty if the pass has no PIN."""
 
 
 def canonical_card(value: str, *, where: str = "value") -> str:
@@ -145,10 +193,21 @@ def credential_digest(kind: str, canonical: str, key: bytes) -> str:
     return hmac.new(key, f"{kind}\x1f{canonical}".encode(), hashlib.sha256).hexdigest()
 
 
-def face_allowed(person: Person, consents: tuple[Consent, ...], *, door_id: str, at: datetime) -> bool:
+def is_under_14(person: Person, on: date) -> bool:
+    """Return whether a person is under 14 on a day in the site's zone, by date of birth if there is one (PIPL 31).
+
+    Somebody born on 29 February is 14 on 1 March of a year that has no such day.
+    """
+    if person.born_on is None:
+        return person.under_14
+    return (on.year - 14, on.month, on.day) < (person.born_on.year, person.born_on.month, person.born_on.day)
+
+
+def face_allowed(person: Person | Member, consents: tuple[Consent, ...], *, door_id: str, at: datetime) -> bool:
     """Return whether a face of this person may be matched at a door: a live consent names it, a guardian's under 14."""
     return any(
         consent.person_id == person.id
+        and consent.purpose == "door_face"
         and door_id in consent.doors
         and consent.live(at)
         and (not person.under_14 or bool(consent.guardian))

@@ -13,6 +13,8 @@ ExitKind = Literal["sensor", "button", "mechanical", "none"]
 Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
 AREA_DIGITS = {"district": 6, "subdistrict": 9, "community": 12, "grid": 15}
 ID_LIMIT = 64
+PlaceClass = Literal["public_art7", "key_unit_art7", "community_common", "private_common"]
+"""Class of the place that a camera sees; it decides on retention and filing."""
 
 
 class Area(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,14 @@ class Area(msgspec.Struct, frozen=True, kw_only=True):
     successor: str | None = None
 
 
+class Company(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one property company; a community's companies do not see one another."""
+
+    id: str
+    name: str
+    contact: str = ""
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Name one compound of one property company, below a community."""
 
@@ -34,6 +44,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     community: str
     grid: str | None = None
+    company_id: str | None = None
     address: str = ""
     timezone: str = "Asia/Shanghai"
     lat: float | None = None
@@ -49,13 +60,31 @@ class Flat(msgspec.Struct, frozen=True, kw_only=True):
     building: str
     unit: str
     room: str
+    keypad: str = ""
+    """The digits that stand for this flat at a keypad; unique within a site; empty if no PIN names it."""
+    groups: tuple[str, ...] = ()
+    """Permission groups of everybody who belongs to the flat."""
+
+
+class Controller(msgspec.Struct, frozen=True, kw_only=True):
+    """Name one board that drives one to four doors; its fault is one fact, not one per door."""
+
+    id: str
+    site_id: str
+    edge_id: str
+    name: str = ""
+    model: str = ""
+    serial: str = ""
+    address: str = ""
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one reader of a door and what it can take."""
 
+    id: str = ""
     side: Literal["in", "out"] = "in"
     kinds: tuple[str, ...] = ("card", "pin", "button")
+    name: str = ""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +111,23 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})
 
 
+class CameraRegister(msgspec.Struct, frozen=True, kw_only=True):
+    """Register one camera as the law asks (Order 799 articles 7 to 14, FRM 13; R34); without it the stream stays off."""
+
+    purpose: str
+    place_class: PlaceClass
+    sign_confirmed_on: date
+    """When somebody saw that the sign hangs."""
+    banned_area_checked: bool
+    """Somebody checked that it sees no hotel room, dormitory, changing or wash room, nor the inside of a home (799 art. 8)."""
+    privacy_masks: tuple[tuple[float, float, float, float], ...] = ()
+    """Rectangles x0, y0, x1, y1 in 0..1 that are blacked out."""
+    filed_on: date | None = None
+    """When it was filed with the police (799 art. 14: within 30 days)."""
+    responsible: str = ""
+    """The post (not a person's name) that answers for this camera."""
+
+
 class Camera(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one camera; `password` travels only to its edge. `near_zone` is x0, y0, x1, y1 in 0..1."""
 
@@ -97,6 +143,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     near_zone: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     min_eye_px: float = 30.0
     lost_after_s: float = 20.0
+    register: CameraRegister | None = None
 
 
 def check_area_code(code: str, level: str) -> str:
@@ -123,6 +170,24 @@ def check_id(value: str, where: str) -> str:
     if not value or len(value) > ID_LIMIT or not safe or value.startswith("."):
         raise InvalidInput(where, f"an id has 1 to {ID_LIMIT} of a-z, A-Z, 0-9, '_', '-', '.', not {value[:80]!r}")
     return value
+
+
+def check_register(register: CameraRegister, where: str) -> CameraRegister:
+    """Return the entry if it is complete.
+
+    Raises:
+        InvalidInput: it names no purpose, nobody checked the banned areas, or a mask is no rectangle in 0..1.
+    """
+    if not register.purpose.strip():
+        raise InvalidInput(f"{where}.purpose", "say what this camera is for")
+    if not register.banned_area_checked:
+        raise InvalidInput(
+            f"{where}.banned_area_checked", "check first that it sees no banned area (Order 799 article 8)"
+        )
+    for x0, y0, x1, y1 in register.privacy_masks:
+        if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
+            raise InvalidInput(f"{where}.privacy_masks", "a mask is x0, y0, x1, y1 in 0..1 with x0 < x1 and y0 < y1")
+    return register
 
 
 def check_door(door: Door) -> Door:

@@ -24,17 +24,9 @@ from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.edges import EdgeIdentity, commands_wait, edge_identity, enrol_edge, spend_nonce, take_commands
 from gateway.store.policy import current_policy
 from models.errors import InvalidInput, NotFound
-from models.link import (
-    HEADER_EDGE,
-    HEADER_NONCE,
-    HEADER_SIGNATURE,
-    HEADER_TIME,
-    EdgeStatus,
-    Policy,
-    Result,
-    signing_input,
-)
+from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, EdgeStatus, Result, signing_input
 from models.places import check_id
+from models.policy import Policy
 
 router = APIRouter(prefix="/edge/v1", tags=["edges"], include_in_schema=False)
 PING_S = 10.0

@@ -22,12 +22,13 @@ from gateway.store.people import (
     people_of,
     person_by_id,
     person_view,
+    put_occupancy,
     withdraw_consent,
 )
 from gateway.store.places import doors_named, flat_is_at
 from gateway.views import ConsentView, PersonView
 from models.errors import InvalidInput, NotFound
-from models.people import Consent, Person
+from models.people import Consent, Occupancy, Person
 from models.places import check_id
 
 router = APIRouter(prefix="/api/v1/people", tags=["people"])
@@ -86,21 +87,24 @@ async def create_person(
     if site_id not in caller.sites:
         raise NotFound("site", site_id)
     person = Person(
-        id=check_id(body.id, "id") if body.id else new_id("p"), site_id=site_id, name=body.name, flat_id=body.flat,
-        under_14=body.under_14,
+        id=check_id(body.id, "id") if body.id else new_id("p"), site_id=site_id, name=body.name, under_14=body.under_14,
     )  # fmt: skip
 
     async def work() -> Response:
-        return reply(await runtime.store.write(_create, person, caller=caller, runtime=runtime), 201)
+        return reply(await runtime.store.write(_create, person, flat_id=body.flat, caller=caller, runtime=runtime), 201)
 
     return await once(request, runtime, caller=caller, key=key, work=work)
 
 
-def _create(connection: Connection, person: Person, *, caller: Caller, runtime: Runtime) -> PersonView:
+def _create(
+    connection: Connection, person: Person, *, flat_id: str | None, caller: Caller, runtime: Runtime
+) -> PersonView:
     at = runtime.clock()
-    if person.flat_id is not None and not flat_is_at(connection, person.flat_id, site_id=person.site_id):
-        raise InvalidInput("flat", f"there is no flat {person.flat_id!r} at this site")
+    if flat_id is not None and not flat_is_at(connection, flat_id, site_id=person.site_id):
+        raise InvalidInput("flat", f"there is no flat {flat_id!r} at this site")
     add_person(connection, person, at=at)
+    if flat_id is not None:
+        put_occupancy(connection, Occupancy(id=new_id("o"), person_id=person.id, flat_id=flat_id), at=at)
     append_audit(connection, AuditEntry(actor=caller.id, action="person.add", subject=person.id), at=at)
     return person_view(connection, person.id, site_ids=caller.sites, at=at)
 

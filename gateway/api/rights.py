@@ -15,11 +15,20 @@ from gateway.auth.roles import Caller
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.people import add_credential, add_permit, permit_view, person_by_id, remove_credential, remove_permit
+from gateway.store.people import (
+    add_credential,
+    add_permit,
+    permit_view,
+    person_by_id,
+    put_schedule,
+    remove_credential,
+    remove_permit,
+)
 from gateway.store.places import credential_key, doors_of_site, site_by_id
 from gateway.views import CredentialView, PermitView
 from models.errors import InvalidInput
-from models.people import Credential, Permit, Schedule, canonical_card, canonical_pin, credential_digest
+from models.people import Credential, Permit, canonical_card, canonical_pin, credential_digest
+from models.schedules import EVERY_DAY, Schedule, Window, named_by_content
 
 router = APIRouter(prefix="/api/v1/people", tags=["credentials", "permits"])
 Writer = Annotated[Caller, Depends(allowed("people:write"))]
@@ -113,6 +122,17 @@ async def create_permit(
     return await once(request, runtime, caller=caller, key=key, work=work)
 
 
+def _schedule_id(connection: Connection, body: ScheduleBody, *, site_id: str) -> str | None:
+    """Return the id of the schedule that a body describes, written if it is new; None if it always holds."""
+    if sorted(body.weekdays) == list(EVERY_DAY) and body.from_time == body.until_time:
+        return None
+    window = Window(weekdays=tuple(body.weekdays), from_time=body.from_time, until_time=body.until_time)
+    timezone = site_by_id(connection, site_id).timezone
+    schedule = named_by_content(Schedule(site_id=site_id, timezone=timezone, windows=(window,)))
+    put_schedule(connection, schedule)
+    return schedule.id
+
+
 def _permit(
     connection: Connection, person_id: str, *, body: PermitBody, caller: Caller, runtime: Runtime
 ) -> PermitView:
@@ -124,12 +144,9 @@ def _permit(
     doors = doors_of_site(connection, person.site_id) if every else check_doors(
         connection, list(body.doors), site_id=person.site_id
     )  # fmt: skip
-    schedule = Schedule(
-        weekdays=tuple(body.schedule.weekdays), from_time=body.schedule.from_time, until_time=body.schedule.until_time,
-        timezone=site_by_id(connection, person.site_id).timezone,
-    )  # fmt: skip
+    schedule_id = _schedule_id(connection, body.schedule, site_id=person.site_id)
     permit = Permit(
-        id=new_id("pt"), person_id=person_id, doors=doors, schedule=schedule, valid_from=body.valid_from,
+        id=new_id("pt"), person_id=person_id, doors=doors, schedule_id=schedule_id, valid_from=body.valid_from,
         valid_until=body.valid_until,
     )  # fmt: skip
     add_permit(connection, permit, at=at)

@@ -10,12 +10,14 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from gateway.store.dialect import insert_into
-from gateway.store.tables import consents, credentials, face_receipts, people, permits
+from gateway.store.tables import schedules
+from gateway.store.tables_people import consents, credentials, face_receipts, occupancies, people, permits
 from gateway.store.types import as_text, doors_of
 from gateway.views import ConsentView, CredentialView, FaceReceiptView, PermitView, PersonView
 from models.errors import Conflict, NotFound
 from models.link import FaceReceipt
-from models.people import Consent, Credential, Permit, Person, Schedule
+from models.people import Consent, Credential, Occupancy, Permit, Person
+from models.schedules import Schedule
 
 
 def add_person(connection: Connection, person: Person, *, at: datetime, seeded: bool = False) -> None:
@@ -49,7 +51,7 @@ def person_by_id(connection: Connection, person_id: str, *, site_ids: frozenset[
 
 
 def _person(row: Row[Any]) -> Person:
-    return Person(id=row.id, site_id=row.site_id, name=row.name, flat_id=row.flat_id, under_14=row.under_14)
+    return Person(**{name: getattr(row, name) for name in Person.__struct_fields__})
 
 
 def people_of(
@@ -78,12 +80,36 @@ def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[s
     return PersonView(
         **msgspec.structs.asdict(person),
         created_at=created_at,
+        flats=tuple(occupancies_of(connection, person_id)),
         consents=tuple(consent_view(consent, at=at) for consent in consents_of(connection, person_id)),
         faces=tuple(proof for proof in proofs if proof.erased_at is None),
         erased_faces=tuple(proof for proof in proofs if proof.erased_at is not None),
         credentials=tuple(CredentialView(id=row.id, kind=row.kind, created_at=row.created_at) for row in kept),
         permits=tuple(permit_view(permit) for permit in permits_of(connection, [person_id])),
     )
+
+
+def put_occupancy(connection: Connection, occupancy: Occupancy, *, at: datetime, seeded: bool = False) -> None:
+    """Write that a person belongs to a flat, under its id, new or not."""
+    values = msgspec.structs.asdict(occupancy)
+    upsert = insert_into(connection, occupancies).values(**values, created_at=at, seeded=seeded)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def occupancies_of(connection: Connection, person_id: str) -> list[Occupancy]:
+    """Return the flats that a person belongs or belonged to."""
+    query = select(occupancies).where(occupancies.c.person_id == person_id).order_by(occupancies.c.id)
+    return [
+        Occupancy(**{name: getattr(row, name) for name in Occupancy.__struct_fields__})
+        for row in connection.execute(query)
+    ]
+
+
+def put_schedule(connection: Connection, schedule: Schedule, *, seeded: bool = False) -> None:
+    """Write a schedule under its id, new or not."""
+    values = {"site_id": schedule.site_id, "name": schedule.name, "record": as_text(schedule)}
+    upsert = insert_into(connection, schedules).values(id=schedule.id, **values, seeded=seeded)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 def add_consent(connection: Connection, consent: Consent) -> None:
@@ -155,7 +181,8 @@ def add_permit(connection: Connection, permit: Permit, *, at: datetime) -> None:
     """Write a permit."""
     connection.execute(
         insert(permits).values(
-            id=permit.id, person_id=permit.person_id, doors=as_text(permit.doors), schedule=as_text(permit.schedule),
+            id=permit.id, person_id=permit.person_id, group_id=permit.group_id, doors=as_text(permit.doors),
+            schedule_id=permit.schedule_id,
             valid_from=permit.valid_from, valid_until=permit.valid_until, created_at=at,
         )
     )  # fmt: skip
@@ -181,15 +208,15 @@ def permits_of(connection: Connection, person_ids: Iterable[str]) -> list[Permit
 def permit_from(row: Row[Any]) -> Permit:
     """Return the record of a row of `permits`."""
     return Permit(
-        id=row.id, person_id=row.person_id, doors=doors_of(row.doors),
-        schedule=msgspec.json.decode(row.schedule, type=Schedule), valid_from=row.valid_from, valid_until=row.valid_until,
+        id=row.id, person_id=row.person_id, group_id=row.group_id, doors=doors_of(row.doors),
+        schedule_id=row.schedule_id, valid_from=row.valid_from, valid_until=row.valid_until,
     )  # fmt: skip
 
 
 def permit_view(permit: Permit) -> PermitView:
     """Return how a permit is shown."""
     return PermitView(
-        id=permit.id, doors=permit.doors, schedule=permit.schedule,
+        id=permit.id, doors=permit.doors, group_id=permit.group_id, schedule_id=permit.schedule_id,
         valid_from=permit.valid_from, valid_until=permit.valid_until,
     )  # fmt: skip
 

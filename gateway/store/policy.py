@@ -12,10 +12,12 @@ from sqlalchemy import Connection, or_, select
 from gateway.store.dialect import insert_into
 from gateway.store.people import consent_from, permit_from
 from gateway.store.places import credential_key
-from gateway.store.tables import cameras, consents, credentials, doors, people, permits, policy_versions, sites
-from models.link import DesiredMode, Policy
-from models.people import Consent, Credential, Permit, Person
+from gateway.store.tables import cameras, doors, flats, policy_versions, schedules, sites
+from gateway.store.tables_people import consents, credentials, occupancies, people, permits
+from models.people import Consent, Credential, Member, Permit
 from models.places import Camera, Door
+from models.policy import DesiredMode, Policy
+from models.schedules import Schedule
 
 VALID_FOR = timedelta(days=7)
 RENEW_AFTER = timedelta(hours=12)
@@ -50,6 +52,7 @@ def _content(connection: Connection, edge_id: str, *, site_id: str, at: datetime
         doors=tuple(msgspec.json.decode(row.record, type=Door) for row in rows),
         cameras=_cameras(connection, edge_id),
         permits=given,
+        schedules=_schedules(connection, site_ids),
         credentials=_credentials(connection, known, site_id=site_id),
         credential_key=credential_key(connection, site_id) if key_exists else "",
         people=_people(connection, known),
@@ -84,11 +87,21 @@ def _narrowed(record: Any, own: frozenset[str]) -> Any:
     return msgspec.structs.replace(record, doors=tuple(sorted(door for door in record.doors if door in own)))
 
 
-def _people(connection: Connection, known: list[str]) -> tuple[Person, ...]:
+def _people(connection: Connection, known: list[str]) -> tuple[Member, ...]:
+    codes: dict[str, list[str]] = {}
+    query = select(occupancies.c.person_id, flats.c.keypad).join(flats, flats.c.id == occupancies.c.flat_id)
+    for row in connection.execute(query.where(occupancies.c.person_id.in_(known)).order_by(flats.c.keypad)):
+        codes.setdefault(row.person_id, []).append(row.keypad)
     rows = connection.execute(select(people).where(people.c.id.in_(known)).order_by(people.c.id))
     return tuple(
-        Person(id=row.id, site_id=row.site_id, name="", flat_id=row.flat_id, under_14=row.under_14) for row in rows
+        Member(id=row.id, flats=tuple(code for code in codes.get(row.id, ()) if code), under_14=row.under_14)
+        for row in rows
     )
+
+
+def _schedules(connection: Connection, site_ids: set[str]) -> tuple[Schedule, ...]:
+    query = select(schedules.c.record).where(schedules.c.site_id.in_(site_ids)).order_by(schedules.c.id)
+    return tuple(msgspec.json.decode(record, type=Schedule) for record in connection.execute(query).scalars())
 
 
 def _credentials(connection: Connection, known: list[str], *, site_id: str) -> tuple[Credential, ...]:

@@ -1,7 +1,8 @@
-"""Tables of places, people and edges; those of events and of access are beside it. Holds no query.
+"""Tables of places and edges; those of people, events and access are beside it. Holds no query.
 
 Records that are only read as a whole are kept as JSON (`record`); what is searched for has a column of its own.
-`seeded` marks what `gatehouse apply` wrote: the console shows it read-only.
+`seeded` marks what `gatehouse apply` wrote: the console shows it read-only. `version` counts changes: it is the ETag.
+No table here holds personal data.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from gateway.store.types import UtcTime
@@ -33,8 +33,14 @@ metadata = MetaData(
 )
 
 
-def _seeded() -> Column[bool]:
-    return Column("seeded", Boolean, nullable=False, default=False)
+def seeded() -> Column[bool]:
+    """Return the column that says whether `gatehouse apply` wrote a row."""
+    return Column("seeded", Boolean, nullable=False, default=False, server_default="0")
+
+
+def version() -> Column[int]:
+    """Return the column that counts a row's changes."""
+    return Column("version", Integer, nullable=False, default=1, server_default="1")
 
 
 areas = Table(
@@ -47,7 +53,18 @@ areas = Table(
     Column("valid_from", Date),
     Column("valid_until", Date),
     Column("successor", String(15)),
-    _seeded(),
+    version(),
+    seeded(),
+)
+
+companies = Table(
+    "companies",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("contact", Text, nullable=False, default="", server_default=""),
+    seeded(),
+    version(),
 )
 
 sites = Table(
@@ -63,7 +80,10 @@ sites = Table(
     Column("lon", Float),
     Column("datum", String(16), nullable=False),
     Column("credential_key", String(64), nullable=False),
-    _seeded(),
+    Column("company_id", String(64)),
+    Column("ticket_keys", Text, nullable=False, default="[]", server_default="[]"),
+    version(),
+    seeded(),
 )
 
 flats = Table(
@@ -74,7 +94,22 @@ flats = Table(
     Column("building", Text, nullable=False),
     Column("unit", Text, nullable=False),
     Column("room", Text, nullable=False),
-    _seeded(),
+    Column("keypad", String(16), nullable=False, default="", server_default=""),
+    Column("groups", Text, nullable=False, default="[]", server_default="[]"),
+    version(),
+    seeded(),
+)
+
+controllers = Table(
+    "controllers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("edge_id", String(64), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
 )
 
 doors = Table(
@@ -87,7 +122,19 @@ doors = Table(
     Column("record", Text, nullable=False),
     Column("mode", String(16), nullable=False, default="normal"),
     Column("mode_version", Integer, nullable=False, default=1),
-    _seeded(),
+    Column("controller_id", String(64)),
+    version(),
+    seeded(),
+)
+
+readers = Table(
+    "readers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("door_id", ForeignKey("doors.id"), nullable=False, index=True),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
 )
 
 cameras = Table(
@@ -100,74 +147,68 @@ cameras = Table(
     Column("record", Text, nullable=False),
     # Apart from the record, so that no query that serves people can return it by accident.
     Column("password", Text, nullable=False, default=""),
-    _seeded(),
+    version(),
+    seeded(),
 )
 
-people = Table(
-    "people",
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("subject", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("purpose", String(32), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("record", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("published_at", UtcTime),
+    seeded(),
+    version(),
+)
+
+schedules = Table(
+    "schedules",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
-    Column("flat_id", String(64)),
-    Column("under_14", Boolean, nullable=False, default=False),
-    Column("created_at", UtcTime, nullable=False),
-    _seeded(),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
 )
 
-consents = Table(
-    "consents",
+calendars = Table(
+    "calendars",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
-    Column("purpose", String(32), nullable=False),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
+)
+
+permission_groups = Table(
+    "permission_groups",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
     Column("doors", Text, nullable=False),
-    Column("text_version", Text, nullable=False),
-    Column("text_sha256", String(64), nullable=False),
-    Column("given_at", UtcTime, nullable=False),
-    Column("channel", String(32), nullable=False),
-    Column("evidence", Text, nullable=False),
-    Column("guardian", Text),
-    Column("expires_at", UtcTime),
-    Column("withdrawn_at", UtcTime),
-)
-
-credentials = Table(
-    "credentials",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("site_id", ForeignKey("sites.id"), nullable=False),
-    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
-    Column("kind", String(16), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-    UniqueConstraint("site_id", "kind", "digest"),
-)
-
-permits = Table(
-    "permits",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
-    Column("doors", Text, nullable=False),
-    Column("schedule", Text, nullable=False),
-    Column("valid_from", UtcTime),
-    Column("valid_until", UtcTime),
-    Column("created_at", UtcTime, nullable=False),
-)
-
-face_receipts = Table(
-    "face_receipts",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
-    Column("consent_id", String(64), nullable=False),
-    Column("edge_id", String(64), nullable=False),
-    Column("contract", Text, nullable=False),
-    Column("quality", Float, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("at", UtcTime, nullable=False),
-    Column("erased_at", UtcTime),
+    Column("schedule_id", String(64)),
+    seeded(),
+    version(),
 )
 
 edges = Table(
@@ -181,6 +222,9 @@ edges = Table(
     Column("revoked_at", UtcTime),
     Column("seen_at", UtcTime),
     Column("status", Text),
+    Column("seal_key", Text, nullable=False, default="", server_default=""),
+    Column("protection", String(16), nullable=False, default="file", server_default="file"),
+    Column("checkpoint", Text),
 )
 
 edge_tokens = Table(
@@ -233,5 +277,28 @@ device_status = Table(
     Column("kind", String(8), primary_key=True),
     Column("edge_id", String(64), nullable=False),
     Column("body", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+media = Table(
+    "media",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", String(64), nullable=False, index=True),
+    Column("edge_id", String(64), nullable=False),
+    Column("camera_id", String(64), nullable=False),
+    Column("fact_id", String(64), index=True),
+    Column("media_type", String(32), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("received_at", UtcTime, nullable=False, index=True),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
 )

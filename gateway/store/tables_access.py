@@ -20,6 +20,7 @@ users = Table(
     Column("disabled_at", UtcTime),
     Column("failures", Integer, nullable=False, default=0),
     Column("locked_until", UtcTime),
+    Column("version", Integer, nullable=False, default=1, server_default="1"),
 )
 
 sessions = Table(
@@ -30,6 +31,22 @@ sessions = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+)
+
+role_changes = Table(
+    "role_changes",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("user_id", String(64), nullable=False, index=True),
+    Column("role", String(32), nullable=False),
+    Column("sites", Text, nullable=False),
+    Column("areas", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", String(64), nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("decided_by", String(64)),
+    Column("decided_at", UtcTime),
+    Column("decision", String(16)),
 )
 
 api_tokens = Table(
@@ -68,4 +85,13 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("signature", Text, nullable=False),
 )

@@ -29,12 +29,12 @@ from models.link import (
     HEADER_TIME,
     Command,
     EdgeStatus,
-    Policy,
     Result,
     signing_input,
 )  # fmt: skip
-from models.people import Consent, Credential, Permit, Person, credential_digest
+from models.people import Consent, Credential, Member, Permit, credential_digest
 from models.places import Door
+from models.policy import Policy
 
 EDGE = "edge-1"
 CREDENTIAL_KEY = "11" * 32
@@ -157,8 +157,8 @@ def consent(person_id: str, *doors: str, **more: Any) -> Consent:
     )
 
 
-def person(person_id: str, **more: Any) -> Person:
-    return Person(id=person_id, site_id="s1", name="", **more)
+def person(person_id: str, **more: Any) -> Member:
+    return Member(id=person_id, **more)
 
 
 def policy(*doors: Door, n: int = 1, **more: Any) -> Policy:

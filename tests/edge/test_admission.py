@@ -19,8 +19,9 @@ from edge.admission import DENIALS_RECORDED, LOCKOUTS, UNLOCK_VALID_MS, Book
 from models.access import Request
 from models.errors import InvalidInput
 from models.events import AccessDenied, AccessGranted
-from models.link import DesiredMode, Unlock
+from models.link import Unlock
 from models.people import canonical_card
+from models.policy import DesiredMode
 from tests.edge.conftest import House, open_house
 from tests.edge.doubles import card, door, event, now, online, permit, person, pin, policy, until
 
@@ -37,7 +38,7 @@ def residents(**more: Any) -> Any:
         door(factors=("card", "pin", "flat_pin")),
         credentials=(card("p1", CARD), pin("p1", PIN)),
         permits=more.pop("permits", (permit("p1"),)),
-        people=(person("p1", flat_id="1-101"),),
+        people=(person("p1", flats=("1-101",)),),
         **more,
     )
 

@@ -24,8 +24,8 @@ from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from models.access import Request
 from models.events import AccessDenied, AccessGranted
-from models.link import DesiredMode, Policy
 from models.places import Camera
+from models.policy import DesiredMode, Policy
 from models.recognition import FaceQuality
 from tests.edge.conftest import House, open_house
 from tests.edge.doubles import EDGE, card, consent, door, now, online, permit, person, policy, until

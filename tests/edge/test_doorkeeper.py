@@ -13,7 +13,7 @@ from edge.doorkeeper import REQUESTS_AT_ONCE
 from models.access import Request
 from models.errors import DeviceRefused, DeviceUnreachable
 from models.events import DoorForced, DoorOpened, kind_of
-from models.link import DesiredMode
+from models.policy import DesiredMode
 from models.reports import Snapshot
 from tests.edge.conftest import House, open_house
 from tests.edge.doubles import MemoryWire, door, event, now, online, until

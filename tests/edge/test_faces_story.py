@@ -16,8 +16,9 @@ import pytest
 
 from config.portraits import portraits
 from models.errors import GatehouseError
-from models.link import EnrolFace, Policy
+from models.link import EnrolFace
 from models.places import Camera
+from models.policy import Policy
 from tests.edge.doubles import GatewayDouble, consent, door, now, permit, person, policy, until
 from tests.edge.rig import Process, Rig, open_rig
 

@@ -24,7 +24,8 @@ from edge.spool import Spool
 from edge.uplink import Uplink, enrol
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput, NotFound
 from models.events import DoorFaulted, fact_id
-from models.link import MAX_PHOTO_BYTES, Command, EdgeStatus, Policy, Result, Unlock
+from models.link import MAX_PHOTO_BYTES, Command, EdgeStatus, Result, Unlock
+from models.policy import Policy
 from tests.edge.doubles import EDGE, GatewayDouble, now, policy, until
 
 

@@ -15,7 +15,8 @@ from gateway.store.alerts import alerts_of
 from gateway.store.edges import add_edge_token, commands_wait, revoke_edge
 from gateway.store.facts import facts_of
 from models.events import AccessGranted
-from models.link import Command, DoorStatus, EdgeStatus, Policy, Result
+from models.link import Command, DoorStatus, EdgeStatus, Result
+from models.policy import Policy
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, closed, forced, listening, until
 
 SITE = frozenset({"a"})
@@ -149,7 +150,7 @@ async def test_a_policy_holds_what_its_doors_need_and_its_number_grows_with_its_
     second = await edge.send("GET", "/edge/v1/policy", **{"If-None-Match": first.headers["etag"]})
     after = msgspec.json.decode(second.content, type=Policy)
     assert (after.epoch, after.n) > (policy.epoch, policy.n)
-    assert [person.name for person in after.people] == [""]
+    assert len(after.people) == 1
     assert len(after.permits) == len(after.credentials) == 1
     assert "Lin" not in second.text
     assert "7186A61E" not in second.text

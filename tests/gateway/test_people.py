@@ -15,7 +15,8 @@ import pytest
 from gateway.consent_texts import TEXTS
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows, verify_audit
-from models.link import Command, EnrolFace, EraseFace, FaceReceipt, Policy, Result
+from models.link import Command, EnrolFace, EraseFace, FaceReceipt, Result
+from models.policy import Policy
 from tests.gateway.support import EDGE, Clock, SigningEdge, machine_token
 
 JPEG = b"\xff\xd8\xff\xe0" + b"portrait-bytes" * 1000

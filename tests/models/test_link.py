@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.link import Command, Committed, EdgeStatus, EnrolFace, EraseFace, Policy, Result, Unlock, signing_input
+from models.link import Command, Committed, EdgeStatus, EnrolFace, EraseFace, Result, Unlock, signing_input
+from models.policy import Policy
 
 
 @given(st.one_of(st.from_type(Unlock), st.from_type(EnrolFace), st.from_type(EraseFace)))

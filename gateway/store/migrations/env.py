@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from gateway.store import tables_access, tables_events  # noqa: F401 - they fill the metadata
+from gateway.store import tables_access, tables_events, tables_people  # noqa: F401 - they fill the metadata
 from gateway.store.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
