@@ -44,7 +44,7 @@ from models.errors import (
     StorageUnavailable,
 )
 from models.link import Command as LinkCommand
-from models.link import EdgeStatus, EnrolFace, Result, Unlock
+from models.link import EdgeStatus, EnrolFace, EraseFace, Result, Unlock
 from models.policy import Policy
 
 log = logging.getLogger("gatehouse.edge.worker")
