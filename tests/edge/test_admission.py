@@ -211,7 +211,7 @@ async def test_no_value_reaches_facts_logs_or_texts(house: House, caplog: pytest
 async def test_time_limited_permits_do_not_count_while_the_clock_is_not_trusted(house: House) -> None:
     await live_in(house, permits=(permit("p1", valid_until=now() + timedelta(days=1)),))
     house.clock._distrust_until = house.clock.unix() + 1000
-    assert await answer(house, request(1)) == "no_permit"
+    assert await answer(house, request(1)) == "not_permitted_now"
     house.clock.confirm()
     assert await answer(house, request(2)) == "unlocked"
 

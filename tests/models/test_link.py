@@ -38,12 +38,13 @@ def test_a_policy_survives_json_with_all_that_it_holds() -> None:
         "valid_until": "2026-05-08T12:00:00Z",
         "doors": [{"id": "d", "site_id": "s", "name": "Gate", "edge_id": "e", "driver": {"kind": "mqtt"}}],
         "cameras": [{"id": "c", "site_id": "s", "name": "Gate", "edge_id": "e", "url": "rtsp://c"}],
-        "permits": [{"id": "m", "person_id": "p", "doors": ["d"], "schedule": {"from_time": "22:00:00"}}],
+        "permits": [{"id": "m", "person_id": "p", "doors": ["d"], "schedule_id": "nights"}],
+        "schedules": [{"id": "nights", "windows": [{"from_time": "22:00:00", "until_time": "06:00:00"}]}],
         "modes": [{"door_id": "d", "version": 3, "mode": "locked_down"}],
     }
     policy = msgspec.convert(text, Policy)
     assert msgspec.json.decode(msgspec.json.encode(policy), type=Policy) == policy
-    assert policy.permits[0].schedule.from_time.hour == 22
+    assert policy.schedules[0].windows[0].from_time.hour == 22
 
 
 @pytest.mark.parametrize("broken", [b'{"type":"detonate","id":"x"}', b'{"type":"unlock","id":"x"}', b"null"])

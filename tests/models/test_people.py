@@ -1,10 +1,9 @@
-"""People with consent: consents that live and end, permits on schedules, credentials that never show."""
+"""People with consent: consents that live and end, permits that begin and expire, credentials that never show."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -14,20 +13,19 @@ from hypothesis import strategies as st
 from models.errors import InvalidInput
 from models.people import (
     Consent,
+    Occupancy,
     Permit,
     Person,
-    Schedule,
     VisitorPass,
     canonical_card,
     canonical_pin,
     credential_digest,
     face_allowed,
+    is_under_14,
 )
 
 T0 = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
-BERLIN = ZoneInfo("Europe/Berlin")
 moments = st.datetimes(datetime(2024, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
-times = st.times().map(lambda t: t.replace(microsecond=0))
 
 
 def consent(**more: Any) -> Consent:
@@ -53,6 +51,8 @@ def consent(**more: Any) -> Consent:
         pytest.param({"expires_at": T0 + timedelta(seconds=10)}, 10, False, id="not once it expired"),
         pytest.param({"withdrawn_at": T0 + timedelta(seconds=10)}, 9, True, id="until it is withdrawn"),
         pytest.param({"withdrawn_at": T0 + timedelta(seconds=10)}, 10, False, id="not once it is withdrawn"),
+        pytest.param({"superseded_at": T0 + timedelta(seconds=10)}, 9, True, id="until another notice is published"),
+        pytest.param({"superseded_at": T0 + timedelta(seconds=10)}, 10, False, id="not under another notice"),
     ],
 )
 def test_a_consent_is_live(changes: dict[str, Any], seconds: float, live: bool) -> None:
@@ -90,98 +90,59 @@ def test_a_face_may_be_matched(person: dict[str, Any], consents: tuple[Consent, 
     assert face_allowed(one, consents, door_id="d", at=T0) is allowed
 
 
-def local(day: int, hour: int, minute: int = 0, month: int = 5) -> datetime:
-    return datetime(2026, month, day, hour, minute, tzinfo=BERLIN)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "at", "covered"),
-    [
-        pytest.param({}, local(1, 3), True, id="always by default"),
-        pytest.param({"weekdays": (4,)}, local(1, 3), True, id="all of a weekday"),
-        pytest.param({"weekdays": (5,)}, local(1, 23, 59), False, id="not on another weekday"),
-        pytest.param({"weekdays": ()}, local(1, 12), False, id="never without weekdays"),
-        pytest.param({"from_time": time(8), "until_time": time(18)}, local(1, 8), True, id="from its start"),
-        pytest.param({"from_time": time(8), "until_time": time(18)}, local(1, 7, 59), False, id="not before"),
-        pytest.param({"from_time": time(8), "until_time": time(18)}, local(1, 18), False, id="not at its end"),
-        pytest.param(
-            {"weekdays": (4,), "from_time": time(22), "until_time": time(6)}, local(1, 23), True, id="before midnight"
-        ),
-        pytest.param(
-            {"weekdays": (4,), "from_time": time(22), "until_time": time(6)}, local(2, 5, 59), True, id="after midnight"
-        ),
-        pytest.param(
-            {"weekdays": (4,), "from_time": time(22), "until_time": time(6)}, local(1, 5), False, id="of its own night"
-        ),
-        pytest.param(
-            {"weekdays": (4,), "from_time": time(22), "until_time": time(6)}, local(2, 6), False, id="not past its end"
-        ),
-        pytest.param(
-            {"weekdays": (6,), "from_time": time(22), "until_time": time(6)}, local(4, 1), True, id="Sunday to Monday"
-        ),
-        pytest.param(
-            {"from_time": time(2), "until_time": time(3)}, local(29, 3, 0, month=3), False, id="an hour that is skipped"
-        ),
-        pytest.param(
-            {"from_time": time(2), "until_time": time(3)},
-            datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
-            True,
-            id="an hour that comes twice, the second time",
-        ),
-    ],
-)
-def test_a_schedule_covers(schedule: dict[str, Any], at: datetime, covered: bool) -> None:
-    one = Schedule(**{"timezone": "Europe/Berlin"} | schedule)
-    assert one.covers(at) is covered
-    assert one.covers(at.astimezone(UTC)) is covered, "the zone of the time does not matter"
-
-
-@given(moments, times, times)
-def test_a_daily_window_and_its_complement_share_no_moment_and_miss_none(at: datetime, start: time, end: time) -> None:
-    if start != end:
-        one = Schedule(from_time=start, until_time=end, timezone="Europe/Berlin")
-        other = Schedule(from_time=end, until_time=start, timezone="Europe/Berlin")
-        assert one.covers(at) is not other.covers(at)
-
-
-@given(moments, times, times, st.sets(st.integers(0, 6)))
-def test_every_moment_belongs_to_the_window_of_exactly_one_weekday(
-    at: datetime, start: time, end: time, days: set[int]
-) -> None:
-    zone = "Europe/Berlin"
-    alone = [Schedule(weekdays=(d,), from_time=start, until_time=end, timezone=zone).covers(at) for d in range(7)]
-    whole = Schedule(weekdays=tuple(sorted(days)), from_time=start, until_time=end, timezone=zone)
-    assert sum(alone) <= 1
-    assert whole.covers(at) is any(alone[day] for day in days)
-
-
-@given(st.integers(0, 370 * 24 * 60))
-def test_a_night_shift_is_decided_by_the_clock_on_the_wall_in_summer_and_winter(minutes: int) -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
-    wall = at.astimezone(BERLIN)
-    night = Schedule(from_time=time(22), until_time=time(6), timezone="Europe/Berlin")
-    assert night.covers(at) is (wall.hour >= 22 or wall.hour < 6)
-
-
 def permit(**more: Any) -> Permit:
     return Permit(**{"id": "m", "person_id": "p", "doors": ("d",)} | more)
 
 
 @pytest.mark.parametrize(
-    ("changes", "door_id", "seconds", "holds"),
+    ("changes", "seconds", "begun", "expired"),
     [
-        pytest.param({}, "d", 0, True, id="at its door"),
-        pytest.param({}, "e", 0, False, id="not at another"),
-        pytest.param({"doors": ()}, "d", 0, False, id="not where no door is named"),
-        pytest.param({"valid_from": T0}, "d", -1, False, id="not before it begins"),
-        pytest.param({"valid_from": T0}, "d", 0, True, id="from its beginning"),
-        pytest.param({"valid_until": T0}, "d", -1, True, id="before its end"),
-        pytest.param({"valid_until": T0}, "d", 0, False, id="not at its end"),
-        pytest.param({"schedule": Schedule(weekdays=())}, "d", 0, False, id="not outside its schedule"),
+        pytest.param({}, 0, True, False, id="without a validity always"),
+        pytest.param({"valid_from": T0}, -1, False, False, id="not before it begins"),
+        pytest.param({"valid_from": T0}, 0, True, False, id="from its beginning"),
+        pytest.param({"valid_until": T0}, -1, True, False, id="before its end"),
+        pytest.param({"valid_until": T0}, 0, True, True, id="not at its end"),
     ],
 )
-def test_a_permit_holds(changes: dict[str, Any], door_id: str, seconds: float, holds: bool) -> None:
-    assert permit(**changes).holds(door_id, T0 + timedelta(seconds=seconds)) is holds
+def test_a_permit_begins_and_expires(changes: dict[str, Any], seconds: float, begun: bool, expired: bool) -> None:
+    one, at = permit(**changes), T0 + timedelta(seconds=seconds)
+    assert (one.begun(at), one.expired(at)) == (begun, expired)
+
+
+@pytest.mark.parametrize("limit", [{"valid_from": T0}, {"valid_until": T0}, {"schedule_id": "nights"}])
+def test_a_permit_that_is_limited_in_time_needs_a_clock(limit: dict[str, Any]) -> None:
+    assert permit().timeless
+    assert not permit(**limit).timeless
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "holds"),
+    [
+        pytest.param({}, 0, True, id="without a validity always"),
+        pytest.param({"valid_from": T0}, -1, False, id="not before it begins"),
+        pytest.param({"valid_from": T0}, 0, True, id="from its beginning"),
+        pytest.param({"valid_until": T0}, -1, True, id="before its end"),
+        pytest.param({"valid_until": T0}, 0, False, id="not at its end"),
+    ],
+)
+def test_a_person_belongs_to_a_flat(changes: dict[str, Any], seconds: float, holds: bool) -> None:
+    one = Occupancy(id="o", person_id="p", flat_id="f", **changes)
+    assert one.holds(T0 + timedelta(seconds=seconds)) is holds
+
+
+@pytest.mark.parametrize(
+    ("born_on", "declared", "on", "child"),
+    [
+        pytest.param(date(2012, 5, 2), False, date(2026, 5, 1), True, id="at 13 years and 364 days"),
+        pytest.param(date(2012, 5, 1), True, date(2026, 5, 1), False, id="not at 14, whatever was declared"),
+        pytest.param(date(2012, 2, 29), False, date(2026, 2, 28), True, id="born on a leap day, on 28 February"),
+        pytest.param(date(2012, 2, 29), False, date(2026, 3, 1), False, id="born on a leap day, on 1 March"),
+        pytest.param(None, True, date(2026, 5, 1), True, id="without a date of birth as declared"),
+        pytest.param(None, False, date(2026, 5, 1), False, id="without a date of birth as declared not"),
+    ],
+)
+def test_a_person_is_under_14(born_on: date | None, declared: bool, on: date, child: bool) -> None:
+    assert is_under_14(Person(id="p", site_id="s", name="", born_on=born_on, under_14=declared), on) is child
 
 
 @pytest.mark.parametrize(
@@ -228,6 +189,6 @@ def test_a_digest_depends_on_kind_value_and_key() -> None:
 
 
 def test_records_survive_json() -> None:
-    visitor = VisitorPass(id="v", person_id="p", doors=("d",), valid_from=T0, valid_until=T0 + timedelta(hours=1))
-    for record in (consent(guardian="g"), permit(schedule=Schedule(from_time=time(22))), visitor):
+    visitor = VisitorPass(id="v", host_id="p", doors=("d",), valid_from=T0, valid_until=T0 + timedelta(hours=1))
+    for record in (consent(guardian="g"), permit(schedule_id="nights"), visitor):
         assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
