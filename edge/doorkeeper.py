@@ -350,7 +350,7 @@ class DoorKeeper:
 
     def _mode_in_force(self, door_id: str) -> None:
         """Send the desired mode to a connected door that is in another; again after a while if it does not follow."""
-        kept, mode = self._doors.get(door_id), self._modes.get(door_id)
+        kept, mode = self._doors.get(door_id), self._desired(door_id)
         served = self._served_for(door_id)
         if kept is None or mode is None or served is None or served.driver is None or kept.state.online is False:
             return
@@ -373,20 +373,19 @@ class DoorKeeper:
 
     def door(self, door_id: str) -> Door | None:
         """Return a door that is served here."""
-        kept = self._doors.get(door_id)
-        return None if kept is None else kept.door
+        return None if (kept := self._doors.get(door_id)) is None else kept.door
 
     def state(self, door_id: str) -> DoorState | None:
         """Return a door's state."""
-        kept = self._doors.get(door_id)
-        return None if kept is None else kept.state
+        return None if (kept := self._doors.get(door_id)) is None else kept.state
 
     def mode(self, door_id: str) -> str:
         """Return the mode that decides at a door: the desired one, or what the door says it is in."""
-        desired, kept = self._modes.get(door_id), self._doors.get(door_id)
-        if desired is not None:
-            return desired.mode
-        return "normal" if kept is None else kept.state.mode
+        desired, kept = self._desired(door_id), self._doors.get(door_id)
+        return desired.mode if desired is not None else "normal" if kept is None else kept.state.mode
+
+    def _desired(self, door_id: str) -> DesiredMode | None:
+        return None if (desired := self._modes.get(door_id)) is None else desired.now(self._clock.now())
 
     def statuses(self) -> tuple[DoorStatus, ...]:
         """Return how every door stands, for the gateway."""

@@ -21,12 +21,20 @@ DoorMode = Literal["normal", "locked_down", "evacuating", "held_open"]
 Assessed = Literal["face", "recording"]
 
 
-class DesiredMode(msgspec.Struct, frozen=True, kw_only=True):
-    """Say which mode a door shall be in; versions grow per door."""
+class DesiredMode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Say which mode a door shall be in, and until when; versions grow per door, by two each time somebody sets it."""
 
     door_id: str
     version: int
     mode: DoorMode
+    until: datetime | None = None
+    """When the door is normal again by itself, with the version in between."""
+
+    def now(self, at: datetime) -> DesiredMode:
+        """Return the mode that holds at a time."""
+        if self.until is None or at < self.until:
+            return self
+        return DesiredMode(door_id=self.door_id, version=self.version + 1, mode="normal")
 
 
 class TicketKey(msgspec.Struct, frozen=True, kw_only=True):

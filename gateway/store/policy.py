@@ -10,13 +10,14 @@ import msgspec
 from sqlalchemy import Connection, or_, select
 
 from gateway.store.dialect import insert_into
+from gateway.store.modes import desired_of
 from gateway.store.people import consent_from, permit_from
 from gateway.store.places import credential_key
 from gateway.store.tables import cameras, doors, flats, policy_versions, schedules, sites
 from gateway.store.tables_people import consents, credentials, occupancies, people, permits
 from models.people import Consent, Credential, Member, Permit
 from models.places import Camera, Door
-from models.policy import DesiredMode, Policy
+from models.policy import Policy
 from models.schedules import Schedule
 
 VALID_FOR = timedelta(days=7)
@@ -57,7 +58,7 @@ def _content(connection: Connection, edge_id: str, *, site_id: str, at: datetime
         credential_key=credential_key(connection, site_id) if key_exists else "",
         people=_people(connection, known),
         consents=agreed,
-        modes=tuple(DesiredMode(door_id=row.id, version=row.mode_version, mode=row.mode) for row in rows),
+        modes=tuple(desired_of(row) for row in rows),
     )  # fmt: skip
 
 

@@ -122,6 +122,7 @@ doors = Table(
     Column("record", Text, nullable=False),
     Column("mode", String(16), nullable=False, default="normal"),
     Column("mode_version", Integer, nullable=False, default=1),
+    Column("mode_until", UtcTime),
     Column("controller_id", String(64)),
     version(),
     seeded(),

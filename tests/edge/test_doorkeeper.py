@@ -157,6 +157,18 @@ async def test_the_desired_mode_is_sent_until_the_door_is_in_it(house: House) ->
     assert house.keeper.mode("d1") == "locked_down"
 
 
+async def test_a_door_is_no_longer_held_open_after_its_time_without_being_told(house: House) -> None:
+    until_then = now() + timedelta(seconds=0.6)
+    house.keeper.apply((door(),), (DesiredMode(door_id="d1", version=4, mode="held_open", until=until_then),))
+    house.wire.say("d1", online())
+    await until(lambda: any(isinstance(order, SetMode) and order.version == 4 for order in house.wire.orders))
+    await until(lambda: any(isinstance(order, SetMode) and order.version == 5 for order in house.wire.orders))
+    told = [(order.version, order.mode) for order in house.wire.orders if isinstance(order, SetMode)]
+    assert told[0] == (4, "held_open")
+    assert told[-1] == (5, "normal")
+    assert house.keeper.mode("d1") == "normal"
+
+
 async def test_a_change_of_names_restarts_no_wire_and_a_change_of_driver_does(house: House) -> None:
     house.keeper.apply((door(),), ())
     await until(lambda: house.wire.opened == 1)
