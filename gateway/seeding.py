@@ -19,6 +19,7 @@ from gateway.store.people import (
     seed_permit,
 )
 from gateway.store.places import credential_key, put_area, put_camera, put_door, put_flat, put_site
+from gateway.store.registers import seed_assessment
 from models.events import NAMESPACE
 from models.people import Credential, credential_digest
 
@@ -27,7 +28,7 @@ def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]
     """Write the records of a site file, marked as seeded; return how many of each it holds.
 
     Raises:
-        Conflict: a card belongs to somebody else already.
+        Conflict: a card belongs to somebody else already, or an assessment is another than the one kept under its id.
     """
     put_site(connection, seed.site, seeded=True)
     for area in seed.areas:
@@ -38,6 +39,8 @@ def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]
         put_door(connection, door, seeded=True)
     for camera in seed.cameras:
         put_camera(connection, camera, seeded=True)
+    for assessment in seed.assessments:
+        seed_assessment(connection, assessment)
     for person in seed.people:
         put_person(connection, person, at=at, seeded=True)
     for consent in seed.consents:
@@ -53,7 +56,10 @@ def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]
     append_audit(
         connection, AuditEntry(actor="system", action="site.apply", subject=seed.site.id, detail=detail), at=at
     )
-    return {name: len(getattr(seed, name)) for name in ("areas", "flats", "doors", "cameras", "people", "permits")}
+    return {
+        name: len(getattr(seed, name))
+        for name in ("areas", "flats", "doors", "cameras", "assessments", "people", "permits")
+    }
 
 
 def _plant_credentials(connection: Connection, seed: Seed, *, at: datetime) -> None:

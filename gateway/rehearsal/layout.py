@@ -17,6 +17,26 @@ import yaml
 CAMERAS = ("gate", "lobby")
 DOORS = ("gate", "side")
 MARK = "DEMO"
+SUBJECTS = ("face", "recording")
+REGISTER = {
+    "purpose": "演示：模拟摄像机，只播放合成画面",
+    "place_class": "community_common",
+    "sign_confirmed_on": "2025-01-01",
+    "banned_area_checked": True,
+    "responsible": "演示物业安保主管",
+}
+ASSESSMENT = {
+    "topics": {
+        "lawful_and_necessary": "仅供演示：画面与住户均为模拟，不处理真实个人的信息，目的和方式合法、正当、必要。",
+        "impact_and_risk": "仅供演示：没有真实个人，对个人权益没有影响；数据只留在本机，演示结束即可删除。",
+        "measures_fit": "仅供演示：特征模板在边缘加密保存，网关不持有人脸，保护措施与风险程度相适应。",
+        "leak_and_misuse": "仅供演示：泄露、篡改、丢失或滥用只涉及模拟数据，删除演示目录即可消除影响。",
+    },
+    "drafted_by": "demo-manager",
+    "drafted_at": "2025-01-01T08:00:00+08:00",
+    "approved_by": "demo-director",
+    "approved_at": "2025-01-02T08:00:00+08:00",
+}
 
 
 def free_port() -> int:
@@ -122,11 +142,12 @@ class Layout:
             "cameras": [
                 {
                     "id": camera, "name": name, "edge": "edge-1", "url": cameras[camera], "user": "gatehouse",
-                    "password_file": str(self.path("camera.secret")), **extra,
+                    "password_file": str(self.path("camera.secret")), "register_entry": REGISTER, **extra,
                 }
                 for camera, name, extra in (
                     ("gate", "东门摄像机", {"door": "gate", "near_zone": [0.2, 0.0, 0.8, 1.0]}),
                     ("lobby", "大堂摄像机", {}),
                 )
             ],
+            "assessments": [{"id": f"demo-{subject}", "subject": subject, **ASSESSMENT} for subject in SUBJECTS],
         }  # fmt: skip

@@ -13,6 +13,16 @@ from models.errors import InvalidInput, SettingsError
 EXAMPLE = Path(__file__).parents[2] / "config" / "site.example.yaml"
 SITE = 'site: {id: s, name: S, community: "310104005012"}\n'
 
+ASSESSED = (
+    SITE.replace("{", "{{").replace("}", "}}")
+    + """assessments:
+  - {{id: x, subject: face, drafted_by: a, drafted_at: "2026-01-01T00:00Z",
+     approved_by: {by}, approved_at: "{approved}T00:00Z",
+     valid_until: "2027-01-01T00:00Z", topics: {{lawful_and_necessary: aaaaaaaaaaaaaaaaaaaa,
+     impact_and_risk: aaaaaaaaaaaaaaaaaaaa, measures_fit: aaaaaaaaaaaaaaaaaaaa, leak_and_misuse: aaaaaaaaaaaaaaaaaaaa}}}}
+"""
+)
+
 
 def told(tmp_path: Path, text: str, **environment: str) -> list[str]:
     path = tmp_path / "site.yaml"
@@ -35,6 +45,15 @@ def test_the_example_becomes_records() -> None:
     ]
     assert records.cards == (("p-1", "7186A61E"),)
     assert {door.site_id for door in records.doors} == {records.site.id}
+
+
+def test_the_example_carries_what_lets_cameras_and_faces_go_live() -> None:
+    records = seed(read_site(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": "x"}))
+    (entry,) = [camera.register for camera in records.cameras]
+    assert entry is not None
+    assert (entry.place_class, entry.privacy_masks) == ("community_common", ((0.0, 0.0, 0.2, 0.3),))
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert {one.subject for one in records.assessments if one.in_force(at)} == {"face", "recording"}
 
 
 def test_consents_and_pins_reach_the_records(tmp_path: Path) -> None:
@@ -112,6 +131,24 @@ people:
             SITE + "cameras: [{id: c, name: C, url: 'rtsp://x', password_file: no}]\n",
             "2: cameras[0].password_file: there is no",
         ),
+        (
+            SITE
+            + "cameras: [{id: c, name: C, url: 'rtsp://x', register_entry: {purpose: P, place_class: private_common, "
+            "sign_confirmed_on: '2026-01-01', banned_area_checked: false}}]\n",
+            "2: cameras[0].register_entry.banned_area_checked: check first that it sees no banned area",
+        ),
+        (
+            SITE
+            + "cameras: [{id: c, name: C, url: 'rtsp://x', register_entry: {purpose: P, place_class: private_common, "
+            "sign_confirmed_on: '2026-01-01', banned_area_checked: true, privacy_masks: [[0.5, 0, 0.5, 1]]}}]\n",
+            "2: cameras[0].register_entry.privacy_masks: a mask is x0, y0, x1, y1",
+        ),
+        (
+            ASSESSED.format(by="a", approved="2026-01-02"),
+            "4: assessments[0].approved_by: somebody else than its author",
+        ),
+        (ASSESSED.format(by="b", approved="2025-01-02"), "4: assessments[0].approved_at: it was approved before"),
+        (ASSESSED.format(by="b", approved="2028-01-02"), "5: assessments[0].valid_until: it ends before"),
         (SITE + "doors: [{id: 'a/b', name: D}]\n", "2: doors[0].id: an id has 1 to 64"),
         (SITE + "doors: [{id: d, name: D, held_open_s: 0}]\n", "2: doors[0].held_open_s: must be greater than"),
         (
