@@ -32,8 +32,8 @@ def hold_feed(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": FEED_LOCK})
 
 
-def next_number(connection: Connection, name: str) -> int:
-    """Return the next number of a counter, from 1; the counter is locked until the transaction ends."""
-    insert = insert_into(connection, counters).values(name=name, value=1)
-    upsert = insert.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
+def next_number(connection: Connection, name: str, *, by: int = 1) -> int:
+    """Return the next number of a counter, from 1, or the last of the next `by`; it is locked until the transaction ends."""
+    insert = insert_into(connection, counters).values(name=name, value=by)
+    upsert = insert.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + by})
     return int(connection.execute(upsert.returning(counters.c.value)).scalar_one())
