@@ -61,6 +61,46 @@ class SessionSettings(Strict):
     lockout_s: Seconds = Field(900, le=86_400, description="Seconds for which a locked log-in stays locked.")
 
 
+class KeySettings(Strict):
+    """The gateway's own keys. Several gateways on one database share them: copy the files."""
+
+    master: SecretStr | None = Field(
+        None, description="Key that wraps secrets in the database, 32 bytes in base64, as ${NAME} from the environment."
+    )
+    master_file: LocalPath | None = Field(
+        None,
+        description="File of the key that wraps secrets in the database; made if absent, `master.key` in data_dir.",
+    )
+    identity_file: LocalPath | None = Field(
+        None,
+        description="File of the key that signs policies and checkpoints; made if absent, `identity.key` in data_dir.",
+    )
+
+
+class SyslogSettings(Strict):
+    """The collector that audit rows and checkpoints are sent to (RFC 5424 over TCP or TLS)."""
+
+    host: str = Field("", max_length=255, description="Host of the syslog collector; empty sends nothing.")
+    port: Port = Field(6514, description="TCP port of the syslog collector.")
+    transport: Literal["tls", "tcp"] = Field(
+        "tls", description="`tls` (RFC 5425), or `tcp` (RFC 6587) on a closed network."
+    )
+    tls: TlsSettings = Field(TlsSettings(), description="Certificates towards the collector.")
+    timeout_s: Seconds = Field(10, ge=0.1, le=120, description="Seconds to wait for the collector.")
+
+
+class AuditSettings(Strict):
+    """What the audit log asks for, and where proofs of it go."""
+
+    require_reasons: bool = Field(
+        False, description="Whether looks at people, and changes of people and configuration, must carry a reason."
+    )
+    checkpoint_every_s: Seconds = Field(
+        60, ge=1, le=300, description="Seconds between two signed checkpoints, while there is something new."
+    )
+    syslog: SyslogSettings = Field(SyslogSettings(), description="The syslog collector.")
+
+
 class CentreSettings(Strict):
     """The coordination centre that alerts are forwarded to (docs/centre.md has the contract)."""
 
@@ -123,6 +163,8 @@ class GatewaySettings(Strict):
         None, description="Folder of the built console, where it is not the packaged one."
     )
     session: SessionSettings = Field(SessionSettings(), description="Log-in sessions of the console.")
+    keys: KeySettings = Field(KeySettings(), description="The gateway's own keys.")
+    audit: AuditSettings = Field(AuditSettings(), description="The audit log.")
     centre: CentreSettings = Field(CentreSettings(), description="The coordination centre.")
     edge_clock_skew_s: Seconds = Field(
         300,
@@ -286,6 +328,13 @@ def mistakes(settings: Settings) -> Iterator[Mistake]:
     yield from _secret_mistakes(settings)
     yield from _listener_mistakes(settings)
     yield from _centre_mistakes(settings.gateway.centre)
+    keys = settings.gateway.keys
+    if keys.master is not None and keys.master_file is not None:
+        yield Mistake(
+            key=("gateway", "keys", "master"),
+            message="given twice, also as master_file",
+            suggestion="keep one of the two",
+        )
     database = settings.gateway.database
     if database and not database.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         yield Mistake(
