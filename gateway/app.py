@@ -27,7 +27,7 @@ from gateway.centre.events import Route
 from gateway.files import write_private
 from gateway.housekeeping import first_user
 from gateway.loops import delivery, housekeeping
-from gateway.opening import open_store
+from gateway.opening import open_gateway_key, open_store
 from gateway.runtime import CONSOLE, Receiver, Runtime
 from gateway.store import Store
 from gateway.store.users import SessionRules
@@ -80,6 +80,8 @@ def runtime_of(settings: GatewaySettings, store: Store) -> Runtime:
         ),
         clock_window_s=settings.edge_clock_skew_s,
         console=settings.console_dir or CONSOLE,
+        gateway_key=open_gateway_key(settings),
+        require_reasons=settings.audit.require_reasons,
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.auth.keys import GatewayKey, fresh_key
+from gateway.auth.vault import Vault
 from gateway.bells import Bells, Relay
 from gateway.centre.events import Route
 from gateway.store import Store
@@ -52,6 +54,15 @@ class Runtime:
     relay: Relay = field(default_factory=Relay)
     hashing: Semaphore = field(default_factory=lambda: Semaphore(HASHES_AT_ONCE))
     counters: dict[str, int] = field(default_factory=dict)
+    gateway_key: GatewayKey = field(default_factory=fresh_key)
+    """Signs policies and checkpoints."""
+    require_reasons: bool = False
+    """Whether every look at and change of personal data or configuration must say why (R31)."""
+
+    @property
+    def vault(self) -> Vault | None:
+        """Return what wraps the database's secrets; the store uses it by itself (gateway.store.sealed)."""
+        return self.store.vault
 
     def count(self, name: str, by: int = 1) -> None:
         """Count something for /metrics."""

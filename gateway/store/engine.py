@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -18,10 +18,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.errors import Conflict, SettingsError, SettingsFault, StorageUnavailable
 
+if TYPE_CHECKING:
+    from gateway.auth.vault import Vault
+
 P = ParamSpec("P")
 T = TypeVar("T")
 READERS = 4
 POSTGRES_WRITERS = 8
+VAULT = "gatehouse_vault"
+"""The execution option under which the vault travels with each connection (gateway.store.sealed)."""
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -62,8 +67,10 @@ def _begin_sqlite(connection: Connection) -> None:
 class Store:
     """Own an engine and the threads that use it."""
 
-    def __init__(self, url: str, *, password: str | None = None) -> None:
+    def __init__(self, url: str, *, password: str | None = None, vault: Vault | None = None) -> None:
         self.engine = engine_for(url, password=password)
+        self.engine.update_execution_options(**{VAULT: vault})
+        self.vault = vault
         self.sqlite = self.engine.dialect.name == "sqlite"
         self._writers = ThreadPoolExecutor(1 if self.sqlite else POSTGRES_WRITERS, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
