@@ -7,12 +7,13 @@ import hmac
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+import msgspec
 from fastapi import Depends, Header, Request, Response
 from starlette.exceptions import HTTPException
 
-from gateway.auth.roles import Caller, Right
+from gateway.auth.roles import PERSONAL, SELF_EXPLAINING, Caller, Right
 from gateway.runtime import Runtime
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.users import (
@@ -23,10 +24,15 @@ from gateway.store.users import (
     forget_request,
     touch_session,
 )
-from models.errors import Forbidden
+from models.errors import Forbidden, InvalidInput
 
 COOKIE = "gatehouse_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+REASON_HEADER = "Gatehouse-Reason"
+REASON_CHARS = 200
+REASON_ENCODED = 12 * REASON_CHARS
+"""Four bytes of UTF-8 for each character, three characters for each byte."""
+REASON_LEAST = 3
 
 
 def runtime_of(request: Request) -> Runtime:
@@ -93,16 +99,56 @@ async def any_caller(request: Request, runtime: Shared) -> Caller:
 Anyone = Annotated[Caller, Depends(any_caller)]
 
 
-def allowed(right: Right) -> Callable[[Caller, Runtime, Request], Awaitable[Caller]]:
-    """Return a dependency that passes callers with a right and writes refusals into the audit log."""
+def reason_of(
+    given: Annotated[str | None, Header(alias="Gatehouse-Reason", max_length=REASON_ENCODED)] = None,
+) -> str:
+    """Return why a request is made, percent-encoded UTF-8 in a header; empty if the caller does not say.
 
-    async def check(caller: Anyone, runtime: Shared, request: Request) -> Caller:
+    Raises:
+        InvalidInput: it is too long, or is no text.
+    """
+    try:
+        text = unquote(given or "", errors="strict").strip()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(REASON_HEADER, "send percent-encoded UTF-8 (encodeURIComponent)") from error
+    if len(text) > REASON_CHARS or not text.isprintable():
+        raise InvalidInput(REASON_HEADER, f"use at most {REASON_CHARS} printable characters")
+    return text
+
+
+Reason = Annotated[str, Depends(reason_of)]
+
+
+def stated_reason(reason: Reason) -> str:
+    """Return why a request is made, for acts that are not done without saying so.
+
+    Raises:
+        InvalidInput: the caller does not say.
+    """
+    if len(reason) < REASON_LEAST:
+        raise InvalidInput(REASON_HEADER, f"say why, in at least {REASON_LEAST} characters: it goes on record")
+    return reason
+
+
+StatedReason = Annotated[str, Depends(stated_reason)]
+
+
+def allowed(right: Right) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that passes callers with a right and writes refusals into the audit log.
+
+    The caller that it returns carries the reason (`caller.reason`), for the audit entries of the act.
+    """
+
+    async def check(caller: Anyone, runtime: Shared, *, request: Request, reason: Reason) -> Caller:
         if not caller.may(right):
             entry = AuditEntry(actor=caller.id, action="refused", subject=right, result="forbidden",
                                detail={"method": request.method})  # fmt: skip
             await runtime.store.write(append_audit, entry, at=runtime.clock())
         caller.require(right)
-        return caller
+        asked = right in PERSONAL or (request.method not in SAFE and right not in SELF_EXPLAINING)
+        if runtime.require_reasons and asked:
+            stated_reason(reason)
+        return msgspec.structs.replace(caller, reason=reason)
 
     return check
 

@@ -21,23 +21,39 @@ Role = Literal[
     "audit_administrator",
 ]
 Right = Literal[
-    "alerts:read", "alerts:act", "doors:read", "doors:unlock", "cameras:read", "people:read", "people:write", "facts:read",
-    "system:read", "system:write", "users:read", "audit:read",
+    "alerts:read", "alerts:act", "doors:read", "doors:unlock", "cameras:read", "media:read", "facts:read",
+    "places:read", "places:write", "devices:write", "access:read", "access:write",
+    "people:read", "people:write", "people:import", "people:export", "people:erase",
+    "notices:read", "notices:write", "assessments:read", "assessments:write", "assessments:approve",
+    "system:read", "system:write", "edges:read", "edges:write", "backups:write",
+    "users:read", "users:write", "audit:read",
 ]  # fmt: skip
+"""What a role may include. `places` are areas, companies and sites; `devices` are flats, controllers, doors, readers and
+cameras; `access` are groups, schedules and calendars; permits, credentials and passes belong to `people`."""
 
+_SEES: frozenset[Right] = frozenset({"doors:read", "cameras:read", "places:read", "system:read", "edges:read"})
+_GUARDS: frozenset[Right] = frozenset({"alerts:read", "alerts:act", "doors:unlock", "media:read"})
 RIGHTS: dict[Role, frozenset[Right]] = {
-    "operator": frozenset({"alerts:read", "alerts:act", "doors:read", "doors:unlock", "cameras:read", "system:read"}),
-    "manager": frozenset(
-        {"alerts:read", "alerts:act", "doors:read", "doors:unlock", "cameras:read", "people:read", "people:write",
-         "facts:read", "system:read"}
+    "operator": _SEES | _GUARDS,
+    "manager": _SEES | _GUARDS | frozenset(
+        {"people:read", "people:write", "people:import", "people:export", "people:erase", "facts:read", "access:read",
+         "access:write", "devices:write", "notices:read", "notices:write", "assessments:read", "assessments:write"}
     ),
     # A guard sees what is assigned to them; until alerts can be assigned that is nothing.
     "guard": frozenset(),
-    "integrator": frozenset({"doors:read", "cameras:read", "system:read"}),
-    "system_administrator": frozenset({"system:read", "system:write", "doors:read", "cameras:read"}),
-    "security_administrator": frozenset({"users:read", "system:read"}),
-    "audit_administrator": frozenset({"audit:read"}),
+    "integrator": _SEES,
+    "system_administrator": _SEES | frozenset(
+        {"system:write", "places:write", "devices:write", "edges:write", "backups:write"}
+    ),
+    "security_administrator": frozenset(
+        {"users:read", "users:write", "system:read", "notices:read", "assessments:read", "assessments:approve"}
+    ),
+    "audit_administrator": frozenset({"audit:read", "notices:read", "assessments:read"}),
 }  # fmt: skip
+PERSONAL: frozenset[Right] = frozenset({"people:read", "people:export", "facts:read", "media:read"})
+"""Rights to look at personal data: every use is on record, with a reason where reasons are required."""
+SELF_EXPLAINING: frozenset[Right] = frozenset({"alerts:read", "alerts:act", "doors:unlock"})
+"""Rights whose acts carry their reason in the body, or are the answer to an alert."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +64,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     sites: frozenset[str]
     machine: bool = False
+    everywhere: bool = False
+    """True if every site is in scope, those to come included."""
+    areas: frozenset[str] = frozenset()
+    """Codes of the areas in scope: `sites` holds the sites that they have now."""
+    reason: str = ""
+    """Why this request is made, in the caller's words; it goes on record."""
 
     def may(self, right: Right) -> bool:
         """Return whether the role includes a right."""

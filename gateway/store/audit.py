@@ -23,13 +23,14 @@ BATCH = 1000
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Say who did what to what, when, with which result."""
+    """Say who did what to what, with which result, and why. The actor's name and unit are the user's, looked up later."""
 
     actor: str
     action: str
     subject: str = ""
     result: str = "ok"
     detail: dict[str, str] = {}
+    reason: str = ""
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def append_audit(connection: Connection, entry: AuditEntry, *, at: datetime) -> 
     hold_feed(connection)
     seq = next_number(connection, "audit")
     previous = connection.execute(select(audit.c.digest).where(audit.c.seq == seq - 1)).scalar() or GENESIS
-    detail = as_text(entry.detail)
+    detail = as_text(entry.detail | {"reason": entry.reason} if entry.reason else entry.detail)
     digest = _seal(previous, (seq, at, entry.actor, entry.action, entry.subject, entry.result, detail))
     connection.execute(
         insert(audit).values(
@@ -68,7 +69,7 @@ def append_entries(connection: Connection, entries: Sequence[AuditEntry], *, at:
     previous = connection.execute(select(audit.c.digest).where(audit.c.seq == first - 1)).scalar() or GENESIS
     rows = []
     for seq, entry in enumerate(entries, first):
-        detail = as_text(entry.detail)
+        detail = as_text(entry.detail | {"reason": entry.reason} if entry.reason else entry.detail)
         digest = _seal(previous, (seq, at, entry.actor, entry.action, entry.subject, entry.result, detail))
         told = {"actor": entry.actor, "action": entry.action, "subject": entry.subject, "result": entry.result}
         rows.append({**told, "seq": seq, "at": at, "detail": detail, "previous": previous, "digest": digest})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.auth.passwords import lock_after
 from gateway.auth.roles import Caller, check_role
@@ -127,8 +128,7 @@ def caller_of_session(
     row = connection.execute(query.where(sessions.c.id_hash == hashed(secret))).first()
     if row is None or row.disabled_at is not None or at >= row.expires_at or at - row.seen_at >= rules.idle:
         return None
-    scope = sites_in(connection, site_ids=doors_of(row.sites), area_codes=doors_of(row.areas))
-    caller = Caller(id=row.id, username=row.username, role=check_role(row.role), sites=scope)
+    caller = _caller(connection, row, name=row.username)
     return caller, at - row.seen_at >= min(TOUCH_EVERY, rules.idle / 4)
 
 
@@ -152,8 +152,15 @@ def caller_of_token(connection: Connection, secret: str, *, at: datetime) -> Cal
     row = connection.execute(select(api_tokens).where(api_tokens.c.token_hash == hashed(secret))).first()
     if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
         return None
-    scope = sites_in(connection, site_ids=doors_of(row.sites), area_codes=doors_of(row.areas))
-    return Caller(id=row.id, username=row.name, role=check_role(row.role), sites=scope, machine=True)
+    return msgspec.structs.replace(_caller(connection, row, name=row.name), machine=True)
+
+
+def _caller(connection: Connection, row: Row[Any], *, name: str) -> Caller:
+    site_ids, area_codes = doors_of(row.sites), doors_of(row.areas)
+    return Caller(
+        id=row.id, username=name, role=check_role(row.role), everywhere="*" in site_ids, areas=frozenset(area_codes),
+        sites=sites_in(connection, site_ids=site_ids, area_codes=area_codes),
+    )  # fmt: skip
 
 
 def revoke_api_token(connection: Connection, token_id: str, *, at: datetime) -> None:

@@ -22,7 +22,6 @@ LONG_MODULES: dict[str, str] = {
     "tests/models/test_doors.py": "the table of the door's stories reads best in one piece",
 }
 MANY_ARGUMENTS: dict[str, str] = {
-    "gateway/api/deps.py:allowed.check": "a dependency: FastAPI passes its arguments by name",
     "gateway/auth/signatures.py:signed_by": "key, signature, content: the order of every signing library",
     "models/events.py:fact_id": "the parts of an id, in the order in which they are hashed",
     "models/faces/align.py:Aligner.chip": "picture, box, landmarks: dlib's own order",
