@@ -16,6 +16,46 @@ HEADER_EDGE = "Gatehouse-Edge"
 HEADER_TIME = "Gatehouse-Time"
 HEADER_NONCE = "Gatehouse-Nonce"
 HEADER_SIGNATURE = "Gatehouse-Signature"
+HEADER_POLICY = "Gatehouse-Policy"
+"""`full` or `delta`: what the body of a policy answer is."""
+HEADER_POLICY_SIGNATURE = "Gatehouse-Policy-Signature"
+HEADER_CHECKPOINT = "Gatehouse-Checkpoint"
+"""JSON of the newest `Checkpoint`, beside every policy answer."""
+RELAY_MESSAGE_BYTES = 64 * 1024
+"""A relay's binary messages are at most so long; an empty one says that all has come, and then the sender closes."""
+MAX_SHARED_BYTES = 16 * 1024 * 1024
+"""What a sibling may send through a relay at once: sealed templates of some ten thousand people."""
+
+Protection = Literal["file", "tpm", "external"]
+"""What keeps an edge's master key: a 0600 file, a TPM, or a key from elsewhere."""
+
+
+class Introduction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Introduce an edge with the one-time token of its site; keys are base64: Ed25519, and X25519 for templates."""
+
+    token: str
+    edge_id: str
+    name: str
+    public_key: str
+    seal_key: str = ""
+    protection: Protection = "file"
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer an introduction; the edge pins `gateway_key` (base64 Ed25519), which signs its policies."""
+
+    edge_id: str
+    site_id: str
+    gateway_key: str = ""
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold how far the gateway's audit log was, signed, so that an edge can witness it."""
+
+    seq: int
+    digest: str
+    at: datetime
+    signature: str
 
 
 class Unlock(msgspec.Struct, frozen=True, kw_only=True, tag="unlock"):
@@ -93,7 +133,7 @@ class ErasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
     person_id: str
     edge_id: str
     templates: int
-    protection: Literal["file", "tpm", "external"]
+    protection: Protection
     erased_at: datetime
     signature: str = ""
 
@@ -150,6 +190,13 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     cameras: tuple[CameraStatus, ...]
     counters: dict[str, int]
     policy: tuple[int, int]
+    templates: int = 0
+    """How many templates the edge holds."""
+    protection: Protection = "file"
+    checkpoint: Checkpoint | None = None
+    """The newest checkpoint of the gateway's audit log that this edge keeps."""
+    tombstones: tuple[str, ...] = ()
+    """Erased persons whom this edge knows and its policy does not: the gateway was restored from before."""
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,3 +209,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 def signing_input(method: str, target: str, *, body: bytes, time_s: str, nonce: str) -> bytes:
     """Return the bytes that an edge signs with Ed25519: method, path with query, body's SHA-256, time and nonce."""
     return "\n".join((method.upper(), target, hashlib.sha256(body).hexdigest(), time_s, nonce)).encode()
+
+
+def policy_statement(edge_id: str, body: bytes) -> bytes:
+    """Return the bytes that the gateway signs with Ed25519 under a policy answer to one edge."""
+    return b"policy\n" + edge_id.encode() + b"\n" + body
