@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from config.settings import BrokerLink, TlsSettings, read_settings
+from config.sections import TlsSettings
+from config.settings import BrokerLink, read_settings
 from drivers.mqtt.driver import MqttDoors
 from edge.__main__ import main as edge_main
 from edge.wires import Wires
