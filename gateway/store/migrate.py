@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, inspect, text
 
-HEAD = "0005"
+HEAD = "0010"
 
 
 def to_head(engine: Engine) -> None:

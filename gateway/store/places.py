@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Table, and_, or_, select, true, update
 
 from gateway.store.dialect import insert_into
+from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import areas, cameras, device_status, doors, flats, sites
 from gateway.store.types import as_text
 from gateway.views import CameraView, DoorView, Place
@@ -37,7 +38,8 @@ def put_area(connection: Connection, area: Area, *, seeded: bool = False) -> Non
 
 def put_site(connection: Connection, site: Site, *, seeded: bool = False) -> None:
     """Write a site; a new one gets a credential key, which it keeps for ever."""
-    _put(connection, sites, **msgspec.structs.asdict(site), credential_key=secrets.token_hex(KEY_BYTES), seeded=seeded)
+    key = wrapped(connection, secrets.token_hex(KEY_BYTES), about=f"sites.credential_key {site.id}")
+    _put(connection, sites, **msgspec.structs.asdict(site), credential_key=key, seeded=seeded)
 
 
 def put_flat(connection: Connection, flat: Flat, *, seeded: bool = False) -> None:
@@ -55,9 +57,10 @@ def put_door(connection: Connection, door: Door, *, seeded: bool = False) -> Non
 
 def put_camera(connection: Connection, camera: Camera, *, seeded: bool = False) -> None:
     """Write a camera under its id, its password in a column of its own."""
+    password = wrapped(connection, camera.password, about=f"cameras.password {camera.id}")
     _put(
         connection, cameras, id=camera.id, site_id=camera.site_id, edge_id=camera.edge_id, name=camera.name,
-        record=as_text(msgspec.structs.replace(camera, password="")), password=camera.password, seeded=seeded,
+        record=as_text(msgspec.structs.replace(camera, password="")), password=password, seeded=seeded,
     )  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def credential_key(connection: Connection, site_id: str) -> str:
     key = connection.execute(select(sites.c.credential_key).where(sites.c.id == site_id)).scalar()
     if key is None:
         raise NotFound("site", site_id)
-    return str(key)
+    return unwrapped(connection, key, about=f"sites.credential_key {site_id}")
 
 
 def sites_in(connection: Connection, *, site_ids: tuple[str, ...], area_codes: tuple[str, ...]) -> frozenset[str]:

@@ -11,8 +11,10 @@ from sqlalchemy import Connection, or_, select
 
 from gateway.store.dialect import insert_into
 from gateway.store.modes import desired_of
-from gateway.store.people import consent_from, permit_from
+from gateway.store.consents import consent_from
 from gateway.store.places import credential_key
+from gateway.store.rights import permit_from
+from gateway.store.sealed import unwrapped
 from gateway.store.tables import cameras, doors, flats, policy_versions, schedules, sites
 from gateway.store.tables_people import consents, credentials, occupancies, people, permits
 from models.people import Consent, Credential, Member, Permit
@@ -65,7 +67,11 @@ def _content(connection: Connection, edge_id: str, *, site_id: str, at: datetime
 def _cameras(connection: Connection, edge_id: str) -> tuple[Camera, ...]:
     rows = connection.execute(select(cameras).where(cameras.c.edge_id == edge_id).order_by(cameras.c.id))
     return tuple(
-        msgspec.structs.replace(msgspec.json.decode(row.record, type=Camera), password=row.password) for row in rows
+        msgspec.structs.replace(
+            msgspec.json.decode(row.record, type=Camera),
+            password=unwrapped(connection, row.password, about=f"cameras.password {row.id}"),
+        )
+        for row in rows
     )
 
 

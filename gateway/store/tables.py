@@ -79,7 +79,8 @@ sites = Table(
     Column("lat", Float),
     Column("lon", Float),
     Column("datum", String(16), nullable=False),
-    Column("credential_key", String(64), nullable=False),
+    # Wrapped by the vault, which takes more room than the 64 characters of the key; SQLite bounds no text.
+    Column("credential_key", String(64).with_variant(Text(), "postgresql"), nullable=False),
     Column("company_id", String(64)),
     Column("ticket_keys", Text, nullable=False, default="[]", server_default="[]"),
     version(),

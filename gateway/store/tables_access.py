@@ -20,6 +20,7 @@ users = Table(
     Column("disabled_at", UtcTime),
     Column("failures", Integer, nullable=False, default=0),
     Column("locked_until", UtcTime),
+    Column("unit", Text, nullable=False, default="", server_default=""),
     Column("version", Integer, nullable=False, default=1, server_default="1"),
 )
 
