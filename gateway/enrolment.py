@@ -13,8 +13,9 @@ from gateway.orders import await_result, send_order
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.consents import consents_of, face_receipts_of
 from gateway.store.edges import add_command
-from gateway.store.people import consents_of, face_receipts_of, person_by_id
+from gateway.store.people import person_by_id
 from gateway.store.places import doors_named
 from models.errors import DeviceRefused, DeviceUnreachable, Forbidden, ImageRejected
 from models.link import EnrolFace, EraseFace, FaceReceipt, Result

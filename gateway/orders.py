@@ -11,8 +11,8 @@ from gateway.bells import heard
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.consents import keep_face_receipt, mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
-from gateway.store.people import keep_face_receipt, mark_face_erased
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
 from models.link import Command, EnrolFace, EraseFace, Result, Unlock
 from models.places import Door

@@ -8,18 +8,12 @@ from datetime import datetime
 from config.site import Seed
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.people import (
-    credentials_of,
-    put_credential,
-    put_occupancy,
-    put_person,
-    put_schedule,
-    remove_credential,
-    seed_consent,
-    seed_permit,
-)
+from gateway.store.consents import seed_consent
+from gateway.store.people import put_occupancy, put_person
 from gateway.store.places import credential_key, put_area, put_camera, put_door, put_flat, put_site
 from gateway.store.registers import seed_assessment
+from gateway.store.rights import credentials_of, put_credential, remove_credential, seed_permit
+from gateway.store.schedules import put_schedule
 from models.events import NAMESPACE
 from models.people import Credential, credential_digest
 

@@ -5,11 +5,9 @@ Records for `people` are shown only to callers with the right for them; see gate
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 
 import msgspec
-
-from models.people import Occupancy
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,77 +86,6 @@ class CameraView(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "unknown"
     detail: str = ""
     seen_at: datetime | None = None
-
-
-class ConsentView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show one consent and whether it is live."""
-
-    id: str
-    purpose: str
-    doors: tuple[str, ...]
-    text_version: str
-    text_sha256: str
-    given_at: datetime
-    channel: str
-    evidence: str
-    guardian: str | None
-    expires_at: datetime | None
-    withdrawn_at: datetime | None
-    superseded_at: datetime | None = None
-    live: bool
-
-
-class FaceReceiptView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show the proof that a template exists on an edge, or when it was destroyed."""
-
-    id: str
-    person_id: str
-    consent_id: str
-    edge_id: str
-    contract: str
-    quality: float
-    digest: str
-    at: datetime
-    erased_at: datetime | None = None
-
-
-class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show that a card or PIN exists; its value is known to nobody."""
-
-    id: str
-    kind: str
-    created_at: datetime
-
-
-class PermitView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show which doors a person may pass and when."""
-
-    id: str
-    doors: tuple[str, ...]
-    group_id: str | None = None
-    schedule_id: str | None = None
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
-
-
-class PersonView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show one person with consents, receipts, credentials and permits."""
-
-    id: str
-    site_id: str
-    name: str
-    born_on: date | None = None
-    under_14: bool
-    phone: str | None = None
-    external_id: str | None = None
-    created_at: datetime
-    flats: tuple[Occupancy, ...] = ()
-    consents: tuple[ConsentView, ...] = ()
-    faces: tuple[FaceReceiptView, ...] = ()
-    """Templates that edges hold now."""
-    erased_faces: tuple[FaceReceiptView, ...] = ()
-    credentials: tuple[CredentialView, ...] = ()
-    permits: tuple[PermitView, ...] = ()
 
 
 class EdgeView(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,21 +12,13 @@ from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
 from gateway.consent_texts import text_digest
 from gateway.enrolment import Enrolled, check_photo, enrol_face, order_erasure
+from gateway.person_views import ConsentView, PersonView
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.people import (
-    add_consent,
-    add_person,
-    consent_view,
-    people_of,
-    person_by_id,
-    person_view,
-    put_occupancy,
-    withdraw_consent,
-)
+from gateway.store.consents import add_consent, consent_view, withdraw_consent
+from gateway.store.people import add_person, people_of, person_by_id, person_view, put_occupancy
 from gateway.store.places import doors_named, flat_is_at
-from gateway.views import ConsentView, PersonView
 from models.errors import InvalidInput, NotFound
 from models.people import Consent, Occupancy, Person
 from models.places import check_id

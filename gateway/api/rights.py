@@ -12,20 +12,14 @@ from gateway.api.deps import Key, Shared, allowed, new_id, once
 from gateway.api.people import Id, check_doors
 from gateway.api.replies import reply, shows
 from gateway.auth.roles import Caller
+from gateway.person_views import CredentialView, PermitView
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.people import (
-    add_credential,
-    add_permit,
-    permit_view,
-    person_by_id,
-    put_schedule,
-    remove_credential,
-    remove_permit,
-)
+from gateway.store.people import person_by_id
 from gateway.store.places import credential_key, doors_of_site, site_by_id
-from gateway.views import CredentialView, PermitView
+from gateway.store.rights import add_credential, add_permit, permit_view, remove_credential, remove_permit
+from gateway.store.schedules import put_schedule
 from models.errors import InvalidInput
 from models.people import Credential, Permit, canonical_card, canonical_pin, credential_digest
 from models.schedules import EVERY_DAY, Schedule, Window, named_by_content

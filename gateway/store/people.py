@@ -1,33 +1,35 @@
-"""Queries about people: consents, credentials, permits and face receipts. Every caller checks rights before."""
+"""Queries about persons, the flats they belong to and who answers for a child. Every caller checks rights before.
+
+What persons may is in rights.py, what they agreed to in consents.py, whom they invite in visitors.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
+from gateway.person_views import PersonView
+from gateway.store.consents import consent_view, consents_of, face_receipts_of, may_be_asked
 from gateway.store.dialect import insert_into
-from gateway.store.tables import schedules
-from gateway.store.tables_people import consents, credentials, face_receipts, occupancies, people, permits
-from gateway.store.types import as_text, doors_of
-from gateway.views import ConsentView, CredentialView, FaceReceiptView, PermitView, PersonView
-from models.errors import Conflict, NotFound
-from models.link import FaceReceipt
-from models.people import Consent, Credential, Occupancy, Permit, Person
-from models.schedules import Schedule
+from gateway.store.rights import credential_views, derived_permits, permit_view, permits_of
+from gateway.store.tables import flats
+from gateway.store.tables_people import guardianships, occupancies, people
+from models.errors import Conflict, InvalidInput, NotFound
+from models.people import Occupancy, Person, is_under_14
 
 
 def add_person(connection: Connection, person: Person, *, at: datetime, seeded: bool = False) -> None:
     """Write a new person.
 
     Raises:
-        Conflict: the id is taken.
+        Conflict: the id is taken, or the external id is somebody else's at this site.
     """
     if connection.execute(select(people.c.id).where(people.c.id == person.id)).first() is not None:
         raise Conflict(f"a person with id {person.id!r} exists already")
+    _check_external_id(connection, person)
     connection.execute(insert(people).values(**msgspec.structs.asdict(person), created_at=at, seeded=seeded))
 
 
@@ -35,7 +37,39 @@ def put_person(connection: Connection, person: Person, *, at: datetime, seeded: 
     """Write a person under its id, new or not."""
     values = msgspec.structs.asdict(person)
     upsert = insert_into(connection, people).values(**values, created_at=at, seeded=seeded)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={**values, "seeded": seeded}))
+    changes = {**values, "seeded": seeded, "version": people.c.version + 1}
+    different = or_(*(people.c[name].is_distinct_from(value) for name, value in {**values, "seeded": seeded}.items()))
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=changes, where=different))
+
+
+def change_person(connection: Connection, person: Person, *, version: int | None) -> int:
+    """Write a person's new name, date of birth, phone or external id; return the new version.
+
+    Args:
+        connection: a writing transaction.
+        person: what to write; its id and site stay.
+        version: the version that the caller saw, or None.
+
+    Raises:
+        Conflict: somebody changed the person meanwhile, the site file describes them, or the external id is taken.
+    """
+    row = connection.execute(select(people.c.version, people.c.seeded).where(people.c.id == person.id)).one()
+    if version is not None and version != row.version:
+        raise Conflict(f"the person was changed meanwhile (version {row.version}): read it again")
+    if row.seeded:
+        raise Conflict("this person comes from the site file: change it there and run `gatehouse apply`")
+    _check_external_id(connection, person)
+    values = {name: getattr(person, name) for name in ("name", "born_on", "under_14", "phone", "external_id")}
+    connection.execute(update(people).where(people.c.id == person.id).values(**values, version=row.version + 1))
+    return int(row.version) + 1
+
+
+def _check_external_id(connection: Connection, person: Person) -> None:
+    if person.external_id is None:
+        return
+    same = (people.c.site_id == person.site_id) & (people.c.external_id == person.external_id)
+    if connection.execute(select(people.c.id).where(same, people.c.id != person.id)).first() is not None:
+        raise Conflict("this external_id belongs to another person of the site: use theirs, or give another")
 
 
 def person_by_id(connection: Connection, person_id: str, *, site_ids: frozenset[str]) -> Person:
@@ -47,22 +81,40 @@ def person_by_id(connection: Connection, person_id: str, *, site_ids: frozenset[
     row = connection.execute(select(people).where(people.c.id == person_id, people.c.site_id.in_(site_ids))).first()
     if row is None:
         raise NotFound("person", person_id)
-    return _person(row)
+    return person_from(row)
 
 
-def _person(row: Row[Any]) -> Person:
+def person_by_external_id(connection: Connection, external_id: str, *, site_id: str) -> Person | None:
+    """Return the person of a site whom another register knows under a number, or None."""
+    same = (people.c.site_id == site_id) & (people.c.external_id == external_id)
+    row = connection.execute(select(people).where(same)).first()
+    return None if row is None else person_from(row)
+
+
+def person_from(row: Row[Any]) -> Person:
+    """Return the record of a row of `people`."""
     return Person(**{name: getattr(row, name) for name in Person.__struct_fields__})
 
 
+def note_activity(connection: Connection, person_id: str, *, at: datetime) -> None:
+    """Note that a person used a door, so that the inactive can be told from the active."""
+    older = or_(people.c.active_at.is_(None), people.c.active_at < at)
+    connection.execute(update(people).where(people.c.id == person_id, older).values(active_at=at))
+
+
 def people_of(
-    connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100
+    connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100, flat_id: str | None = None
 ) -> list[PersonView]:
-    """Return people of some sites by id, after an id, without what belongs to them."""
+    """Return people of some sites by id, after an id, without what belongs to them; with `flat_id`, only its people."""
     query = select(people).where(people.c.site_id.in_(site_ids), people.c.id > after).order_by(people.c.id).limit(limit)
-    return [
-        PersonView(**msgspec.structs.asdict(_person(row)), created_at=row.created_at)
-        for row in connection.execute(query)
-    ]
+    if flat_id is not None:
+        query = query.where(people.c.id.in_(select(occupancies.c.person_id).where(occupancies.c.flat_id == flat_id)))
+    return [_short_view(row) for row in connection.execute(query)]
+
+
+def _short_view(row: Row[Any]) -> PersonView:
+    person = msgspec.structs.asdict(person_from(row))
+    return PersonView(**person, created_at=row.created_at, seeded=row.seeded, version=row.version)
 
 
 def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[str], at: datetime) -> PersonView:
@@ -71,204 +123,119 @@ def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[s
     Raises:
         NotFound: there is none, or none that the caller may see.
     """
-    person = person_by_id(connection, person_id, site_ids=site_ids)
-    created_at = connection.execute(select(people.c.created_at).where(people.c.id == person_id)).scalar_one()
-    kept = connection.execute(
-        select(credentials).where(credentials.c.person_id == person_id).order_by(credentials.c.id)
-    )
+    row = connection.execute(select(people).where(people.c.id == person_id, people.c.site_id.in_(site_ids))).first()
+    if row is None:
+        raise NotFound("person", person_id)
     proofs = face_receipts_of(connection, person_id)
-    return PersonView(
-        **msgspec.structs.asdict(person),
-        created_at=created_at,
+    agreed = consents_of(connection, person_id)
+    return msgspec.structs.replace(
+        _short_view(row),
         flats=tuple(occupancies_of(connection, person_id)),
-        consents=tuple(consent_view(consent, at=at) for consent in consents_of(connection, person_id)),
+        guardians=tuple(guardians_of(connection, person_id)),
+        consents=tuple(consent_view(consent, at=at) for consent in agreed),
+        may_be_asked=("door_face",) if may_be_asked(connection, person_id, at=at) else (),
         faces=tuple(proof for proof in proofs if proof.erased_at is None),
         erased_faces=tuple(proof for proof in proofs if proof.erased_at is not None),
-        credentials=tuple(CredentialView(id=row.id, kind=row.kind, created_at=row.created_at) for row in kept),
+        credentials=tuple(credential_views(connection, person_id)),
         permits=tuple(permit_view(permit) for permit in permits_of(connection, [person_id])),
+        permits_by_flat=tuple(
+            permit_view(permit)
+            for permit in derived_permits(connection, site_ids=[row.site_id], person_ids=[person_id])
+        ),
     )
 
 
 def put_occupancy(connection: Connection, occupancy: Occupancy, *, at: datetime, seeded: bool = False) -> None:
-    """Write that a person belongs to a flat, under its id, new or not."""
+    """Write that a person belongs to a flat, under its id, new or not.
+
+    Raises:
+        InvalidInput: it would end before it begins, or person and flat are of different sites.
+    """
+    since, until = occupancy.valid_from, occupancy.valid_until
+    if since is not None and until is not None and since >= until:
+        raise InvalidInput("valid_until", "it must be after valid_from")
+    both = select(people.c.id).join(flats, flats.c.site_id == people.c.site_id)
+    here = both.where(people.c.id == occupancy.person_id, flats.c.id == occupancy.flat_id)
+    if connection.execute(here).first() is None:
+        raise InvalidInput("flat", f"there is no flat {occupancy.flat_id[:64]!r} at this site")
     values = msgspec.structs.asdict(occupancy)
     upsert = insert_into(connection, occupancies).values(**values, created_at=at, seeded=seeded)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={**values, "seeded": seeded}))
+
+
+def end_occupancy(connection: Connection, occupancy_id: str, *, person_id: str, at: datetime) -> Occupancy:
+    """Let an occupancy end at a time, unless it ends earlier anyway; return it as it is now.
+
+    Raises:
+        NotFound: this person has no such occupancy.
+    """
+    own = (occupancies.c.id == occupancy_id) & (occupancies.c.person_id == person_id)
+    row = connection.execute(select(occupancies).where(own)).first()
+    if row is None:
+        raise NotFound("occupancy", occupancy_id)
+    held = occupancy_from(row)
+    if held.valid_until is not None and held.valid_until <= at:
+        return held
+    if held.valid_from is not None and held.valid_from >= at:  # it never began: an empty validity says so
+        connection.execute(update(occupancies).where(own).values(valid_from=at, valid_until=at))
+        return msgspec.structs.replace(held, valid_from=at, valid_until=at)
+    connection.execute(update(occupancies).where(own).values(valid_until=at))
+    return msgspec.structs.replace(held, valid_until=at)
 
 
 def occupancies_of(connection: Connection, person_id: str) -> list[Occupancy]:
     """Return the flats that a person belongs or belonged to."""
     query = select(occupancies).where(occupancies.c.person_id == person_id).order_by(occupancies.c.id)
-    return [
-        Occupancy(**{name: getattr(row, name) for name in Occupancy.__struct_fields__})
-        for row in connection.execute(query)
-    ]
+    return [occupancy_from(row) for row in connection.execute(query)]
 
 
-def put_schedule(connection: Connection, schedule: Schedule, *, seeded: bool = False) -> None:
-    """Write a schedule under its id, new or not."""
-    values = {"site_id": schedule.site_id, "name": schedule.name, "record": as_text(schedule)}
-    upsert = insert_into(connection, schedules).values(id=schedule.id, **values, seeded=seeded)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
-
-
-def add_consent(connection: Connection, consent: Consent) -> None:
-    """Write a consent."""
-    values = msgspec.structs.asdict(consent)
-    connection.execute(insert(consents).values(**{**values, "doors": as_text(consent.doors)}))
-
-
-def withdraw_consent(connection: Connection, consent_id: str, *, person_id: str, at: datetime) -> Consent:
-    """Withdraw a consent and return it as it was; withdrawing again keeps the first time.
-
-    Raises:
-        NotFound: this person has no such consent.
-    """
-    found = [consent for consent in consents_of(connection, person_id) if consent.id == consent_id]
-    if not found:
-        raise NotFound("consent", consent_id)
-    query = update(consents).where(consents.c.id == consent_id, consents.c.withdrawn_at.is_(None))
-    connection.execute(query.values(withdrawn_at=at))
-    return found[0]
-
-
-def consents_of(connection: Connection, person_id: str) -> list[Consent]:
-    """Return all consents that a person ever gave, oldest first."""
-    query = select(consents).where(consents.c.person_id == person_id).order_by(consents.c.given_at, consents.c.id)
-    return [consent_from(row) for row in connection.execute(query)]
-
-
-def consent_from(row: Row[Any]) -> Consent:
-    """Return the record of a row of `consents`."""
-    values = {name: getattr(row, name) for name in Consent.__struct_fields__}
-    return Consent(**{**values, "doors": doors_of(row.doors)})
-
-
-def consent_view(consent: Consent, *, at: datetime) -> ConsentView:
-    """Return how a consent is shown at a time."""
-    values = {name: getattr(consent, name) for name in Consent.__struct_fields__ if name != "person_id"}
-    return ConsentView(**values, live=consent.live(at))
-
-
-def add_credential(connection: Connection, credential: Credential, *, site_id: str, at: datetime) -> None:
-    """Write a card or PIN digest.
-
-    Raises:
-        Conflict: the card belongs to somebody already (or the PIN to the same person).
-    """
-    row = select(credentials.c.id).where(
-        credentials.c.site_id == site_id,
-        credentials.c.kind == credential.kind,
-        credentials.c.digest == credential.digest,
+def residents_of(connection: Connection, flat_id: str, *, at: datetime) -> list[Occupancy]:
+    """Return who belongs to a flat at a time, or will later."""
+    query = select(occupancies).where(
+        occupancies.c.flat_id == flat_id, or_(occupancies.c.valid_until.is_(None), occupancies.c.valid_until > at)
     )
-    if connection.execute(row).first() is not None:
-        raise Conflict(f"this {credential.kind} is in use at this site: withdraw it there, or choose another")
-    connection.execute(insert(credentials).values(**msgspec.structs.asdict(credential), site_id=site_id, created_at=at))
+    return [occupancy_from(row) for row in connection.execute(query.order_by(occupancies.c.id))]
 
 
-def remove_credential(connection: Connection, credential_id: str, *, person_id: str) -> None:
-    """Delete a card or PIN.
-
-    Raises:
-        NotFound: this person has no such credential.
-    """
-    own = (credentials.c.id == credential_id) & (credentials.c.person_id == person_id)
-    if connection.execute(credentials.delete().where(own)).rowcount == 0:
-        raise NotFound("credential", credential_id)
+def occupancy_from(row: Row[Any]) -> Occupancy:
+    """Return the record of a row of `occupancies`."""
+    return Occupancy(**{name: getattr(row, name) for name in Occupancy.__struct_fields__})
 
 
-def add_permit(connection: Connection, permit: Permit, *, at: datetime) -> None:
-    """Write a permit."""
-    connection.execute(
-        insert(permits).values(
-            id=permit.id, person_id=permit.person_id, group_id=permit.group_id, doors=as_text(permit.doors),
-            schedule_id=permit.schedule_id,
-            valid_from=permit.valid_from, valid_until=permit.valid_until, created_at=at,
-        )
-    )  # fmt: skip
-
-
-def remove_permit(connection: Connection, permit_id: str, *, person_id: str) -> None:
-    """Delete a permit.
+def add_guardian(connection: Connection, child: Person, *, guardian: Person, on: date, at: datetime) -> None:
+    """Write who may consent for a child; writing it again changes nothing.
 
     Raises:
-        NotFound: this person has no such permit.
+        InvalidInput: the child is 14 or older, the guardian is not, they are one person or of two sites.
     """
-    own = (permits.c.id == permit_id) & (permits.c.person_id == person_id)
-    if connection.execute(permits.delete().where(own)).rowcount == 0:
-        raise NotFound("permit", permit_id)
+    if child.id == guardian.id or child.site_id != guardian.site_id:
+        raise InvalidInput("guardian", "name another person of the same site")
+    if not is_under_14(child, on):
+        raise InvalidInput("child", "who is 14 or older consents for themselves")
+    if not _is_adult(guardian, on):
+        raise InvalidInput("guardian", "a guardian is an adult: correct the date of birth, or name somebody else")
+    link = insert_into(connection, guardianships).values(child_id=child.id, guardian_id=guardian.id, created_at=at)
+    connection.execute(link.on_conflict_do_nothing(index_elements=["child_id", "guardian_id"]))
 
 
-def permits_of(connection: Connection, person_ids: Iterable[str]) -> list[Permit]:
-    """Return the permits of some people."""
-    query = select(permits).where(permits.c.person_id.in_(tuple(person_ids))).order_by(permits.c.id)
-    return [permit_from(row) for row in connection.execute(query)]
+def _is_adult(person: Person, on: date) -> bool:
+    if person.born_on is None:
+        return not person.under_14
+    return (on.year - 18, on.month, on.day) >= (person.born_on.year, person.born_on.month, person.born_on.day)
 
 
-def permit_from(row: Row[Any]) -> Permit:
-    """Return the record of a row of `permits`."""
-    return Permit(
-        id=row.id, person_id=row.person_id, group_id=row.group_id, doors=doors_of(row.doors),
-        schedule_id=row.schedule_id, valid_from=row.valid_from, valid_until=row.valid_until,
-    )  # fmt: skip
-
-
-def permit_view(permit: Permit) -> PermitView:
-    """Return how a permit is shown."""
-    return PermitView(
-        id=permit.id, doors=permit.doors, group_id=permit.group_id, schedule_id=permit.schedule_id,
-        valid_from=permit.valid_from, valid_until=permit.valid_until,
-    )  # fmt: skip
-
-
-def keep_face_receipt(connection: Connection, receipt: FaceReceipt, *, consent_id: str) -> None:
-    """Keep the proof of a template; a repeated one changes nothing, a new one of the edge replaces the person's old."""
-    older = (face_receipts.c.person_id == receipt.person_id) & (face_receipts.c.edge_id == receipt.edge_id)
-    still = (face_receipts.c.id != receipt.id) & face_receipts.c.erased_at.is_(None)
-    connection.execute(update(face_receipts).where(older, still).values(erased_at=receipt.at))
-    values = msgspec.structs.asdict(receipt)
-    keep = insert_into(connection, face_receipts).values(**values, consent_id=consent_id)
-    connection.execute(keep.on_conflict_do_nothing(index_elements=["id"]))
-
-
-def mark_face_erased(connection: Connection, person_id: str, *, edge_id: str, at: datetime) -> None:
-    """Note that an edge has destroyed its templates of a person."""
-    held = (face_receipts.c.person_id == person_id) & (face_receipts.c.edge_id == edge_id)
-    connection.execute(update(face_receipts).where(held, face_receipts.c.erased_at.is_(None)).values(erased_at=at))
-
-
-def face_receipts_of(connection: Connection, person_id: str) -> list[FaceReceiptView]:
-    """Return the proofs of a person's templates, oldest first."""
-    query = select(face_receipts).where(face_receipts.c.person_id == person_id).order_by(face_receipts.c.at)
-    return [
-        FaceReceiptView(**{name: getattr(row, name) for name in FaceReceiptView.__struct_fields__})
-        for row in connection.execute(query)
-    ]
-
-
-def credentials_of(connection: Connection, person_id: str) -> list[str]:
-    """Return the ids of a person's cards and PINs."""
-    query = select(credentials.c.id).where(credentials.c.person_id == person_id).order_by(credentials.c.id)
-    return list(connection.execute(query).scalars())
-
-
-def put_credential(connection: Connection, credential: Credential, *, site_id: str, at: datetime) -> None:
-    """Write a card or PIN digest unless it is there under its id.
+def remove_guardian(connection: Connection, child_id: str, *, guardian_id: str) -> None:
+    """Delete who may consent for a child; consents that they gave stay until somebody withdraws them.
 
     Raises:
-        Conflict: it is somebody else's.
+        NotFound: this child has no such guardian.
     """
-    if connection.execute(select(credentials.c.id).where(credentials.c.id == credential.id)).first() is None:
-        add_credential(connection, credential, site_id=site_id, at=at)
+    own = (guardianships.c.child_id == child_id) & (guardianships.c.guardian_id == guardian_id)
+    if connection.execute(delete(guardianships).where(own)).rowcount == 0:
+        raise NotFound("guardian", guardian_id)
 
 
-def seed_consent(connection: Connection, consent: Consent) -> None:
-    """Write a consent unless its id is known: what was withdrawn since stays withdrawn."""
-    if connection.execute(select(consents.c.id).where(consents.c.id == consent.id)).first() is None:
-        add_consent(connection, consent)
-
-
-def seed_permit(connection: Connection, permit: Permit, *, at: datetime) -> None:
-    """Write a permit in place of the one with its id."""
-    connection.execute(permits.delete().where(permits.c.id == permit.id))
-    add_permit(connection, permit, at=at)
+def guardians_of(connection: Connection, child_id: str) -> list[str]:
+    """Return the ids of those who may consent for a child."""
+    query = select(guardianships.c.guardian_id).where(guardianships.c.child_id == child_id)
+    return list(connection.execute(query.order_by(guardianships.c.guardian_id)).scalars())
