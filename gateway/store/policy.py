@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, or_, select
 
+from gateway.store.consents import consent_from
 from gateway.store.dialect import insert_into
 from gateway.store.modes import desired_of
-from gateway.store.consents import consent_from
 from gateway.store.places import credential_key
 from gateway.store.rights import permit_from
 from gateway.store.sealed import unwrapped
