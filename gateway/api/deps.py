@@ -181,7 +181,8 @@ async def once(
     except BaseException:
         await runtime.store.write(forget_request, name)
         raise
-    await runtime.store.write(end_request, name, status=answer.status_code, body=bytes(answer.body).decode())
+    kept = getattr(answer, "kept", answer.body)  # what is shown once only is not kept (gateway.api.replies.reply_once)
+    await runtime.store.write(end_request, name, status=answer.status_code, body=bytes(kept).decode())
     return answer
 
 

@@ -31,6 +31,19 @@ def reply(record: object, status: int = 200, *, headers: dict[str, str] | None =
     return Response(msgspec.json.encode(record), status, headers, media_type="application/json")
 
 
+class ShownOnce(Response):
+    """Answer with a secret that Gatehouse made up; a repetition with the same Idempotency-Key gets `kept`, without it."""
+
+    kept: bytes = b""
+
+
+def reply_once(record: msgspec.Struct, status: int = 200, *, secret: str) -> Response:
+    """Answer with a record whose field `secret` is shown in this answer only."""
+    answer = ShownOnce(msgspec.json.encode(record), status, media_type="application/json")
+    answer.kept = msgspec.json.encode(msgspec.structs.replace(record, **{secret: None}))
+    return answer
+
+
 def etag_of(version: int) -> dict[str, str]:
     """Return the header that names a record's version."""
     return {"ETag": f'"{version}"'}

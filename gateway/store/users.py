@@ -18,6 +18,8 @@ from models.errors import Conflict, NotFound
 
 TOUCH_EVERY = timedelta(seconds=60)
 REPEATABLE_FOR = timedelta(hours=24)
+UNENDED_FOR = timedelta(seconds=60)
+"""How long a request that did not end keeps its key; none takes longer (gateway.enrolment waits 20 s)."""
 
 
 class SessionRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,8 +188,11 @@ def begin_request(connection: Connection, key: str, *, digest: str, at: datetime
         return None
     if row.request_digest != digest:
         raise Conflict("this Idempotency-Key was used for another request")
-    if row.status is None:
-        raise Conflict("the first request with this Idempotency-Key has not ended")
+    if row.status is None and row.created_at > at - UNENDED_FOR:
+        raise Conflict("the first request with this Idempotency-Key has not ended: try again in a minute")
+    if row.status is None:  # the process that began it is gone
+        connection.execute(update(idempotency).where(idempotency.c.key == key).values(created_at=at))
+        return None
     return int(row.status), str(row.body)
 
 
