@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -13,17 +13,14 @@ from gateway.orders import await_result, send_order
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.consents import consents_of, face_receipts_of
-from gateway.store.edges import add_command
-from gateway.store.people import person_by_id
+from gateway.store.consents import consents_of
+from gateway.store.people import known_on, local_day, person_by_id
 from gateway.store.places import doors_named
 from models.errors import DeviceRefused, DeviceUnreachable, Forbidden, ImageRejected
-from models.link import EnrolFace, EraseFace, FaceReceipt, Result
+from models.link import EnrolFace, FaceReceipt, Result
 from models.people import face_allowed
 
 PATIENCE_S = 20.0
-ERASE_WITHIN = timedelta(days=30)
-"""How long an erasure waits for an edge that is away; the policy tells it of the withdrawal besides."""
 FORMATS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
 IMAGE_REASONS = frozenset(
     {"no_face", "two_faces", "too_small", "too_large", "blurred", "unreadable", "no_consent", "cut_off", "too_dark", "too_bright",
@@ -84,6 +81,9 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
             reason = "no_answer" if result is None else result.reason or result.state
             await _record(runtime, caller, person_id=person_id, result=reason[:64])
             raise _refusal(edge_id, result)
+    if not await runtime.store.read(_still_agreed, person_id, consent_id=plan.consent_id, at=runtime.clock()):
+        await _record(runtime, caller, person_id=person_id, result="no_consent")
+        raise ImageRejected("no_consent", "the consent ended while the template was made: it is destroyed again")
     await _record(runtime, caller, person_id=person_id, result="ok")
     receipts = tuple(result.receipt for result in results if result is not None and result.receipt is not None)
     return Enrolled(person_id=person_id, consent_id=plan.consent_id, receipt=receipts[0], receipts=receipts)
@@ -92,12 +92,17 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
 def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan | None:
     at = runtime.clock()
     person = person_by_id(connection, person_id, site_ids=caller.sites)
+    person = known_on(person, local_day(connection, person.site_id, at=at))
     for consent in reversed(consents_of(connection, person_id)):
         allowed = [door for door in consent.doors if face_allowed(person, (consent,), door_id=door, at=at)]
         edges = tuple(sorted({door.edge_id for door in doors_named(connection, allowed)}))
         if edges:
             return _Plan(consent_id=consent.id, edges=edges)
     return None
+
+
+def _still_agreed(connection: Connection, person_id: str, *, consent_id: str, at: datetime) -> bool:
+    return any(consent.id == consent_id and consent.live(at) for consent in consents_of(connection, person_id))
 
 
 async def _enrol_at(
@@ -133,17 +138,3 @@ def _refusal(edge_id: str, result: Result | None) -> ImageRejected | DeviceRefus
     if result.state == "refused" or reason in IMAGE_REASONS:
         return ImageRejected(reason, result.detail or reason.replace("_", " "))
     return DeviceRefused(edge_id, f"{reason} {result.detail}".strip())
-
-
-def order_erasure(connection: Connection, person_id: str, *, actor: str, runtime: Runtime) -> list[str]:
-    """Order the erasure of a person's templates where no live consent is left; return the edges to wake."""
-    at = runtime.clock()
-    if any(consent.live(at) for consent in consents_of(connection, person_id)):
-        return []
-    held = sorted({proof.edge_id for proof in face_receipts_of(connection, person_id) if proof.erased_at is None})
-    for edge_id in held:
-        command = EraseFace(id=str(uuid.uuid4()), person_id=person_id, deadline=at + ERASE_WITHIN)
-        add_command(connection, command, edge_id=edge_id, at=at)
-        detail = {"edge": edge_id, "command": command.id}
-        append_audit(connection, AuditEntry(actor=actor, action="face.erase", subject=person_id, detail=detail), at=at)
-    return held

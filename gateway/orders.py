@@ -11,8 +11,9 @@ from gateway.bells import heard
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.consents import keep_face_receipt, mark_face_erased
+from gateway.store.consents import mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
+from gateway.withdrawal import settle_receipt
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
 from models.link import Command, EnrolFace, EraseFace, Result, Unlock
 from models.places import Door
@@ -98,7 +99,7 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
     if isinstance(command, EnrolFace) and receipt is not None:
         if receipt.person_id != command.person_id or receipt.edge_id != edge.id:
             raise InvalidInput("receipt", "it names another person or edge than the command")
-        keep_face_receipt(connection, receipt, consent_id=command.consent_id)
+        settle_receipt(connection, receipt, consent_id=command.consent_id, at=at)
     if isinstance(command, EraseFace) and result.state == "confirmed":
         mark_face_erased(connection, command.person_id, edge_id=edge.id, at=result.at)
         entry = AuditEntry(

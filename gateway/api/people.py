@@ -11,7 +11,7 @@ from gateway.api.deps import Key, Shared, allowed, new_id, once
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
 from gateway.consent_texts import text_digest
-from gateway.enrolment import Enrolled, check_photo, enrol_face, order_erasure
+from gateway.enrolment import Enrolled, check_photo, enrol_face
 from gateway.person_views import ConsentView, PersonView
 from gateway.runtime import Runtime
 from gateway.store import Connection
@@ -19,6 +19,7 @@ from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import add_consent, consent_view, withdraw_consent
 from gateway.store.people import add_person, people_of, person_by_id, person_view, put_occupancy
 from gateway.store.places import doors_named, flat_is_at
+from gateway.withdrawal import order_erasure
 from models.errors import InvalidInput, NotFound
 from models.people import Consent, Occupancy, Person
 from models.places import check_id
@@ -181,7 +182,7 @@ def _withdraw(
     detail = {"consent": consent_id}
     entry = AuditEntry(actor=caller.id, action="consent.withdraw", subject=person_id, detail=detail)
     append_audit(connection, entry, at=at)
-    return order_erasure(connection, person_id, actor=caller.id, runtime=runtime)
+    return order_erasure(connection, person_id, actor=caller.id, at=at)
 
 
 @router.put(

@@ -155,6 +155,14 @@ def commands_wait(connection: Connection, edge_id: str, *, at: datetime) -> bool
     return connection.execute(select(commands.c.id).where(waiting).limit(1)).first() is not None
 
 
+def unended_commands(connection: Connection, *, at: datetime) -> list[tuple[str, Command]]:
+    """Return the commands about faces that have not ended and may still be carried out, each with its edge."""
+    about_faces = commands.c.kind.in_(("enrol_face", "erase_face"))
+    query = select(commands.c.edge_id, commands.c.body).where(about_faces, commands.c.ended_at.is_(None))
+    rows = connection.execute(query.where(commands.c.deadline > at)).all()
+    return [(row.edge_id, msgspec.json.decode(row.body, type=Command)) for row in rows]
+
+
 def keep_result(connection: Connection, result: Result, *, edge_id: str) -> Command | None:
     """Keep the end of a command and return the command; None if it is not this edge's or has ended before."""
     own = (commands.c.id == result.command_id) & (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)

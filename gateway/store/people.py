@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
@@ -15,7 +16,7 @@ from gateway.person_views import PersonView
 from gateway.store.consents import consent_view, consents_of, face_receipts_of, may_be_asked
 from gateway.store.dialect import insert_into
 from gateway.store.rights import credential_views, derived_permits, permit_view, permits_of
-from gateway.store.tables import flats
+from gateway.store.tables import flats, sites
 from gateway.store.tables_people import guardianships, occupancies, people
 from models.errors import Conflict, InvalidInput, NotFound
 from models.people import Occupancy, Person, is_under_14
@@ -82,6 +83,22 @@ def person_by_id(connection: Connection, person_id: str, *, site_ids: frozenset[
     if row is None:
         raise NotFound("person", person_id)
     return person_from(row)
+
+
+def local_day(connection: Connection, site_id: str, *, at: datetime) -> date:
+    """Return the day that a time falls on in the zone of a site."""
+    name = connection.execute(select(sites.c.timezone).where(sites.c.id == site_id)).scalar_one()
+    return at.astimezone(ZoneInfo(name)).date()
+
+
+def known_on(person: Person, on: date) -> Person:
+    """Return a person with `under_14` as it is on a day, by date of birth if there is one."""
+    return msgspec.structs.replace(person, under_14=is_under_14(person, on))
+
+
+def person_exists(connection: Connection, person_id: str) -> bool:
+    """Return whether a person is on record at all, for the gateway's own use."""
+    return connection.execute(select(people.c.id).where(people.c.id == person_id)).first() is not None
 
 
 def person_by_external_id(connection: Connection, external_id: str, *, site_id: str) -> Person | None:

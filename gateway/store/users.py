@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from gateway.auth.passwords import lock_after
 from gateway.auth.roles import Caller, check_role
 from gateway.store.edges import hashed
-from gateway.store.places import sites_in
+from gateway.store.scopes import sites_in
 from gateway.store.tables_access import api_tokens, idempotency, sessions, users
 from gateway.store.types import as_text, doors_of
 from models.errors import Conflict, NotFound
@@ -191,7 +191,9 @@ def begin_request(connection: Connection, key: str, *, digest: str, at: datetime
     if row.status is None and row.created_at > at - UNENDED_FOR:
         raise Conflict("the first request with this Idempotency-Key has not ended: try again in a minute")
     if row.status is None:  # the process that began it is gone
-        connection.execute(update(idempotency).where(idempotency.c.key == key).values(created_at=at))
+        same = (idempotency.c.key == key) & (idempotency.c.created_at == row.created_at)
+        if connection.execute(update(idempotency).where(same).values(created_at=at)).rowcount == 0:
+            raise Conflict("the first request with this Idempotency-Key has not ended: try again in a minute")
         return None
     return int(row.status), str(row.body)
 
