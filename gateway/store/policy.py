@@ -1,119 +1,223 @@
-"""Build an edge's policy from the database and number it: (epoch, n) grows exactly when the content changes."""
+"""The policy of an edge: exactly what its doors need, numbered whenever that changes.
+
+`content_of` is pure: it narrows a site's records (gateway.store.site_records) to one edge and one time. Permits that follow
+from flats are made here, so that moving in or out is one row.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
-from gateway.store.consents import consent_from
 from gateway.store.dialect import insert_into
-from gateway.store.modes import desired_of
-from gateway.store.places import credential_key
-from gateway.store.rights import permit_from
-from gateway.store.sealed import unwrapped
-from gateway.store.tables import cameras, doors, flats, policy_versions, schedules, sites
-from gateway.store.tables_people import consents, credentials, occupancies, people, permits
-from models.people import Consent, Credential, Member, Permit
-from models.places import Camera, Door
-from models.policy import Policy
+from gateway.store.site_records import SiteRecords, site_records
+from gateway.store.tables import doors, edges, marks, policy_versions
+from gateway.store.tables_events import counters
+from models.errors import InvalidInput
+from models.people import Consent, Credential, Group, Member, Permit, Person, VisitorPass, is_under_14
+from models.places import Camera, check_register
+from models.policy import Policy, Sibling
 from models.schedules import Schedule
 
 VALID_FOR = timedelta(days=7)
 RENEW_AFTER = timedelta(hours=12)
+KEEP_ENDED = timedelta(days=400)
+"""How long policies repeat what has ended for good: tombstones and ended consents."""
+EPOCH_MARK = "epoch"
+"""The mark that a restore raises: every edge then takes the restored gateway's policy for newer."""
+NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+T = TypeVar("T", Permit, Consent, VisitorPass, Group)
 
 
 def current_policy(connection: Connection, edge_id: str, *, site_id: str, at: datetime) -> Policy:
-    """Return the edge's policy, numbered anew if its content changed or half a day has passed since it was issued."""
-    content = _content(connection, edge_id, site_id=site_id, at=at)
-    digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()
-    row = connection.execute(select(policy_versions).where(policy_versions.c.edge_id == edge_id)).first()
-    epoch, n, issued_at = (row.epoch, row.n, row.issued_at) if row else (1, 0, at)
-    if row is None or row.digest != digest or at - row.issued_at >= RENEW_AFTER:
-        n, issued_at = n + 1, at
-        values = {"epoch": epoch, "n": n, "digest": digest, "issued_at": at}
-        upsert = insert_into(connection, policy_versions).values(edge_id=edge_id, **values)
-        connection.execute(upsert.on_conflict_do_update(index_elements=["edge_id"], set_=values))
+    """Return the edge's policy, read and numbered in one transaction; gateway.policies does the same with a cache."""
+    others = siblings_of(connection, edge_id, site_id=site_id)
+    content = content_of(site_records(connection, site_id), edge_id, site_id=site_id, siblings=others, at=at)
+    return number(connection, content, digest=content_digest(content), at=at)
+
+
+def content_digest(content: Policy) -> str:
+    """Return the hex SHA-256 of what a policy says, whatever its number."""
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+
+def number_of(connection: Connection, content: Policy, *, digest: str, at: datetime) -> Policy | None:
+    """Return the content under the number that it has, or None if it needs a new one."""
+    row = connection.execute(select(policy_versions).where(policy_versions.c.edge_id == content.edge_id)).first()
+    if row is None or row.digest != digest or at - row.issued_at >= RENEW_AFTER or row.epoch < _epoch(connection):
+        return None
+    return _numbered(content, epoch=row.epoch, n=row.n, issued_at=row.issued_at)
+
+
+def number(connection: Connection, content: Policy, *, digest: str, at: datetime) -> Policy:
+    """Return the content under its number: a new one if it changed, half a day has passed, or the epoch was raised."""
+    edge_id = content.edge_id
+    query = select(policy_versions).where(policy_versions.c.edge_id == edge_id).with_for_update()
+    row = connection.execute(query).first()  # replicas number one after the other
+    known = number_of(connection, content, digest=digest, at=at)
+    if known is not None:
+        return known
+    epoch = max(_epoch(connection), row.epoch if row else 1)
+    n = row.n + 1 if row is not None and row.epoch == epoch else 1
+    values = {"epoch": epoch, "n": n, "digest": digest, "issued_at": at}
+    upsert = insert_into(connection, policy_versions).values(edge_id=edge_id, **values)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["edge_id"], set_=values))
+    return _numbered(content, epoch=epoch, n=n, issued_at=at)
+
+
+def _numbered(content: Policy, *, epoch: int, n: int, issued_at: datetime) -> Policy:
     return msgspec.structs.replace(content, epoch=epoch, n=n, issued_at=issued_at, valid_until=issued_at + VALID_FOR)
 
 
-def _content(connection: Connection, edge_id: str, *, site_id: str, at: datetime) -> Policy:
-    """Return the policy without its number; times are fixed, so that equal contents have equal digests."""
-    rows = connection.execute(select(doors).where(doors.c.edge_id == edge_id).order_by(doors.c.id)).all()
-    own = frozenset(row.id for row in rows)
-    site_ids = {row.site_id for row in rows} | {site_id}
-    given = _permits(connection, own, site_ids=site_ids, at=at)
-    agreed = _consents(connection, own, site_ids=site_ids)
-    known = sorted({permit.person_id for permit in given} | {consent.person_id for consent in agreed})
-    key_exists = connection.execute(select(sites.c.id).where(sites.c.id == site_id)).first() is not None
-    never = datetime.fromtimestamp(0, tz=at.tzinfo)
+def _epoch(connection: Connection) -> int:
+    value = connection.execute(select(marks.c.value).where(marks.c.name == EPOCH_MARK)).scalar()
+    return int(value) if value and value.isdigit() else 1
+
+
+def audit_number(connection: Connection) -> int:
+    """Return how many audit rows there are: every change of configuration or people comes with one."""
+    return connection.execute(select(counters.c.value).where(counters.c.name == "audit")).scalar() or 0
+
+
+def siblings_of(connection: Connection, edge_id: str, *, site_id: str) -> tuple[Sibling, ...]:
+    """Return the other enrolled edges of a site that have doors and a key to which templates can be sealed."""
+    of_edge: dict[str, list[str]] = {}
+    query = select(doors.c.edge_id, doors.c.id).where(doors.c.site_id == site_id, doors.c.edge_id != edge_id)
+    for row in connection.execute(query.order_by(doors.c.id)):
+        of_edge.setdefault(row.edge_id, []).append(row.id)
+    known = select(edges.c.id, edges.c.seal_key).where(
+        edges.c.site_id == site_id, edges.c.revoked_at.is_(None), edges.c.seal_key != ""
+    )
+    return tuple(
+        Sibling(edge_id=row.id, seal_key=row.seal_key, doors=tuple(of_edge[row.id]))
+        for row in connection.execute(known.order_by(edges.c.id))
+        if row.id in of_edge
+    )
+
+
+def content_of(
+    records: SiteRecords, edge_id: str, *, site_id: str, siblings: tuple[Sibling, ...], at: datetime
+) -> Policy:
+    """Return an edge's policy without its number; its times are fixed, so that equal contents have equal digests."""
+    owned = [one for one in records.doors if one.door.edge_id == edge_id]
+    own = frozenset(one.door.id for one in owned)
+    given, groups = _rights(records, own, at=at)
+    consents = _consents(records, own, at=at)
+    known = {permit.person_id for permit in given} | {consent.person_id for consent in consents}
+    passes = tuple(_narrowed(_fresh(records.passes, at=at), own))
+    schedules = _schedules(records, groups, given)
+    calendars = {key for schedule in schedules for key in schedule.calendars}
     return Policy(
-        edge_id=edge_id, site_id=site_id, epoch=0, n=0, issued_at=never, valid_until=never,
-        doors=tuple(msgspec.json.decode(row.record, type=Door) for row in rows),
-        cameras=_cameras(connection, edge_id),
-        permits=given,
-        schedules=_schedules(connection, site_ids),
-        credentials=_credentials(connection, known, site_id=site_id),
-        credential_key=credential_key(connection, site_id) if key_exists else "",
-        people=_people(connection, known),
-        consents=agreed,
-        modes=tuple(desired_of(row) for row in rows),
+        edge_id=edge_id, site_id=site_id, epoch=0, n=0, issued_at=NEVER, valid_until=NEVER,
+        doors=tuple(one.door for one in owned),
+        cameras=tuple(camera for camera in records.cameras if camera.edge_id == edge_id and registered(camera)),
+        people=_members(records, known, at=at),
+        groups=groups, schedules=schedules,
+        calendars=tuple(calendar for calendar in records.calendars if calendar.id in calendars),
+        permits=given, passes=passes,
+        credentials=tuple(one for one in _fresh(records.credentials, at=at) if one.person_id in known),
+        credential_key=records.keys.credential_key, ticket_keys=records.keys.ticket_keys, consents=consents,
+        tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
+        modes=tuple(one.mode for one in owned),
+        siblings=siblings,
+        assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 
 
-def _cameras(connection: Connection, edge_id: str) -> tuple[Camera, ...]:
-    rows = connection.execute(select(cameras).where(cameras.c.edge_id == edge_id).order_by(cameras.c.id))
-    return tuple(
-        msgspec.structs.replace(
-            msgspec.json.decode(row.record, type=Camera),
-            password=unwrapped(connection, row.password, about=f"cameras.password {row.id}"),
-        )
-        for row in rows
-    )
+def registered(camera: Camera) -> bool:
+    """Return whether a camera may be on: its register entry is complete (R34)."""
+    try:
+        return camera.register is not None and bool(check_register(camera.register, f"cameras.{camera.id}"))
+    except InvalidInput:
+        return False
 
 
-def _permits(connection: Connection, own: frozenset[str], *, site_ids: set[str], at: datetime) -> tuple[Permit, ...]:
-    query = select(permits).join(people, people.c.id == permits.c.person_id).where(people.c.site_id.in_(site_ids))
-    query = query.where(or_(permits.c.valid_until.is_(None), permits.c.valid_until > at - VALID_FOR))
-    found = [permit_from(row) for row in connection.execute(query.order_by(permits.c.id))]
-    return tuple(narrowed for permit in found if (narrowed := _narrowed(permit, own)).doors)
+F = TypeVar("F", Permit, Credential, VisitorPass)
 
 
-def _consents(connection: Connection, own: frozenset[str], *, site_ids: set[str]) -> tuple[Consent, ...]:
-    query = select(consents).join(people, people.c.id == consents.c.person_id).where(people.c.site_id.in_(site_ids))
-    found = [consent_from(row) for row in connection.execute(query.order_by(consents.c.id))]
-    kept = (narrowed for consent in found if (narrowed := _narrowed(consent, own)).doors)
-    # The edge needs to know that a consent holds, not how it was proved.
-    return tuple(msgspec.structs.replace(consent, evidence="") for consent in kept)
+def _fresh(records: Iterable[F], *, at: datetime) -> Iterator[F]:
+    """Yield what is not over for longer than a policy is valid: until then an edge can say that it is over."""
+    limit = at - VALID_FOR
+    return (record for record in records if not _over(record.valid_until, limit))
 
 
-def _narrowed(record: Any, own: frozenset[str]) -> Any:
-    return msgspec.structs.replace(record, doors=tuple(sorted(door for door in record.doors if door in own)))
+def _over(valid_until: datetime | None, limit: datetime) -> bool:
+    return valid_until is not None and valid_until <= limit
 
 
-def _people(connection: Connection, known: list[str]) -> tuple[Member, ...]:
+def _narrowed(records: Iterable[T], own: frozenset[str]) -> Iterator[T]:
+    """Yield the records that name one of the doors, without the other doors."""
+    kept: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for record in records:
+        doors_here = kept.get(record.doors)
+        if doors_here is None:
+            doors_here = kept[record.doors] = tuple(sorted(own.intersection(record.doors)))
+        if doors_here == record.doors:
+            if doors_here:
+                yield record
+        elif doors_here:
+            yield msgspec.structs.replace(record, doors=doors_here)
+
+
+def _rights(records: SiteRecords, own: frozenset[str], *, at: datetime) -> tuple[tuple[Permit, ...], tuple[Group, ...]]:
+    """Return the permits that open one of the doors, those from flats included, and the groups that they name."""
+    here = {group.id: group for group in _narrowed(records.groups, own)}
+    every = {group.id: group for group in records.groups}
+    given, named = [], set()
+    for permit in _fresh(records.permits, at=at):
+        kept = tuple(door for door in permit.doors if door in own) if permit.doors else ()
+        if kept or permit.group_id in here:
+            given.append(permit if kept == permit.doors else msgspec.structs.replace(permit, doors=kept))
+            named.add(permit.group_id)
+    limit = at - VALID_FOR
+    for stay in records.dwellings:
+        for group_id in () if _over(stay.valid_until, limit) else stay.groups:
+            if group_id in here:
+                named.add(group_id)
+                given.append(
+                    Permit(
+                        id=f"of-{stay.id}-{group_id}", person_id=stay.person_id, group_id=group_id,
+                        valid_from=stay.valid_from, valid_until=stay.valid_until,
+                    )
+                )  # fmt: skip
+    given.sort(key=lambda permit: permit.id)
+    # A permit with doors of its own keeps its group's schedule, though the group has no door here.
+    groups = (here.get(key, msgspec.structs.replace(every[key], doors=())) for key in named if key in every)
+    return tuple(given), tuple(sorted(groups, key=lambda group: group.id))
+
+
+def _schedules(records: SiteRecords, groups: Sequence[Group], given: Sequence[Permit]) -> tuple[Schedule, ...]:
+    used = {group.schedule_id for group in groups} | {permit.schedule_id for permit in given}
+    return tuple(schedule for schedule in records.schedules if schedule.id in used)
+
+
+def _consents(records: SiteRecords, own: frozenset[str], *, at: datetime) -> tuple[Consent, ...]:
+    """Return the consents of everybody who consented to a face at one of the doors, with all doors that they name.
+
+    The doors of siblings count too: what may be shared with a sibling is what its doors were consented to.
+    """
+    limit = at - KEEP_ENDED
+    agreed = {one.person_id for one in records.consents if not own.isdisjoint(one.doors)}
+    return tuple(one for one in records.consents if one.person_id in agreed and not one.over(limit))
+
+
+def _members(records: SiteRecords, known: set[str], *, at: datetime) -> tuple[Member, ...]:
     codes: dict[str, list[str]] = {}
-    query = select(occupancies.c.person_id, flats.c.keypad).join(flats, flats.c.id == occupancies.c.flat_id)
-    for row in connection.execute(query.where(occupancies.c.person_id.in_(known)).order_by(flats.c.keypad)):
-        codes.setdefault(row.person_id, []).append(row.keypad)
-    rows = connection.execute(select(people).where(people.c.id.in_(known)).order_by(people.c.id))
-    return tuple(
-        Member(id=row.id, flats=tuple(code for code in codes.get(row.id, ()) if code), under_14=row.under_14)
-        for row in rows
-    )
-
-
-def _schedules(connection: Connection, site_ids: set[str]) -> tuple[Schedule, ...]:
-    query = select(schedules.c.record).where(schedules.c.site_id.in_(site_ids)).order_by(schedules.c.id)
-    return tuple(msgspec.json.decode(record, type=Schedule) for record in connection.execute(query).scalars())
-
-
-def _credentials(connection: Connection, known: list[str], *, site_id: str) -> tuple[Credential, ...]:
-    query = select(credentials).where(credentials.c.person_id.in_(known), credentials.c.site_id == site_id)
-    return tuple(
-        Credential(id=row.id, person_id=row.person_id, kind=row.kind, digest=row.digest)
-        for row in connection.execute(query.order_by(credentials.c.id))
-    )
+    for stay in records.dwellings:
+        begun = stay.valid_from is None or stay.valid_from <= at
+        if begun and stay.keypad and not _over(stay.valid_until, at):
+            codes.setdefault(stay.person_id, []).append(stay.keypad)
+    today = at.astimezone(ZoneInfo(records.keys.timezone)).date()
+    members = []
+    for one in records.residents:
+        if one.id in known:
+            person = Person(id=one.id, site_id="", name="", born_on=one.born_on, under_14=one.under_14)
+            flats = tuple(sorted(set(codes.get(one.id, ()))))
+            members.append(Member(id=one.id, flats=flats, under_14=is_under_14(person, today)))
+    return tuple(members)

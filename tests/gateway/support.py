@@ -9,7 +9,7 @@ import secrets
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +29,15 @@ from gateway.store.places import put_camera, put_door, put_site
 from gateway.store.users import User, add_api_token, add_user
 from models.events import AnyFact, DoorClosed, DoorForced, fact_id
 from models.link import signing_input
-from models.places import Camera, Door, Site
+from models.places import Camera, CameraRegister, Door, Site
 
 BEGINNING = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
 EDGE = "edge-1"
+REGISTER = CameraRegister(
+    purpose="to see who stands at the gate", place_class="community_common", sign_confirmed_on=date(2026, 1, 1),
+    banned_area_checked=True,
+)  # fmt: skip
 
 
 class Clock:
@@ -61,8 +65,9 @@ def furnish(store: Store) -> None:
         put_door(connection, Door(id="side", site_id="a", name="Side door", edge_id=EDGE))
         put_door(connection, Door(id="far", site_id="b", name="Far door", edge_id="edge-9"))
         camera = Camera(
-            id="cam", site_id="a", name="Camera", edge_id=EDGE, url="rtsp://192.0.2.1/s", user="u", password="s3cret"
-        )
+            id="cam", site_id="a", name="Camera", edge_id=EDGE, url="rtsp://192.0.2.1/s", user="u", password="s3cret",
+            register=REGISTER,
+        )  # fmt: skip
         put_camera(connection, camera)
 
     store.write_now(write)
