@@ -80,6 +80,7 @@ def runtime_of(settings: GatewaySettings, store: Store) -> Runtime:
         ),
         clock_window_s=settings.edge_clock_skew_s,
         console=settings.console_dir or CONSOLE,
+        data_dir=settings.data_dir,
         gateway_key=open_gateway_key(settings),
         require_reasons=settings.audit.require_reasons,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from asyncio import Semaphore
+from asyncio import Queue, Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.auth.keys import GatewayKey, fresh_key
 from gateway.auth.vault import Vault
@@ -16,6 +17,11 @@ from gateway.store import Store
 from gateway.store.users import SessionRules
 from models.link import CLOCK_WINDOW_S
 
+if TYPE_CHECKING:
+    from gateway.bulk.importing import ImportJob
+
+IMPORTS_WAITING = 4
+"""Imports that wait in memory for the one that runs."""
 HASHES_AT_ONCE = 2
 """Passwords that are checked at the same time: each takes 64 MiB."""
 CONSOLE = Path(__file__).with_name("console") / "dist"
@@ -58,6 +64,9 @@ class Runtime:
     """Signs policies and checkpoints."""
     require_reasons: bool = False
     """Whether every look at and change of personal data or configuration must say why (R31)."""
+    data_dir: Path | None = None
+    """Folder of what is kept beside the database: tombstones.log, media. None keeps neither (tests)."""
+    imports: Queue[ImportJob] = field(default_factory=lambda: Queue(IMPORTS_WAITING))
 
     @property
     def vault(self) -> Vault | None:
