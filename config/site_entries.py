@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import date, time
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, StringConstraints
 
@@ -26,22 +24,17 @@ def _id(value: str) -> str:
 
 
 def _camera_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
-        raise ValueError("must be an address that begins with rtsp:// or rtsps://")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "must not carry a user or password: use user and password_file, any character is allowed there"
-        )
-    return value
+    try:
+        return places.check_camera_url(value)
+    except InvalidInput as error:
+        raise ValueError(error.what) from error
 
 
 def _timezone(value: str) -> str:
     try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError("must be a time zone such as Asia/Shanghai") from error
-    return value
+        return places.check_timezone(value)
+    except InvalidInput as error:
+        raise ValueError(error.what) from error
 
 
 def _card(value: str) -> str:

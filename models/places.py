@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -12,7 +15,19 @@ from models.errors import InvalidInput
 ExitKind = Literal["sensor", "button", "mechanical", "none"]
 Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
 AREA_DIGITS = {"district": 6, "subdistrict": 9, "community": 12, "grid": 15}
+AREA_LEVELS = tuple(AREA_DIGITS)
+AREA_LEVELS = tuple(AREA_DIGITS)
+AREA_LEVELS = tuple(AREA_DIGITS)
 ID_LIMIT = 64
+KEYPAD_LIMIT = 16
+CONTROLLER_DOORS = 4
+DOOR_READERS = 8
+KEYPAD_LIMIT = 16
+CONTROLLER_DOORS = 4
+DOOR_READERS = 8
+KEYPAD_LIMIT = 16
+CONTROLLER_DOORS = 4
+DOOR_READERS = 8
 PlaceClass = Literal["public_art7", "key_unit_art7", "community_common", "private_common"]
 """Class of the place that a camera sees; it decides on retention and filing."""
 
@@ -158,6 +173,372 @@ def check_area_code(code: str, level: str) -> str:
     if len(code) != digits or not (code.isascii() and code.isdigit()):
         raise InvalidInput("code", f"a {level} code has {digits} digits, not {code!r}")
     return code
+
+
+def check_area(area: Area) -> Area:
+    """Return the area if its code fits its level, its parent and its days.
+
+    Raises:
+        InvalidInput: the code does not begin with its parent's, the successor is of another level or the area itself,
+            or it ends before it begins.
+    """
+    check_area_code(area.code, area.level)
+    if area.parent is not None:
+        above = AREA_LEVELS.index(area.level) - 1
+        if above < 0:
+            raise InvalidInput("parent", "a district has no area above it here")
+        if area.parent != area.code[: AREA_DIGITS[AREA_LEVELS[above]]]:
+            raise InvalidInput("parent", f"the {AREA_LEVELS[above]} above it has the first digits of its code")
+    if area.successor is not None:
+        check_area_code(area.successor, area.level)
+        if area.successor == area.code:
+            raise InvalidInput("successor", "no area replaces itself")
+    if area.valid_from is not None and area.valid_until is not None and area.valid_until <= area.valid_from:
+        raise InvalidInput("valid_until", "it must be after valid_from")
+    return area
+
+
+def followed(code: str, successors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a code and those that replaced it, in their order; `successors` is code by replaced code."""
+    chain = [code]
+    while (after := successors.get(chain[-1])) is not None and after not in chain:
+        chain.append(after)
+    return tuple(chain)
+
+
+def lineage(codes: Iterable[str], successors: Mapping[str, str]) -> frozenset[str]:
+    """Return every code under which a place with these codes lies: those above, and what replaced any of them."""
+    found: set[str] = set()
+    waiting = list(codes)
+    while waiting:
+        code = waiting.pop()
+        for above in (code[:digits] for digits in AREA_DIGITS.values() if digits <= len(code)):
+            if above not in found:
+                found.add(above)
+                waiting += followed(above, successors)[1:]
+    return frozenset(found)
+
+
+def check_timezone(name: str) -> str:
+    """Return the name of a time zone if there is such a zone.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput("timezone", "must be a time zone such as Asia/Shanghai") from error
+    return name
+
+
+def check_site(site: Site) -> Site:
+    """Return the site if its codes, its zone and its coordinates fit.
+
+    Raises:
+        InvalidInput: a code has other digits, the grid is not in the community, the zone is unknown, or one coordinate
+            stands alone.
+    """
+    check_area_code(site.community, "community")
+    if site.grid is not None:
+        check_area_code(site.grid, "grid")
+        if not site.grid.startswith(site.community):
+            raise InvalidInput("grid", "the grid's code begins with the community's")
+    check_timezone(site.timezone)
+    if (site.lat is None) != (site.lon is None):
+        raise InvalidInput("lat", "give both lat and lon, or neither")
+    return site
+
+
+def check_keypad(code: str) -> str:
+    """Return a flat's code at keypads if it can be typed before `#`: up to 16 of 0-9, A-Z, a-z and `-`.
+
+    Raises:
+        InvalidInput: it is longer or has another character.
+    """
+    typed = all(char.isascii() and (char.isalnum() or char == "-") for char in code)
+    if len(code) > KEYPAD_LIMIT or not typed:
+        raise InvalidInput("keypad", f"use at most {KEYPAD_LIMIT} digits (letters and '-' where keypads have them)")
+    return code
+
+
+def check_camera_url(url: str) -> str:
+    """Return a camera's address if it is RTSP and carries neither user nor password.
+
+    Raises:
+        InvalidInput: it is another kind of address, or carries a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"rtsp", "rtsps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not url.isprintable() or " " in url:
+        raise InvalidInput("url", "must be an address that begins with rtsp:// or rtsps://")
+    if "@" in parts.netloc:
+        raise InvalidInput(
+            "url", "must not carry a user or password: use user and password_file, any character is allowed there"
+        )
+    return url
+
+
+def check_camera(camera: Camera) -> Camera:
+    """Return the camera if its address and near zone are usable and its register entry, if any, is complete.
+
+    Raises:
+        InvalidInput: one of them is not.
+    """
+    check_camera_url(camera.url)
+    x0, y0, x1, y1 = camera.near_zone
+    if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
+        raise InvalidInput("near_zone", "is empty: write left, top, right, bottom in 0..1")
+    if camera.register is not None:
+        check_register(camera.register, "register")
+    return camera
+
+
+def check_area(area: Area) -> Area:
+    """Return the area if its code fits its level, its parent and its days.
+
+    Raises:
+        InvalidInput: the code does not begin with its parent's, the successor is of another level or the area itself,
+            or it ends before it begins.
+    """
+    check_area_code(area.code, area.level)
+    if area.parent is not None:
+        above = AREA_LEVELS.index(area.level) - 1
+        if above < 0:
+            raise InvalidInput("parent", "a district has no area above it here")
+        if area.parent != area.code[: AREA_DIGITS[AREA_LEVELS[above]]]:
+            raise InvalidInput("parent", f"the {AREA_LEVELS[above]} above it has the first digits of its code")
+    if area.successor is not None:
+        check_area_code(area.successor, area.level)
+        if area.successor == area.code:
+            raise InvalidInput("successor", "no area replaces itself")
+    if area.valid_from is not None and area.valid_until is not None and area.valid_until <= area.valid_from:
+        raise InvalidInput("valid_until", "it must be after valid_from")
+    return area
+
+
+def followed(code: str, successors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a code and those that replaced it, in their order; `successors` is code by replaced code."""
+    chain = [code]
+    while (after := successors.get(chain[-1])) is not None and after not in chain:
+        chain.append(after)
+    return tuple(chain)
+
+
+def lineage(codes: Iterable[str], successors: Mapping[str, str]) -> frozenset[str]:
+    """Return every code under which a place with these codes lies: those above, and what replaced any of them."""
+    found: set[str] = set()
+    waiting = list(codes)
+    while waiting:
+        code = waiting.pop()
+        for above in (code[:digits] for digits in AREA_DIGITS.values() if digits <= len(code)):
+            if above not in found:
+                found.add(above)
+                waiting += followed(above, successors)[1:]
+    return frozenset(found)
+
+
+def check_timezone(name: str) -> str:
+    """Return the name of a time zone if there is such a zone.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput("timezone", f"there is no time zone {name[:64]!r}: use one like Asia/Shanghai") from error
+    return name
+
+
+def check_site(site: Site) -> Site:
+    """Return the site if its codes, its zone and its coordinates fit.
+
+    Raises:
+        InvalidInput: a code has other digits, the grid is not in the community, the zone is unknown, or one coordinate
+            stands alone.
+    """
+    check_area_code(site.community, "community")
+    if site.grid is not None:
+        check_area_code(site.grid, "grid")
+        if not site.grid.startswith(site.community):
+            raise InvalidInput("grid", "the grid's code begins with the community's")
+    check_timezone(site.timezone)
+    if (site.lat is None) != (site.lon is None):
+        raise InvalidInput("lat", "give both lat and lon, or neither")
+    return site
+
+
+def check_keypad(code: str) -> str:
+    """Return a flat's code at keypads if it can be typed before `#`: up to 16 of 0-9, A-Z, a-z and `-`.
+
+    Raises:
+        InvalidInput: it is longer or has another character.
+    """
+    typed = all(char.isascii() and (char.isalnum() or char == "-") for char in code)
+    if len(code) > KEYPAD_LIMIT or not typed:
+        raise InvalidInput("keypad", f"use at most {KEYPAD_LIMIT} digits (letters and '-' where keypads have them)")
+    return code
+
+
+def check_camera_url(url: str) -> str:
+    """Return a camera's address if it is RTSP and carries neither user nor password.
+
+    Raises:
+        InvalidInput: it is another kind of address, or carries a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"rtsp", "rtsps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not url.isprintable() or " " in url:
+        raise InvalidInput("url", "must be an address that begins with rtsp:// or rtsps://")
+    if "@" in parts.netloc:
+        raise InvalidInput(
+            "url", "must not carry a user or password: use user and password_file, any character is allowed there"
+        )
+    return url
+
+
+def check_camera(camera: Camera) -> Camera:
+    """Return the camera if its address and near zone are usable and its register entry, if any, is complete.
+
+    Raises:
+        InvalidInput: one of them is not.
+    """
+    check_camera_url(camera.url)
+    x0, y0, x1, y1 = camera.near_zone
+    if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
+        raise InvalidInput("near_zone", "is empty: write left, top, right, bottom in 0..1")
+    if camera.register is not None:
+        check_register(camera.register, "register")
+    return camera
+
+
+def check_area(area: Area) -> Area:
+    """Return the area if its code fits its level, its parent and its days.
+
+    Raises:
+        InvalidInput: the code does not begin with its parent's, the successor is of another level or the area itself,
+            or it ends before it begins.
+    """
+    check_area_code(area.code, area.level)
+    if area.parent is not None:
+        above = AREA_LEVELS.index(area.level) - 1
+        if above < 0:
+            raise InvalidInput("parent", "a district has no area above it here")
+        if area.parent != area.code[: AREA_DIGITS[AREA_LEVELS[above]]]:
+            raise InvalidInput("parent", f"the {AREA_LEVELS[above]} above it has the first digits of its code")
+    if area.successor is not None:
+        check_area_code(area.successor, area.level)
+        if area.successor == area.code:
+            raise InvalidInput("successor", "no area replaces itself")
+    if area.valid_from is not None and area.valid_until is not None and area.valid_until <= area.valid_from:
+        raise InvalidInput("valid_until", "it must be after valid_from")
+    return area
+
+
+def followed(code: str, successors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a code and those that replaced it, in their order; `successors` is code by replaced code."""
+    chain = [code]
+    while (after := successors.get(chain[-1])) is not None and after not in chain:
+        chain.append(after)
+    return tuple(chain)
+
+
+def lineage(codes: Iterable[str], successors: Mapping[str, str]) -> frozenset[str]:
+    """Return every code under which a place with these codes lies: those above, and what replaced any of them."""
+    found: set[str] = set()
+    waiting = list(codes)
+    while waiting:
+        code = waiting.pop()
+        for above in (code[:digits] for digits in AREA_DIGITS.values() if digits <= len(code)):
+            if above not in found:
+                found.add(above)
+                waiting += followed(above, successors)[1:]
+    return frozenset(found)
+
+
+def check_timezone(name: str) -> str:
+    """Return the name of a time zone if there is such a zone.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput("timezone", f"there is no time zone {name[:64]!r}: use one like Asia/Shanghai") from error
+    return name
+
+
+def check_site(site: Site) -> Site:
+    """Return the site if its codes, its zone and its coordinates fit.
+
+    Raises:
+        InvalidInput: a code has other digits, the grid is not in the community, the zone is unknown, or one coordinate
+            stands alone.
+    """
+    check_area_code(site.community, "community")
+    if site.grid is not None:
+        check_area_code(site.grid, "grid")
+        if not site.grid.startswith(site.community):
+            raise InvalidInput("grid", "the grid's code begins with the community's")
+    check_timezone(site.timezone)
+    if (site.lat is None) != (site.lon is None):
+        raise InvalidInput("lat", "give both lat and lon, or neither")
+    return site
+
+
+def check_keypad(code: str) -> str:
+    """Return a flat's code at keypads if it can be typed before `#`: up to 16 of 0-9, A-Z, a-z and `-`.
+
+    Raises:
+        InvalidInput: it is longer or has another character.
+    """
+    typed = all(char.isascii() and (char.isalnum() or char == "-") for char in code)
+    if len(code) > KEYPAD_LIMIT or not typed:
+        raise InvalidInput("keypad", f"use at most {KEYPAD_LIMIT} digits (letters and '-' where keypads have them)")
+    return code
+
+
+def check_camera_url(url: str) -> str:
+    """Return a camera's address if it is RTSP and carries neither user nor password.
+
+    Raises:
+        InvalidInput: it is another kind of address, or carries a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"rtsp", "rtsps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not url.isprintable() or " " in url:
+        raise InvalidInput("url", "must be an address that begins with rtsp:// or rtsps://")
+    if "@" in parts.netloc:
+        raise InvalidInput(
+            "url", "must not carry a user or password: use user and password_file, any character is allowed there"
+        )
+    return url
+
+
+def check_camera(camera: Camera) -> Camera:
+    """Return the camera if its address and near zone are usable and its register entry, if any, is complete.
+
+    Raises:
+        InvalidInput: one of them is not.
+    """
+    check_camera_url(camera.url)
+    x0, y0, x1, y1 = camera.near_zone
+    if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
+        raise InvalidInput("near_zone", "is empty: write left, top, right, bottom in 0..1")
+    if camera.register is not None:
+        check_register(camera.register, "register")
+    return camera
 
 
 def check_id(value: str, where: str) -> str:

@@ -14,7 +14,8 @@ from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.edges import edge_views
 from gateway.store.outbox import pause_of, sequence_of
-from gateway.store.places import camera_views, door_views, sites_in
+from gateway.store.places import camera_views, door_views
+from gateway.store.scopes import sites_in
 
 INVENTORY_EVERY = timedelta(days=1)
 

@@ -8,60 +8,113 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, and_, or_, select, true, update
+from sqlalchemy import Connection, Row, Table, and_, delete, insert, select, update
 
 from gateway.store.dialect import insert_into
 from gateway.store.sealed import unwrapped, wrapped
-from gateway.store.tables import areas, cameras, device_status, doors, flats, sites
+from gateway.store.tables import areas, cameras, companies, controllers, device_status, doors, flats, readers, sites
 from gateway.store.types import as_text
 from gateway.views import CameraView, DoorView, Place
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 from models.link import CameraStatus, DoorStatus
-from models.places import Area, Camera, Door, Flat, Site
+from models.places import Area, Camera, Company, Controller, Door, Flat, Site
 
 KEY_BYTES = 32
 
 
-def _put(connection: Connection, table: Table, **values: Any) -> None:
-    key = next(iter(table.primary_key.columns)).name
-    changes = {
-        name: value for name, value in values.items() if name not in (key, "credential_key", "mode", "mode_version")
-    }
-    upsert = insert_into(connection, table).values(**values)
-    connection.execute(upsert.on_conflict_do_update(index_elements=[key], set_=changes))
+def _put(connection: Connection, table: Table, *, key: str, values: dict[str, Any], first: dict[str, Any]) -> None:
+    """Write a row under its key; its version grows if something changed. `first` is for a new row only.
+
+    Raises:
+        Conflict: the key stands for something of another site.
+    """
+    (column,) = table.primary_key.columns
+    row = connection.execute(select(table).where(column == key)).first()
+    if row is None:
+        connection.execute(insert(table).values({column.name: key, **values, **first}))
+        return
+    if "site_id" in values and row.site_id != values["site_id"]:
+        raise Conflict(f"{key!r} in {table.name} belongs to another site: choose another id")
+    if any(getattr(row, name) != value for name, value in values.items()):
+        change = update(table).where(column == key).values(**values, version=row.version + 1)
+        connection.execute(change)
 
 
 def put_area(connection: Connection, area: Area, *, seeded: bool = False) -> None:
     """Write an area under its code."""
-    _put(connection, areas, **msgspec.structs.asdict(area), seeded=seeded)
+    values = {name: getattr(area, name) for name in Area.__struct_fields__ if name != "code"}
+    _put(connection, areas, key=area.code, values={**values, "seeded": seeded}, first={})
+
+
+def put_company(connection: Connection, company: Company, *, seeded: bool = False) -> None:
+    """Write a property company under its id."""
+    values = {"name": company.name, "contact": company.contact, "seeded": seeded}
+    _put(connection, companies, key=company.id, values=values, first={})
 
 
 def put_site(connection: Connection, site: Site, *, seeded: bool = False) -> None:
     """Write a site; a new one gets a credential key, which it keeps for ever."""
     key = wrapped(connection, secrets.token_hex(KEY_BYTES), about=f"sites.credential_key {site.id}")
-    _put(connection, sites, **msgspec.structs.asdict(site), credential_key=key, seeded=seeded)
+    values = {name: getattr(site, name) for name in Site.__struct_fields__ if name != "id"}
+    _put(connection, sites, key=site.id, values={**values, "seeded": seeded}, first={"credential_key": key})
 
 
 def put_flat(connection: Connection, flat: Flat, *, seeded: bool = False) -> None:
-    """Write a flat under its id."""
-    _put(connection, flats, **msgspec.structs.asdict(flat), seeded=seeded)
+    """Write a flat under its id.
+
+    Raises:
+        Conflict: another flat of the site has its code at keypads, or it is a flat of another site.
+    """
+    same = (flats.c.site_id == flat.site_id) & (flats.c.keypad == flat.keypad) & (flats.c.id != flat.id)
+    if flat.keypad and (row := connection.execute(select(flats.c.id).where(same)).first()) is not None:
+        raise Conflict(f"flat {row.id!r} has the keypad code {flat.keypad!r} already: choose another")
+    values = {name: getattr(flat, name) for name in Flat.__struct_fields__ if name not in ("id", "groups")}
+    values |= {"groups": as_text(flat.groups), "seeded": seeded}
+    _put(connection, flats, key=flat.id, values=values, first={})
+
+
+def put_controller(connection: Connection, controller: Controller, *, seeded: bool = False) -> None:
+    """Write a controller under its id."""
+    values = {
+        "site_id": controller.site_id, "edge_id": controller.edge_id, "name": controller.name,
+        "record": as_text(controller), "seeded": seeded,
+    }  # fmt: skip
+    _put(connection, controllers, key=controller.id, values=values, first={})
 
 
 def put_door(connection: Connection, door: Door, *, seeded: bool = False) -> None:
-    """Write a door under its id; its mode stays as it is."""
-    _put(
-        connection, doors, id=door.id, site_id=door.site_id, edge_id=door.edge_id, name=door.name,
-        record=as_text(door), mode="normal", mode_version=1, seeded=seeded,
-    )  # fmt: skip
+    """Write a door and its readers under their ids; its mode stays as it is.
+
+    Raises:
+        Conflict: it is a door of another site, or a reader is another door's.
+    """
+    values = {
+        "site_id": door.site_id, "edge_id": door.edge_id, "name": door.name, "record": as_text(door),
+        "controller_id": door.controller_id, "seeded": seeded,
+    }  # fmt: skip
+    _put(connection, doors, key=door.id, values=values, first={"mode": "normal", "mode_version": 1})
+    for reader in (reader for reader in door.readers if reader.id):
+        owner = connection.execute(select(readers.c.door_id).where(readers.c.id == reader.id)).scalar()
+        if owner not in (None, door.id):
+            raise Conflict(f"reader {reader.id!r} belongs to another door: choose another id")
+        row = {"door_id": door.id, "record": as_text(reader), "seeded": seeded}
+        _put(connection, readers, key=reader.id, values=row, first={})
+    kept = [reader.id for reader in door.readers]
+    connection.execute(delete(readers).where(readers.c.door_id == door.id, readers.c.id.not_in(kept)))
 
 
-def put_camera(connection: Connection, camera: Camera, *, seeded: bool = False) -> None:
-    """Write a camera under its id, its password in a column of its own."""
-    password = wrapped(connection, camera.password, about=f"cameras.password {camera.id}")
-    _put(
-        connection, cameras, id=camera.id, site_id=camera.site_id, edge_id=camera.edge_id, name=camera.name,
-        record=as_text(msgspec.structs.replace(camera, password="")), password=password, seeded=seeded,
-    )  # fmt: skip
+def put_camera(connection: Connection, camera: Camera, *, seeded: bool = False, keep_password: bool = False) -> None:
+    """Write a camera under its id, its password in a column of its own; `keep_password` leaves that as it is."""
+    about = f"cameras.password {camera.id}"
+    password = wrapped(connection, camera.password, about=about)
+    values = {
+        "site_id": camera.site_id, "edge_id": camera.edge_id, "name": camera.name,
+        "record": as_text(msgspec.structs.replace(camera, password="")), "seeded": seeded,
+    }  # fmt: skip
+    before = connection.execute(select(cameras.c.password).where(cameras.c.id == camera.id)).scalar()
+    if not keep_password and before is not None and unwrapped(connection, before, about=about) != camera.password:
+        values["password"] = password
+    _put(connection, cameras, key=camera.id, values=values, first={"password": password})
 
 
 def site_by_id(connection: Connection, site_id: str) -> Site:
@@ -99,16 +152,6 @@ def credential_key(connection: Connection, site_id: str) -> str:
     if key is None:
         raise NotFound("site", site_id)
     return unwrapped(connection, key, about=f"sites.credential_key {site_id}")
-
-
-def sites_in(connection: Connection, *, site_ids: tuple[str, ...], area_codes: tuple[str, ...]) -> frozenset[str]:
-    """Return the sites that a scope covers: named ones (`*` is all) and those below an area's code."""
-    if "*" in site_ids:
-        chosen: Any = true()
-    else:
-        below = [or_(sites.c.community.startswith(code), sites.c.grid.startswith(code)) for code in area_codes]
-        chosen = or_(sites.c.id.in_(site_ids), *below)
-    return frozenset(connection.execute(select(sites.c.id).where(chosen)).scalars())
 
 
 def flat_is_at(connection: Connection, flat_id: str, *, site_id: str) -> bool:
