@@ -14,15 +14,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
+from gateway.api.deps import COOKIE
 from gateway.centre.events import Route
 from gateway.runtime import Receiver, Runtime
 from gateway.store import Store
+from gateway.store.users import start_session
 from tests.gateway.support import PASSWORD, Clock, SigningEdge, add_people, furnish, serving
 from tests.needs import missing
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
+# What a test loses when its machine loses power is of no interest; isolation and locks are as everywhere.
+POSTGRES_IN_A_HURRY = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off"
 CENTRE_KEY = "whsec_" + "a2V5" * 8
 
 
@@ -44,7 +49,7 @@ def postgres() -> Iterator[str]:
     data = folder / "data"
     quiet = {"stdout": subprocess.DEVNULL, "check": True, "cwd": folder}
     subprocess.run([POSTGRES / "initdb", "-A", "trust", "-N", "-D", data], **user, **quiet)  # type: ignore[call-overload]
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 {POSTGRES_IN_A_HURRY}"
     start = [POSTGRES / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"]
     subprocess.run(start, **user, **quiet)  # type: ignore[call-overload]
     try:
@@ -55,19 +60,51 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite file that every migration has run on once; tests work on copies of it."""
+    file = tmp_path_factory.mktemp("template") / "gateway.db"
+    made = Store(f"sqlite:///{file}")
+    made.migrate()
+    made.close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: str) -> str:
+    """Return the name of a PostgreSQL database that every migration has run on once; tests work on copies of it."""
+    name = "migrated"
+    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+    made = Store(f"{postgres}/{name}")
+    made.migrate()
+    made.close()
+    return name
+
+
+@pytest.fixture
+def empty_database(postgres: str) -> str:
+    """Return the address of a new PostgreSQL database without any table."""
+    return _database(postgres, template="template1")
+
+
+def _database(server: str, *, template: str) -> str:
+    name = f"t{secrets.token_hex(6)}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return f"{server}/{name}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Yield a store with its tables, empty, on each database."""
     if request.param == "sqlite":
-        made = Store(f"sqlite:///{tmp_path / 'gateway.db'}")
+        file = tmp_path / "gateway.db"
+        shutil.copyfile(request.getfixturevalue("migrated_file"), file)
+        made = Store(f"sqlite:///{file}")
     else:
-        server = request.getfixturevalue("postgres")
-        name = f"t{secrets.token_hex(6)}"
-        subprocess.run(
-            [POSTGRES / "psql", "-q", "-d", f"{server}/postgres", "-c", f"CREATE DATABASE {name}"], check=True
-        )
-        made = Store(f"{server}/{name}")
-    made.migrate()
+        template = request.getfixturevalue("migrated_database")
+        made = Store(_database(request.getfixturevalue("postgres"), template=template))
     yield made
     made.close()
 
@@ -114,22 +151,32 @@ async def logged_in(url: str, username: str) -> AsyncIterator[httpx.AsyncClient]
         yield client
 
 
-@pytest.fixture
-async def operator(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield the client of a logged-in operator of site a."""
-    async with logged_in(url, "operator") as client:
+@contextlib.asynccontextmanager
+async def seated(url: str, runtime: Runtime, username: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client in a session that was begun beside the API: argon2 is for the tests of logging in."""
+    secret = secrets.token_urlsafe(32)
+    runtime.store.write_now(start_session, secret, user_id=f"u-{username}", rules=runtime.sessions, at=runtime.clock())
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        client.cookies.set(COOKIE, secret, domain="127.0.0.1", path="/")
         yield client
 
 
 @pytest.fixture
-async def manager(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield the client of a logged-in manager of site a."""
-    async with logged_in(url, "manager") as client:
+async def operator(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield the client of an operator of site a."""
+    async with seated(url, runtime, "operator") as client:
         yield client
 
 
 @pytest.fixture
-async def other(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield the client of a logged-in manager of site b."""
-    async with logged_in(url, "other") as client:
+async def manager(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield the client of a manager of site a."""
+    async with seated(url, runtime, "manager") as client:
+        yield client
+
+
+@pytest.fixture
+async def other(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield the client of a manager of site b."""
+    async with seated(url, runtime, "other") as client:
         yield client
