@@ -227,6 +227,7 @@ edges = Table(
     Column("seal_key", Text, nullable=False, default="", server_default=""),
     Column("protection", String(16), nullable=False, default="file", server_default="file"),
     Column("checkpoint", Text),
+    version(),
 )
 
 edge_tokens = Table(
@@ -269,7 +270,7 @@ commands = Table(
     Column("delivered_at", UtcTime),
     Column("result", Text),
     Column("ended_at", UtcTime),
-    Index("ix_commands_waiting", "edge_id", "delivered_at"),
+    Index("ix_commands_waiting", "edge_id", "ended_at", "deadline"),
 )
 
 device_status = Table(
@@ -295,6 +296,7 @@ media = Table(
     Column("sha256", String(64), nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False, index=True),
+    Column("blurred", Boolean, nullable=False, default=False, server_default="0"),
 )
 
 marks = Table(
