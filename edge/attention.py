@@ -119,22 +119,14 @@ class Attention:
 
     # ---- who may be matched where -----------------------------------------------------------------------------------
 
-    async def apply(self, policy: Policy) -> None:
-        """Match by this policy from now on; templates whose consent was withdrawn are destroyed."""
+    def apply(self, policy: Policy) -> None:
+        """Match by this policy from now on; what has to be destroyed is edge.erasing's."""
         self._cameras = {camera.id: camera for camera in policy.cameras}
-        self.refresh()
-        at = self._clock.now()
-        for person_id in {template.person_id for template in self._keys.sealed()}:
-            own = [consent for consent in policy.consents if consent.person_id == person_id]
-            if own and not any(consent.live(at) or consent.given_at > at for consent in own):
-                await asyncio.to_thread(self._keys.erase, person_id)
-                self._count("templates_destroyed")
-                log.info("a consent ended: its template and key were destroyed")
         self.refresh()
 
     def refresh(self) -> None:
         """Build the galleries anew and swap them in; windows that are open decide by the new ones."""
-        policy, at = self._policies.current, self._clock.now()
+        policy, at = self._policies.current, self._policies.time(self._clock.now())
         if policy is None or not self._faces.allowed:
             self._galleries = {}
             return
@@ -237,7 +229,7 @@ class Attention:
             await self._admission.let_in(claim, waited_ms=waited_ms)
 
     def _consents(self, person_id: str, door: Door) -> bool:
-        policy, at = self._policies.current, self._clock.now()
+        policy, at = self._policies.current, self._policies.time(self._clock.now())
         person = None if policy is None else next((p for p in policy.people if p.id == person_id), None)
         if policy is None or person is None:
             return False

@@ -1,4 +1,4 @@
-"""Enrolment at the edge: a photo through the relay becomes a sealed template, if a live consent says so; and erasure.
+"""Enrolment at the edge: a photo through the relay becomes a sealed template, if a live consent says so.
 
 The photo is never written. The receipt proves that a template exists without revealing it. Faces are found and embedded
 in the face process; keys and templates are edge.keystore's.
@@ -18,7 +18,7 @@ from edge.facelink import FaceLink
 from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from models.errors import DeviceUnreachable, InvalidInput, NotFound
-from models.link import EnrolFace, EraseFace, FaceReceipt, Result
+from models.link import EnrolFace, FaceReceipt, Result
 from models.people import Consent
 from models.recognition import FaceQuality, QualityGates, unusable
 
@@ -34,7 +34,7 @@ QUALITY_EYE_PX = 120.0
 
 
 class Enrolment:
-    """Obey enrolment and erasure commands."""
+    """Obey enrolment commands."""
 
     def __init__(
         self,
@@ -109,17 +109,10 @@ class Enrolment:
             receipt=receipt,
         )
 
-    async def erase(self, command: EraseFace) -> Result:
-        """Destroy a person's key and templates."""
-        was_there = await asyncio.to_thread(self._keys.erase, command.person_id)
-        self._on_change()
-        detail = "" if was_there else "there was no template"
-        return Result(command_id=command.id, state="confirmed", detail=detail, at=self._clock.now())
-
     async def _consent(self, command: EnrolFace) -> Consent | None:
         """Return the live consent that a command names; the policy that brings it may be a moment behind."""
         for _ in range(max(1, round(self._policy_wait_s / 0.1))):
-            consent = self._live(command, at=self._clock.now())
+            consent = self._live(command, at=self._policies.time(self._clock.now()))
             if consent is not None:
                 return consent
             await asyncio.sleep(0.1)
@@ -132,12 +125,13 @@ class Enrolment:
         person = next((p for p in policy.people if p.id == command.person_id), None)
         for consent in policy.consents:
             named = consent.id == command.consent_id and consent.person_id == command.person_id
-            if named and consent.live(at) and (consent.guardian is not None or person is None or not person.under_14):
+            agreed = consent.guardian or person is None or not person.under_14
+            if named and consent.purpose == "door_face" and consent.live(at) and agreed:
                 return consent
         return None
 
     def _still(self, consent: Consent) -> bool:
-        policy, at = self._policies.current, self._clock.now()
+        policy, at = self._policies.current, self._policies.time(self._clock.now())
         return policy is not None and any(c.id == consent.id and c.live(at) for c in policy.consents)
 
     def _closest_other(self, template: Opened) -> float | None:

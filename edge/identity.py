@@ -88,6 +88,10 @@ class Signer:
             HEADER_SIGNATURE: base64.b64encode(signature).decode(),
         }
 
+    def sign(self, content: bytes) -> str:
+        """Return the base64 signature of something that this edge states."""
+        return base64.b64encode(self._key.sign(content)).decode()
+
     def learn_offset(self, gateway_time: str | None) -> bool:
         """Take the gateway's time from a refusal; return whether the offset changed by more than a second."""
         try:

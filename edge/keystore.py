@@ -1,8 +1,8 @@
 """Templates and their keys, on this edge only: one file, rewritten as a whole, so that what is erased is gone from it.
 
-Each person has a random key, wrapped by the master key in a 0600 file beside it; a template opens only for the person,
-doors and model it was made for (models.sealing). It is no defence against who can read both files: keep the master key
-on a TPM or another disk where that matters. It matches nobody (edge.attention), asks for no consent (edge.enrolment).
+Each person has a random key, wrapped by the master key (edge.protection); a template opens only for the person, doors
+and model it was made for (models.sealing). The store remembers whom it erased, so that nobody comes back by a copy. It
+matches nobody (edge.attention), asks for no consent (edge.enrolment) and decides not what must go (edge.erasing).
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.identity import write_private
+from edge.protection import FileGuard, Guard, master_key
 from models.errors import InvalidInput, StorageUnavailable
 from models.sealing import KEY_BYTES, NONCE_BYTES, about_key, about_template, seal, unseal
 
@@ -55,13 +57,47 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     embedding: Embedding
 
 
+class Plain(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Hold a template with all that is known about it, as it travels inside a sealed envelope (copies, backups)."""
+
+    person_id: str
+    doors: tuple[str, ...]
+    contract: str
+    consent_id: str
+    quality: float
+    at: datetime
+    embedding: bytes
+    """Little-endian float32."""
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """Remember an erasure: of how many templates of whom, and when. It is what a receipt is made from."""
+
+    id: str
+    person_id: str
+    templates: int
+    at: datetime
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what the file holds."""
 
-    version: int = 1
+    version: int = 2
     keys: dict[str, bytes] = msgspec.field(default_factory=dict)
     templates: tuple[Sealed, ...] = ()
+    erased: tuple[Erased, ...] = ()
+    tombstones: dict[str, datetime] = msgspec.field(default_factory=dict)
+    """Persons who were erased for good, and since when this edge knows it."""
+    leaving: dict[str, datetime] = msgspec.field(default_factory=dict)
+    """Persons whose doors are another edge's now, and since when."""
+    restored_at: datetime | None = None
+    """When this store was restored, until a policy from after that has been applied to it."""
 
+
+FILE: Final = "keystore.bin"
+KEEP_RECORDS: Final = timedelta(days=400)
+"""How long it is remembered whom this edge erased: longer than any backup should live."""
+MAX_RECORDS: Final = 20_000
 
 _content = msgspec.msgpack.Decoder(Content)
 
@@ -69,16 +105,19 @@ _content = msgspec.msgpack.Decoder(Content)
 class KeyStore:
     """Keep sealed templates. Its calls are short and block; threads may make them side by side."""
 
-    def __init__(self, folder: Path, *, draw: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, folder: Path, *, guard: Guard | None = None, draw: Callable[[int], bytes] = os.urandom) -> None:
         """Open the store of this edge, or begin one.
 
         Raises:
-            InvalidInput: a file is damaged, or others can read the master key.
+            InvalidInput: a file is damaged, or the master key cannot be had.
         """
-        self._path = folder / "keystore.bin"
+        guard = guard or FileGuard(folder)
+        self.protection = guard.kind
+        """What keeps the master key."""
+        self._path = folder / FILE
         self._draw = draw
         self._changing = threading.Lock()
-        self._master = _master_key(folder / "master.key", draw)
+        self._master = master_key(folder, guard=guard, draw=draw)
         self._content = Content()
         if self._path.exists():
             try:
@@ -90,41 +129,149 @@ class KeyStore:
         """Seal a person's template under a new key; it replaces what there was of this person.
 
         Raises:
+            InvalidInput: this person was erased.
             StorageUnavailable: the disk did not take it; the store is as it was.
         """
-        key = self._draw(KEY_BYTES)
-        about = about_template(template.person_id, template.doors, template.contract)
         raw = np.ascontiguousarray(template.embedding, dtype="<f4").tobytes()
-        sealed = Sealed(
-            id=self._draw(16).hex(),
-            person_id=template.person_id,
-            doors=template.doors,
-            contract=template.contract,
-            consent_id=consent_id,
-            quality=quality,
-            at=at,
-            sealed=seal(raw, key=key, about=about, nonce=self._draw(NONCE_BYTES)),
-        )
-        wrapped = seal(key, key=self._master, about=about_key(template.person_id), nonce=self._draw(NONCE_BYTES))
+        plain = Plain(
+            person_id=template.person_id, doors=template.doors, contract=template.contract, consent_id=consent_id,
+            quality=quality, at=at, embedding=raw,
+        )  # fmt: skip
+        return self.put_all([plain])[0]
+
+    def put_all(self, templates: Sequence[Plain]) -> tuple[Sealed, ...]:
+        """Seal templates in one change, one of each person; they replace what there was of these persons.
+
+        Raises:
+            InvalidInput: one of the persons was erased, or comes twice.
+            StorageUnavailable: the disk did not take them; the store is as it was.
+        """
+        whose = {plain.person_id for plain in templates}
+        if len(whose) != len(templates):
+            raise InvalidInput("templates", "a person has one template")
+        made = [self._seal(plain) for plain in templates]
         with self._changing:
-            others = tuple(t for t in self._content.templates if t.person_id != template.person_id)
-            keys = {**self._content.keys, template.person_id: wrapped}
-            self._rewrite(Content(keys=keys, templates=(*others, sealed)))
+            before = self._content
+            if not whose.isdisjoint(before.tombstones):
+                raise InvalidInput("person_id", "this person was erased here: enrol under a new id")
+            others = tuple(t for t in before.templates if t.person_id not in whose)
+            keys = {**before.keys, **{sealed.person_id: key for sealed, key in made}}
+            sealed = tuple(one for one, _ in made)
+            leaving = {person: at for person, at in before.leaving.items() if person not in whose}
+            self._rewrite(_with(before, keys=keys, templates=(*others, *sealed), leaving=leaving))
         return sealed
 
-    def erase(self, person_id: str) -> bool:
-        """Destroy a person's key and templates, and rewrite the store; return whether there was anything.
+    def _seal(self, plain: Plain) -> tuple[Sealed, bytes]:
+        """Return the sealed template and its person's new key, wrapped."""
+        key = self._draw(KEY_BYTES)
+        about = about_template(plain.person_id, plain.doors, plain.contract)
+        sealed = Sealed(
+            id=self._draw(16).hex(), person_id=plain.person_id, doors=plain.doors, contract=plain.contract,
+            consent_id=plain.consent_id, quality=plain.quality, at=plain.at,
+            sealed=seal(plain.embedding, key=key, about=about, nonce=self._draw(NONCE_BYTES)),
+        )  # fmt: skip
+        about_person = about_key(plain.person_id)
+        return sealed, seal(key, key=self._master, about=about_person, nonce=self._draw(NONCE_BYTES))
+
+    def erase(self, person_id: str, *, at: datetime) -> Erased | None:
+        """Destroy a person's key and templates, and rewrite the store; return None if there was nothing.
 
         Raises:
             StorageUnavailable: the disk did not take the change; it must be asked for again.
         """
+        return next(iter(self.erase_all([person_id], at=at)), None)
+
+    def erase_all(self, people: Iterable[str], *, at: datetime, tombstones: Iterable[str] = ()) -> tuple[Erased, ...]:
+        """Destroy the keys and templates of people in one change, and remember who was erased for good.
+
+        Raises:
+            StorageUnavailable: the disk did not take the change; it must be asked for again.
+        """
+        buried = frozenset(tombstones)
         with self._changing:
-            if person_id not in self._content.keys and all(t.person_id != person_id for t in self._content.templates):
-                return False
-            keys = {person: key for person, key in self._content.keys.items() if person != person_id}
-            templates = tuple(t for t in self._content.templates if t.person_id != person_id)
-            self._rewrite(Content(keys=keys, templates=templates))
-            return True
+            before = self._content
+            held = {template.person_id for template in before.templates} | before.keys.keys()
+            gone = held & (frozenset(people) | buried)
+            news = buried - before.tombstones.keys()
+            if not gone and not news:
+                return ()
+            erased = tuple(self._erasure(person_id, at=at) for person_id in sorted(gone))
+            kept = {person: since for person, since in before.tombstones.items() if at - since < KEEP_RECORDS}
+            records = tuple(one for one in before.erased if at - one.at < KEEP_RECORDS)
+            self._rewrite(
+                _with(
+                    before,
+                    keys={person: key for person, key in before.keys.items() if person not in gone},
+                    templates=tuple(t for t in before.templates if t.person_id not in gone),
+                    erased=(*records, *erased)[-MAX_RECORDS:],
+                    tombstones={**kept, **dict.fromkeys(sorted(news), at)},
+                    leaving={person: since for person, since in before.leaving.items() if person not in gone},
+                )
+            )
+            return erased
+
+    def _erasure(self, person_id: str, *, at: datetime) -> Erased:
+        count = sum(1 for template in self._content.templates if template.person_id == person_id)
+        return Erased(id=self._draw(16).hex(), person_id=person_id, templates=count, at=at)
+
+    def erasure_of(self, person_id: str) -> Erased | None:
+        """Return the last erasure of a person's templates here, if none of them came since."""
+        if any(template.person_id == person_id for template in self._content.templates):
+            return None
+        return next((one for one in reversed(self._content.erased) if one.person_id == person_id), None)
+
+    @property
+    def tombstones(self) -> frozenset[str]:
+        """The persons who were erased for good."""
+        return frozenset(self._content.tombstones)
+
+    @property
+    def leaving(self) -> dict[str, datetime]:
+        """The persons whose doors are another edge's now, and since when."""
+        return dict(self._content.leaving)
+
+    def note_leaving(self, leaving: dict[str, datetime]) -> None:
+        """Remember whose doors are another edge's now.
+
+        Raises:
+            StorageUnavailable: the disk did not take it.
+        """
+        with self._changing:
+            if leaving != self._content.leaving:
+                self._rewrite(_with(self._content, leaving=leaving))
+
+    @property
+    def restored_at(self) -> datetime | None:
+        """When this store was restored from a backup, until `settle`."""
+        return self._content.restored_at
+
+    def settle(self) -> None:
+        """Say that a policy from after the restore was applied: what is held may be matched again.
+
+        Raises:
+            StorageUnavailable: the disk did not take it.
+        """
+        with self._changing:
+            if self._content.restored_at is not None:
+                self._rewrite(_with(self._content, restored_at=None))
+
+    def restore(self, templates: Sequence[Plain], *, tombstones: Iterable[str], at: datetime) -> int:
+        """Fill an empty store from a backup, but for who was erased; nothing is matched until `settle`.
+
+        Raises:
+            InvalidInput: the store holds somebody, so it is no place for a restore.
+            StorageUnavailable: the disk did not take it; the store is as it was.
+        """
+        with self._changing:
+            before = self._content
+            if before.templates:
+                raise InvalidInput(FILE, "this edge holds templates: restore into an empty data folder")
+            buried = {**dict.fromkeys(sorted(tombstones), at), **before.tombstones}
+            made = [self._seal(plain) for plain in templates if plain.person_id not in buried]
+            keys = {sealed.person_id: key for sealed, key in made}
+            sealed = tuple(one for one, _ in made)
+            self._rewrite(_with(before, keys=keys, templates=sealed, tombstones=buried, restored_at=at))
+        return len(sealed)
 
     def sealed(self) -> tuple[Sealed, ...]:
         """Return every sealed template."""
@@ -139,6 +286,18 @@ class KeyStore:
             except InvalidInput as error:
                 log.warning("template %s cannot be used: %s", template.id, error)
         return opened
+
+    def plain(self, template: Sealed) -> Plain:
+        """Return a template in the clear with all that is known about it, to travel in a sealed envelope.
+
+        Raises:
+            InvalidInput: it was changed or moved, or its key is gone.
+        """
+        embedding = np.ascontiguousarray(self.open(template).embedding, dtype="<f4").tobytes()
+        return Plain(
+            person_id=template.person_id, doors=template.doors, contract=template.contract,
+            consent_id=template.consent_id, quality=template.quality, at=template.at, embedding=embedding,
+        )  # fmt: skip
 
     def open(self, template: Sealed) -> Opened:
         """Return a template in the clear.
@@ -189,12 +348,5 @@ class KeyStore:
                 os.close(old)
 
 
-def _master_key(path: Path, draw: Callable[[int], bytes]) -> bytes:
-    if not path.exists():
-        write_private(path, draw(KEY_BYTES))
-    if path.stat().st_mode & 0o077:
-        raise InvalidInput(path.name, "the master key can be read by others: chmod 600")
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        raise InvalidInput(path.name, f"the master key has {len(key)} bytes, not {KEY_BYTES}")
-    return key
+def _with(content: Content, **changes: object) -> Content:
+    return msgspec.structs.replace(content, **changes)

@@ -1,34 +1,60 @@
-"""The policy that this edge lives by: taken only if newer, kept sealed on disk, judged for how far it still carries.
+"""The policy that this edge lives by: signed by the pinned gateway, taken only if newer, kept sealed on disk.
 
 It fetches nothing (edge.uplink) and applies nothing itself: the worker hands it on.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
 import logging
+from collections.abc import Callable
 from datetime import datetime
+from typing import Final, Literal
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.keystore import KeyStore
 from edge.spool import Spool
-from models.errors import InvalidInput
+from models.errors import DeviceRefused, InvalidInput
+from models.link import policy_statement
 from models.places import Door, check_door
-from models.policy import Policy
+from models.policy import Policy, PolicyDelta, apply_delta
 
 log = logging.getLogger("gatehouse.edge.policies")
 
-KEY = "policy"
-_decoder = msgspec.json.Decoder(Policy)
+KEY: Final = "policy"
+MAX_POLICY_BYTES: Final = 16 * 1024 * 1024
+_policy = msgspec.json.Decoder(Policy)
+_delta = msgspec.json.Decoder(PolicyDelta)
+
+
+class PolicyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the gateway answered: the JSON of a policy or of a difference, exactly as it was signed."""
+
+    kind: Literal["full", "delta"]
+    body: bytes
+    signature: str
 
 
 class Policies:
-    """Hold the last accepted policy of one edge."""
+    """Hold the last accepted policy of one edge. `gateway_key` (base64 Ed25519) is pinned at enrolment."""
 
-    def __init__(self, *, edge_id: str, spool: Spool, keys: KeyStore) -> None:
+    def __init__(
+        self,
+        *,
+        edge_id: str,
+        spool: Spool,
+        keys: KeyStore,
+        gateway_key: Callable[[], str] = lambda: "",
+    ) -> None:
         self._edge_id = edge_id
         self._spool = spool
         self._keys = keys
+        self._gateway_key = gateway_key
         self.current: Policy | None = None
 
     async def load(self) -> Policy | None:
@@ -37,10 +63,43 @@ class Policies:
         if sealed is None:
             return None
         try:
-            self.current = _decoder.decode(self._keys.unseal_file(sealed, about=KEY))
+            self.current = _policy.decode(self._keys.unseal_file(sealed, about=KEY))
         except (InvalidInput, msgspec.MsgspecError) as error:
             log.warning("the stored policy cannot be used, doors wait for the gateway: %s", error)
         return self.current
+
+    async def receive(self, answer: PolicyAnswer) -> Policy | None:
+        """Accept what the gateway answered if its pinned key signed it for this edge; see `take`.
+
+        Raises:
+            DeviceRefused: the signature is not the pinned gateway's.
+            InvalidInput: it cannot be read, or the difference does not fit: ask for the whole.
+            StorageUnavailable: see `take`.
+        """
+        self._check_signature(answer)
+        policy = await asyncio.to_thread(self._read, answer)
+        return await self.take(policy)
+
+    def _check_signature(self, answer: PolicyAnswer) -> None:
+        try:
+            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(self._gateway_key(), validate=True))
+            key.verify(base64.b64decode(answer.signature, validate=True), policy_statement(self._edge_id, answer.body))
+        except (InvalidSignature, ValueError, binascii.Error) as error:
+            what = "the policy is not signed by the key that was pinned at enrolment: nothing of it is used"
+            raise DeviceRefused("gateway", what) from error
+
+    def _read(self, answer: PolicyAnswer) -> Policy:
+        if len(answer.body) > MAX_POLICY_BYTES:
+            raise InvalidInput("policy", f"more than {MAX_POLICY_BYTES} bytes")
+        try:
+            if answer.kind == "full":
+                return _policy.decode(answer.body)
+            delta = _delta.decode(answer.body)
+        except msgspec.MsgspecError as error:
+            raise InvalidInput("policy", f"cannot be read: {error}") from error
+        if self.current is None:
+            raise InvalidInput("policy delta", "this edge has no policy to start from: ask for the whole")
+        return apply_delta(self.current, delta)
 
     async def take(self, policy: Policy) -> Policy | None:
         """Accept a policy and store it; None if it is not for this edge, not newer, or older than what was accepted.
@@ -71,8 +130,23 @@ class Policies:
         return tuple(doors)
 
     def carries_faces(self, at: datetime) -> bool:
-        """Return whether the policy still allows faces: its validity has not passed."""
-        return self.current is not None and at < self.current.valid_until
+        """Return whether the policy still allows faces: its validity has not passed, and no restore waits for a newer one."""
+        if self.current is None or at >= self.current.valid_until:
+            return False
+        restored_at = self._keys.restored_at
+        return restored_at is None or self.current.issued_at >= restored_at
+
+    def time(self, at: datetime) -> datetime:
+        """Return the time to judge consents by: the edge's, but never before the gateway signed the policy in force.
+
+        An edge whose clock is behind would else match for that long after a withdrawal.
+        """
+        return at if self.current is None else max(at, self.current.issued_at)
+
+    def forgotten(self) -> tuple[str, ...]:
+        """Return erased persons whom this edge knows and the policy does not: the gateway was restored from before."""
+        known = frozenset() if self.current is None else frozenset(self.current.tombstones)
+        return tuple(sorted(self._keys.tombstones - known)) if self.current is not None else ()
 
 
 def version(policy: Policy) -> str:

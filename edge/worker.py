@@ -28,6 +28,7 @@ from edge.cameras import Cameras
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.enrolment import Enrolment
+from edge.erasing import Erasing
 from edge.facelink import FaceLink
 from edge.identity import Signer, load_key, public_key, trust, write_private
 from edge.keystore import KeyStore
@@ -138,7 +139,7 @@ class Worker:
         self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock)
 
     def _make_uplink(self, client: httpx.AsyncClient) -> None:
-        signer = Signer(
+        self._signer = Signer(
             load_key(self._data / "edge.key"),
             edge_id=self._edge.id,
             unix=self._clock.unix,
@@ -146,7 +147,7 @@ class Worker:
         )
         self._uplink = Uplink(
             client=client,
-            signer=signer,
+            signer=self._signer,
             spool=self._spool,
             clock=self._clock,
             status=self._status,
@@ -188,6 +189,14 @@ class Worker:
             policies=self._policies,
             on_change=self._attention.refresh,
         )
+        self._erasing = Erasing(
+            edge_id=self._edge.id,
+            clock=self._clock,
+            keys=self._keys,
+            policies=self._policies,
+            sign=self._signer.sign,
+            on_change=self._attention.refresh,
+        )
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
         """Start what needs no gateway: doors, cameras and faces by the last policy."""
@@ -204,6 +213,7 @@ class Worker:
             except StorageUnavailable as error:  # doors are served by now; the uplink's first policy tries again
                 log.warning("templates whose consent ended could not be destroyed yet: %s", error)
         tasks.create_task(self._save_time(), name="clock")
+        tasks.create_task(self._erasing.run(), name="erasing")
         ready = {
             "ready": True,
             "part": "edge",
@@ -285,7 +295,8 @@ class Worker:
         self._admission.apply(policy)
         self._keeper.apply(self._policies.usable_doors(), policy.modes)
         self._cameras.apply(policy.cameras)
-        await self._attention.apply(policy)
+        self._attention.apply(policy)
+        await self._erasing.apply(policy)
         log.info(
             "policy %s: %d doors, %d cameras, %d people",
             version(policy), len(policy.doors), len(policy.cameras), len(policy.people),
@@ -298,7 +309,7 @@ class Worker:
         if isinstance(command, EnrolFace):
             return await self._enrolment.enrol(command)
         if isinstance(command, EraseFace):
-            return await self._enrolment.erase(command)
+            return await self._erasing.erase(command)
         at, what = self._clock.now(), "this edge cannot share templates yet"
         return Result(command_id=command.id, state="refused", reason="unsupported", detail=what, at=at)
 
@@ -310,6 +321,7 @@ class Worker:
             "requests": self._admission.counters,
             "cameras": self._cameras.counters,
             "faces": self._attention.counters,
+            "erasing": self._erasing.counters,
             "uplink": self._uplink.counters,
             "spool": {"commits": self._spool.commits, "failures": self._spool.failures},
         }

@@ -20,7 +20,7 @@ from edge.keystore import KeyStore
 from edge.policies import Policies
 from edge.spool import Spool
 from models.errors import DeviceUnreachable, NotFound
-from models.link import EnrolFace, EraseFace
+from models.link import EnrolFace
 from models.recognition import FaceQuality
 from tests.edge.doubles import EDGE, consent, door, now, person, policy
 
@@ -176,12 +176,3 @@ async def test_somebody_who_looks_like_another_is_told(tmp_path: Path) -> None:
         assert again.reason is None, "oneself is nobody else"
         second = await at.enrolment.enrol(command("p2"))
         assert (second.state, second.reason) == ("confirmed", "similar_person")
-
-
-async def test_erasure_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:
-    async with office(tmp_path) as at:
-        await at.enrolment.enrol(command())
-        erase = EraseFace(id="x", person_id="p1", deadline=now())
-        assert (await at.enrolment.erase(erase)).state == "confirmed"
-        assert at.keys.sealed() == ()
-        assert (await at.enrolment.erase(erase)).detail == "there was no template"

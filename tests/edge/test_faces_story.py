@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from config.portraits import portraits
+from edge.keystore import Content
 from models.errors import GatehouseError
 from models.link import EnrolFace
 from models.places import Camera
@@ -130,4 +131,6 @@ async def test_a_resident_is_let_in_by_face_a_stranger_is_not_and_withdrawal_sto
         await tell(control, camera="gate", scene="approach", portrait=str(photos["obama2.jpg"]))
         after = await rig.doors["d1"].request("button", None, reader="in", timeout_s=14)
         assert not after.unlocked
-        assert b"p1" not in (tmp_path / "edge" / "keystore.bin").read_bytes()
+        stored = msgspec.msgpack.decode((tmp_path / "edge" / "keystore.bin").read_bytes(), type=Content)
+        assert (stored.templates, stored.keys) == ((), {})
+        assert [(one.person_id, one.templates) for one in stored.erased] == [("p1", 1)]
