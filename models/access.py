@@ -73,7 +73,15 @@ def fresh(device_at: datetime | None, *, offset: timedelta, redelivered: bool, a
 
 
 def decide(
-    claim: Claim, *, door: Door, mode: str, rights: Rights, at: datetime, clock_trusted: bool = True, used: int = 0
+    claim: Claim,
+    *,
+    door: Door,
+    mode: str,
+    rights: Rights,
+    at: datetime,
+    clock_trusted: bool = True,
+    used: int = 0,
+    presented: DenialReason | None = None,
 ) -> Grant | Denial:
     """Decide a claim from the policy alone.
 
@@ -85,8 +93,9 @@ def decide(
         at: aware time of the decision.
         clock_trusted: False while the clock may be wrong: rights limited in time then do not count.
         used: how often the claimed pass has been used.
+        presented: why what was presented does not count, whoever's it is: forged, or beyond its own validity.
     """
-    reason = _refusal(claim, door=door, mode=mode)
+    reason = _refusal(claim, door=door, mode=mode, presented=presented)
     if reason is None and claim.pass_id is not None:
         reason = rights.pass_refusal(claim.pass_id, door.id, at, used=used, clock_trusted=clock_trusted)
     elif reason is None and claim.person_id is not None:
@@ -94,12 +103,14 @@ def decide(
     return Grant(claim=claim) if reason is None else Denial(claim=claim, reason=reason)
 
 
-def _refusal(claim: Claim, *, door: Door, mode: str) -> DenialReason | None:
+def _refusal(claim: Claim, *, door: Door, mode: str, presented: DenialReason | None) -> DenialReason | None:
     """Return why nobody could pass by such a claim, whatever their rights."""
     if mode not in UNLOCKABLE_MODES:
         return "locked_down"
     if claim.method != "remote" and claim.method not in door.factors:
         return "unsupported"
+    if presented is not None:
+        return presented
     if claim.person_id is None and claim.pass_id is None:
         return "not_recognised" if claim.method == "face" else "unknown_credential"
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -15,6 +15,8 @@ import msgspec
 from models.errors import InvalidInput
 
 CARD_LIMIT = 20
+SUPERSEDED_FOR = timedelta(days=30)
+"""How long a template is kept, unused, for a person who has not yet consented to the new notice."""
 PIN_DIGITS = (4, 12)
 Purpose = Literal["door_face", "enrolment_photo"]
 """What a consent is about: faces at doors, or keeping the enrolment photo, which is never implied (R27)."""
@@ -90,8 +92,8 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def over(self, at: datetime) -> bool:
         """Return whether the consent has ended for good, so that what was made under it must be destroyed."""
-        expired = self.expires_at is not None and at >= self.expires_at
-        return expired or (self.withdrawn_at is not None and at >= self.withdrawn_at)
+        forgotten = None if self.superseded_at is None else self.superseded_at + SUPERSEDED_FOR
+        return any(end is not None and at >= end for end in (self.expires_at, self.withdrawn_at, forgotten))
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,6 +162,8 @@ class VisitorPass(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     valid_from: datetime
     valid_until: datetime
     uses: int = 1
+    used: int = 0
+    """How often it has been used as far as the gateway knows: the edge counts from there if it knows of fewer."""
     pin_digest: str = ""
     """Hex `credential_digest("pin", ...)`; empty if the pass has no PIN."""
 

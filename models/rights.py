@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
+from models.errors import InvalidInput
 from models.events import DenialReason
-from models.people import Group, Permit, VisitorPass
+from models.people import Credential, Group, Permit, VisitorPass
 from models.policy import Policy
-from models.schedules import Calendar, Schedule
+from models.schedules import Calendar, Schedule, check_schedule
 
 
 class Rights:
@@ -26,22 +27,26 @@ class Rights:
         schedules: Iterable[Schedule] = (),
         calendars: Iterable[Calendar] = (),
         passes: Iterable[VisitorPass] = (),
+        passes_until: datetime | None = None,
     ) -> None:
         self._permits: dict[str, list[Permit]] = defaultdict(list)
         for permit in permits:
             self._permits[permit.person_id].append(permit)
         self._groups = {group.id: group for group in groups}
         self._doors = {group.id: frozenset(group.doors) for group in self._groups.values()}
-        self._schedules = {schedule.id: schedule for schedule in schedules}
+        self._schedules = {schedule.id: schedule for schedule in schedules if _usable(schedule)}
         self._calendars = {calendar.id: calendar for calendar in calendars}
         self._passes = {one.id: one for one in passes}
+        self._passes_until = passes_until
 
     @staticmethod
     def of(policy: Policy) -> Rights:
-        """Index the rights of a policy."""
+        """Index the rights of a policy; what it says of erased persons does not count."""
+        erased = frozenset(policy.tombstones)
         return Rights(
-            permits=policy.permits, groups=policy.groups, schedules=policy.schedules, calendars=policy.calendars,
-            passes=policy.passes,
+            permits=(permit for permit in policy.permits if permit.person_id not in erased),
+            groups=policy.groups, schedules=policy.schedules, calendars=policy.calendars,
+            passes=policy.passes, passes_until=policy.valid_until,
         )  # fmt: skip
 
     def person_refusal(self, person_id: str, door_id: str, at: datetime, *, clock_trusted: bool) -> DenialReason | None:
@@ -49,11 +54,13 @@ class Rights:
 
         While the clock is not trusted, what is limited in time does not count: it fails closed.
         """
-        own = [permit for permit in self._permits.get(person_id, ()) if door_id in self._doors_of(permit)]
+        own = [permit for permit in self._permits.get(person_id, ()) if self._names(permit, door_id)]
         if not own:
             return "no_permit"
-        usable = own if clock_trusted else [permit for permit in own if self._timeless(permit)]
-        if any(self._holds(permit, at) for permit in usable):
+        if not clock_trusted:
+            return None if any(self._timeless(permit) for permit in own) else "not_permitted_now"
+        covered: dict[str, bool] = {}
+        if any(self._holds(permit, at, covered=covered) for permit in own):
             return None
         return "expired" if all(permit.expired(at) for permit in own) else "not_permitted_now"
 
@@ -78,19 +85,30 @@ class Rights:
             return "not_permitted_now"
         if at >= found.valid_until:
             return "expired"
+        if self._passes_until is not None and at >= self._passes_until:
+            return "policy_expired"  # it may have been revoked meanwhile
         return "used_up" if found.uses and used >= found.uses else None
 
     def passes(self) -> tuple[VisitorPass, ...]:
         """Return every pass."""
         return tuple(self._passes.values())
 
+    def visitor_pass(self, pass_id: str) -> VisitorPass | None:
+        """Return one pass."""
+        return self._passes.get(pass_id)
+
     def doors_of(self, person_id: str) -> frozenset[str]:
         """Return every door that some permit of a person names, whenever it holds."""
-        return frozenset(door for permit in self._permits.get(person_id, ()) for door in self._doors_of(permit))
+        own = self._permits.get(person_id, ())
+        named = {door for permit in own for door in (*permit.doors, *self._doors.get(permit.group_id or "", ()))}
+        return frozenset(door for door in named if any(self._names(permit, door) for permit in own))
 
-    def _doors_of(self, permit: Permit) -> frozenset[str]:
-        shared = self._doors.get(permit.group_id or "", frozenset())
-        return shared | frozenset(permit.doors) if permit.doors else shared
+    def _names(self, permit: Permit, door_id: str) -> bool:
+        if permit.group_id is None:
+            return door_id in permit.doors
+        group = self._doors.get(permit.group_id)
+        # Without its group nobody knows on which schedule the permit holds: it fails closed.
+        return group is not None and (door_id in group or door_id in permit.doors)
 
     def _schedules_of(self, permit: Permit) -> tuple[str, ...]:
         group = self._groups.get(permit.group_id or "")
@@ -99,9 +117,31 @@ class Rights:
     def _timeless(self, permit: Permit) -> bool:
         return permit.timeless and not self._schedules_of(permit)
 
-    def _holds(self, permit: Permit, at: datetime) -> bool:
+    def _holds(self, permit: Permit, at: datetime, *, covered: dict[str, bool]) -> bool:
+        """Return whether a permit holds at a time; `covered` remembers the schedules that were asked already."""
         if not permit.begun(at) or permit.expired(at):
             return False
-        # A schedule that the policy does not hold covers nothing: it fails closed.
-        schedules = [self._schedules.get(key) for key in self._schedules_of(permit)]
-        return all(schedule is not None and schedule.covers(at, self._calendars) for schedule in schedules)
+        return all(self._covers(key, at, covered=covered) for key in self._schedules_of(permit))
+
+    def _covers(self, schedule_id: str, at: datetime, *, covered: dict[str, bool]) -> bool:
+        if schedule_id not in covered:
+            schedule = self._schedules.get(schedule_id)
+            # A schedule that the policy does not hold, or that cannot be read, covers nothing: it fails closed.
+            covered[schedule_id] = schedule is not None and schedule.covers(at, self._calendars)
+        return covered[schedule_id]
+
+
+def credential_refusal(credential: Credential, at: datetime, *, clock_trusted: bool) -> DenialReason | None:
+    """Return why a credential does not count at a time, or None if it does; one limited in time needs a clock."""
+    limited = credential.valid_from is not None or credential.valid_until is not None
+    if (limited and not clock_trusted) or (credential.valid_from is not None and at < credential.valid_from):
+        return "not_permitted_now"
+    return "expired" if credential.valid_until is not None and at >= credential.valid_until else None
+
+
+def _usable(schedule: Schedule) -> bool:
+    try:
+        check_schedule(schedule)
+    except InvalidInput:
+        return False
+    return True

@@ -18,11 +18,12 @@ from models.errors import InvalidInput
 
 MAX_WINDOWS = 32
 MAX_DAYS = 1000
+MAX_CALENDARS = 8
 EVERY_DAY = (0, 1, 2, 3, 4, 5, 6)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Cover some weekdays (0 is Monday) from one time of day until another; may pass midnight, equal ends are a day."""
+    """Cover some weekdays (0 is Monday) from one time of day until another, of the next day if that is not later."""
 
     weekdays: tuple[int, ...] = EVERY_DAY
     from_time: time = time(0, 0)
@@ -95,8 +96,6 @@ def _standing(day: date, calendars: Iterable[Calendar]) -> tuple[int, bool]:
 
 def _holds(window: Window, now: time, *, over: bool) -> bool:
     start, end = window.from_time, window.until_time
-    if start == end:
-        return not over
     if start < end:
         return not over and start <= now < end
     return now < end if over else now >= start
@@ -112,7 +111,8 @@ def check_schedule(schedule: Schedule) -> Schedule:
     """Return the schedule if its zone exists and its windows are within bounds.
 
     Raises:
-        InvalidInput: an unknown zone, a weekday beyond 0 to 6, too many windows, or a time of day with a zone.
+        InvalidInput: an unknown zone, a weekday beyond 0 to 6, too many windows or calendars, or a time of day with a
+            zone.
     """
     try:
         ZoneInfo(schedule.timezone)
@@ -123,6 +123,8 @@ def check_schedule(schedule: Schedule) -> Schedule:
     windows = (*schedule.windows, *(schedule.holiday_windows or ()))
     if len(windows) > MAX_WINDOWS:
         raise InvalidInput("windows", f"a schedule has at most {MAX_WINDOWS} windows")
+    if len(schedule.calendars) > MAX_CALENDARS:
+        raise InvalidInput("calendars", f"a schedule has at most {MAX_CALENDARS} calendars")
     for window in windows:
         if any(not 0 <= weekday <= 6 for weekday in window.weekdays):
             raise InvalidInput("weekdays", "weekdays are 0 (Monday) to 6 (Sunday)")

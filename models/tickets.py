@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -20,6 +20,8 @@ from models.errors import InvalidInput
 
 PREFIX: Final = "GH1"
 MAX_CHARS: Final = 400
+MAX_VALIDITY: Final = timedelta(hours=24)
+"""A ticket is shown today; a pass that holds for longer gets a new one each day."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -32,8 +34,9 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     not_after: int
 
     def covers(self, at: datetime) -> bool:
-        """Return whether the ticket may be shown at a time."""
-        return self.not_before <= at.timestamp() < self.not_after
+        """Return whether the ticket may be shown at a time; one for longer than a day never may."""
+        within = self.not_after - self.not_before <= MAX_VALIDITY.total_seconds()
+        return within and self.not_before <= at.timestamp() < self.not_after
 
 
 _decoder = msgspec.json.Decoder(Ticket)
@@ -58,7 +61,8 @@ def read_ticket(text: str, *, verify: Callable[[str, bytes, bytes], bool]) -> Ti
         verify: given key id, signature and signed bytes, says whether the signature holds; False for an unknown key.
 
     Raises:
-        InvalidInput: it is no ticket of ours, or was not signed by this site. The text itself is not repeated.
+        InvalidInput: it is no ticket of ours (`where` is "ticket"), or was not signed by this site (`where` is
+            "ticket.signature"). The text itself is not repeated.
     """
     parts = text.split(".")
     if len(text) > MAX_CHARS or not text.isascii() or len(parts) != 3 or parts[0] != PREFIX:
@@ -69,18 +73,22 @@ def read_ticket(text: str, *, verify: Callable[[str, bytes, bytes], bool]) -> Ti
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise InvalidInput("ticket", "this ticket cannot be read") from error
     if not verify(ticket.key_id, signature, f"{parts[0]}.{parts[1]}".encode()):
-        raise InvalidInput("ticket", "this ticket was not signed by this site")
+        raise InvalidInput("ticket.signature", "this ticket was not signed by this site")
     return ticket
 
 
 def new_ticket(
     about: Literal["credential", "pass"], record_id: str, *, key_id: str, since: datetime, until: datetime
 ) -> Ticket:
-    """Return a ticket that may be shown between two aware times."""
-    return Ticket(
-        key_id=key_id, about=about, id=record_id, not_before=int(since.astimezone(UTC).timestamp()),
-        not_after=int(until.astimezone(UTC).timestamp()),
-    )  # fmt: skip
+    """Return a ticket that may be shown between two aware times, taken to whole seconds.
+
+    Raises:
+        InvalidInput: it would end before it begins, or hold for longer than a day.
+    """
+    not_before, not_after = int(since.timestamp()), int(until.timestamp())
+    if not 0 < not_after - not_before <= MAX_VALIDITY.total_seconds():
+        raise InvalidInput("until", "a ticket holds for a second up to 24 hours: mint a new one for the next day")
+    return Ticket(key_id=key_id, about=about, id=record_id, not_before=not_before, not_after=not_after)
 
 
 def _b64(content: bytes) -> str:
