@@ -7,8 +7,10 @@ carries the digest of the policy that it leads to: an edge that gets another one
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final, Literal
+from operator import attrgetter
+from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
@@ -92,6 +94,7 @@ COLLECTIONS: Final = {
     "siblings": "edge_id",
 }  # fmt: skip
 """The collections of a policy, each with what names its records."""
+_TYPES: Final = get_type_hints(Policy)
 SCALARS: Final = ("epoch", "n", "issued_at", "valid_until", "credential_key", "tombstones", "assessed")
 
 
@@ -109,12 +112,17 @@ class PolicyDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 def policy_digest(policy: Policy) -> str:
-    """Return the hex SHA-256 of a policy's JSON; equal policies have equal digests."""
-    return hashlib.sha256(msgspec.json.encode(policy)).hexdigest()
+    """Return the hex SHA-256 of a policy's JSON, its collections sorted: however a database orders them."""
+    parts: dict[str, Any] = {name: _sorted(getattr(policy, name), key) for name, key in COLLECTIONS.items()}
+    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(policy, **parts))).hexdigest()
+
+
+def _sorted(records: Iterable[Any], key: str) -> tuple[Any, ...]:
+    return tuple(sorted(records, key=attrgetter(key)))
 
 
 def delta_between(old: Policy, new: Policy) -> PolicyDelta:
-    """Return what leads from one policy of an edge to another. Collections must be sorted by what names their records.
+    """Return what leads from one policy of an edge to another.
 
     Raises:
         InvalidInput: the policies are not of one edge and site.
@@ -150,24 +158,24 @@ def apply_delta(policy: Policy, delta: PolicyDelta) -> Policy:
     unknown = (delta.changed.keys() | delta.removed.keys()) - COLLECTIONS.keys() | delta.values.keys() - set(SCALARS)
     if unknown:
         raise InvalidInput("policy delta", f"no policy has {min(unknown)[:40]!r}: update this edge")
-    parts: dict[str, Any] = {name: getattr(policy, name) for name in Policy.__struct_fields__}
-    parts |= delta.values
-    for name in delta.changed.keys() | delta.removed.keys():
-        parts[name] = _merged(policy, name, delta=delta)
     try:
-        after = msgspec.convert(msgspec.to_builtins(parts), Policy)
+        parts = {name: msgspec.convert(value, _TYPES[name]) for name, value in delta.values.items()}
+        for name in delta.changed.keys() | delta.removed.keys():
+            parts[name] = _merged(policy, name, delta=delta)
     except msgspec.ValidationError as error:
         raise InvalidInput("policy delta", str(error)) from error
+    after = msgspec.structs.replace(policy, **parts)
     if policy_digest(after) != delta.digest:
         raise InvalidInput("policy delta", "it leads to another policy than it says: ask for the whole")
     return after
 
 
-def _merged(policy: Policy, name: str, *, delta: PolicyDelta) -> list[Any]:
+def _merged(policy: Policy, name: str, *, delta: PolicyDelta) -> tuple[Any, ...]:
+    """Return a collection after a delta; only records that changed are read anew."""
     key = COLLECTIONS[name]
-    records = {getattr(record, key): msgspec.to_builtins(record) for record in getattr(policy, name)}
-    for record in msgspec.to_builtins(delta.changed.get(name, [])):
-        records[record.get(key)] = record
+    records = {getattr(record, key): record for record in getattr(policy, name)}
+    for record in msgspec.convert(msgspec.to_builtins(delta.changed.get(name, [])), _TYPES[name]):
+        records[getattr(record, key)] = record
     for record_id in delta.removed.get(name, []):
         records.pop(record_id, None)
-    return [records[record_id] for record_id in sorted(records)]
+    return _sorted(records.values(), key)
