@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config.process import Good, Start
 from config.settings import CentreSettings, Settings
+from gateway.bulk.importing import run_imports
 from gateway.centre.forwarder import Forwarder, Pace
 from gateway.centre.post import Sender
 from gateway.centre.pulse import Pulse
@@ -27,6 +28,7 @@ CLEAN_EVERY = timedelta(hours=1)
 def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path | None) -> dict[str, Start]:
     """Return the loops that every gateway has."""
     loops: dict[str, Start] = {"housekeeping": lambda good: _keep_house(runtime, settings, good)}
+    loops["imports"] = lambda good: run_imports(runtime, good)
     if edge_token_file is not None:
         loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)
     return loops

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import problem
+from gateway.bulk.reading import MAX_BYTES as IMPORT_BYTES
 from models.link import MAX_BODY_BYTES, MAX_PHOTO_BYTES
 
 DEFAULT_LIMIT = 64 * 1024
@@ -35,6 +36,8 @@ def body_limit(path: str) -> int:
     """Return how many bytes a request to a path may carry."""
     if path in {"/edge/v1/facts", "/edge/v1/status"}:
         return MAX_BODY_BYTES
+    if path == "/api/v1/imports":
+        return IMPORT_BYTES
     return MAX_PHOTO_BYTES if path.startswith("/api/v1/people/") and path.endswith("/face") else DEFAULT_LIMIT
 
 

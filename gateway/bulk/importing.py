@@ -11,6 +11,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -37,6 +38,8 @@ from models.errors import Conflict, StorageUnavailable
 
 log = logging.getLogger("gatehouse.imports")
 BATCH = 500
+ABANDONED = timedelta(minutes=15)
+"""How long another replica may take for what it has queued, before its imports count as interrupted."""
 TRIES = 3
 
 
@@ -47,7 +50,7 @@ class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
     residents: tuple[Resident, ...]
 
 
-async def begin(runtime: Runtime, content: bytes, *, site_id: str, caller: Caller, reason: str = "") -> ImportView:
+async def begin(runtime: Runtime, content: bytes, *, site_id: str, caller: Caller) -> ImportView:
     """Check a file and queue its residents; return the import as it stands, or the earlier one of the same file.
 
     Raises:
@@ -67,7 +70,7 @@ async def begin(runtime: Runtime, content: bytes, *, site_id: str, caller: Calle
     )  # fmt: skip
     if runtime.imports.full():
         raise Conflict("several imports wait already: send this file when one of them is done")
-    await runtime.store.write(_begin, view, reason=reason)
+    await runtime.store.write(_begin, view, reason=caller.reason)
     try:
         runtime.imports.put_nowait(ImportJob(view=view, residents=rows.residents))
     except asyncio.QueueFull as error:
@@ -154,6 +157,8 @@ def _batches(residents: tuple[Resident, ...]) -> Iterator[tuple[Resident, ...]]:
 
 async def run_imports(runtime: Runtime, good: Good) -> None:
     """Carry out queued imports one after the other, until cancelled."""
+    before = runtime.clock() if runtime.store.sqlite else runtime.clock() - ABANDONED
+    await runtime.store.write(note_interrupted, before=before)
     while True:
         good()
         job = await runtime.imports.get()
@@ -224,9 +229,9 @@ def _end(connection: Connection, view: ImportView, *, runtime: Runtime) -> None:
     append_audit(connection, entry, at=runtime.clock())
 
 
-def note_interrupted(connection: Connection) -> int:
-    """Say of imports that ran when the process ended that they failed; return how many there were."""
-    found = running_imports(connection)
+def note_interrupted(connection: Connection, *, before: datetime) -> int:
+    """Say of imports that began before a time and never ended that they failed; return how many there were."""
+    found = [view for view in running_imports(connection) if view.created_at < before]
     for view in found:
         note_import(connection, view.id, state="failed", report=_failed(view.report, "the gateway was restarted"))
     return len(found)
