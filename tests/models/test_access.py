@@ -84,6 +84,20 @@ def test_a_claim_is_decided(one: Claim, mode: str, permits: tuple[Permit, ...], 
     assert (decision.reason if isinstance(decision, Denial) else None) == reason
 
 
+@pytest.mark.parametrize(
+    ("one", "mode", "reason"),
+    [
+        pytest.param(claim(), "normal", "forged", id="whoever's it is"),
+        pytest.param(claim(person_id=None), "normal", "forged", id="nobody's"),
+        pytest.param(claim(), "locked_down", "locked_down", id="a lock-down is said first"),
+        pytest.param(claim(method="qr"), "normal", "unsupported", id="so is a factor that the door does not take"),
+    ],
+)
+def test_what_does_not_count_by_itself_opens_nothing(one: Claim, mode: str, reason: str) -> None:
+    decision = decide(one, door=DOOR, mode=mode, rights=rights((PERMIT,)), at=T0, presented="forged")
+    assert decision == Denial(claim=one, reason=reason)  # type: ignore[arg-type]
+
+
 moments = st.none() | st.integers(-100, 100).map(lambda hours: T0 + timedelta(hours=hours))
 permits = st.builds(
     Permit,

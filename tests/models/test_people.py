@@ -59,6 +59,20 @@ def test_a_consent_is_live(changes: dict[str, Any], seconds: float, live: bool) 
     assert consent(**changes).live(T0 + timedelta(seconds=seconds)) is live
 
 
+@pytest.mark.parametrize(
+    ("changes", "days", "over"),
+    [
+        pytest.param({}, 1000, False, id="not by itself"),
+        pytest.param({"expires_at": T0}, 0, True, id="once it expired"),
+        pytest.param({"withdrawn_at": T0}, 0, True, id="once it is withdrawn"),
+        pytest.param({"superseded_at": T0}, 29, False, id="not while the person may still consent anew"),
+        pytest.param({"superseded_at": T0}, 30, True, id="thirty days after another notice"),
+    ],
+)
+def test_a_consent_is_over_and_its_template_goes(changes: dict[str, Any], days: int, over: bool) -> None:
+    assert consent(**changes).over(T0 + timedelta(days=days)) is over
+
+
 @given(moments, moments, st.none() | moments, st.none() | moments)
 def test_a_consent_that_ended_never_lives_again(
     given_at: datetime, at: datetime, expires_at: datetime | None, withdrawn_at: datetime | None
