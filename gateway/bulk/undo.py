@@ -1,0 +1,120 @@
+"""Take an import back, the latest change first. What somebody changed since stays as it is and is named as a conflict."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from gateway.auth.roles import Caller
+from gateway.bulk.reports import ChangeConflict, ImportReport, ImportView, with_conflicts
+from gateway.runtime import Runtime
+from gateway.store.audit import AuditEntry, append_audit, append_entries
+from gateway.store.imports import Change, forget_changes, import_by_id, last_changes, note_import
+from gateway.store.undoing import (
+    delete_card,
+    delete_occupancy,
+    delete_person_alone,
+    occupancy_now,
+    person_now,
+    restore_occupancy,
+    restore_person,
+)
+from models.errors import Conflict
+from models.people import Occupancy, Person
+
+STEP = 500
+CHANGED = "somebody changed it since"
+
+
+async def undo(runtime: Runtime, import_id: str, *, caller: Caller) -> ImportView:
+    """Take an import back in steps, and return what was left because of later changes.
+
+    Raises:
+        NotFound: there is no such import in the caller's scope.
+        Conflict: it is still running, was undone before, or is so old that it is forgotten how.
+    """
+    view = await runtime.store.write(_begin, import_id, caller=caller, runtime=runtime)
+    while view.state == "undoing":
+        view = await runtime.store.write(_step, view, caller=caller, runtime=runtime)
+    runtime.bells.policies_changed()
+    return view
+
+
+def _begin(connection: Connection, import_id: str, *, caller: Caller, runtime: Runtime) -> ImportView:
+    view = import_by_id(connection, import_id, site_ids=caller.sites)
+    if view.state in {"running", "undone"}:
+        raise Conflict("this import is still running: wait for its end" if view.state == "running" else "it was undone")
+    if not last_changes(connection, import_id, limit=1) and view.report.added + view.report.changed:
+        raise Conflict("it is forgotten how to undo this import: it is too old, or its people were erased")
+    note_import(connection, import_id, state="undoing", report=view.report)
+    entry = AuditEntry(actor=caller.id, action="import.undo", subject=import_id, detail=_reason(caller))
+    append_audit(connection, entry, at=runtime.clock())
+    return msgspec.structs.replace(view, state="undoing")
+
+
+def _reason(caller: Caller) -> dict[str, str]:
+    return {"reason": caller.reason} if caller.reason else {}
+
+
+def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: Runtime) -> ImportView:
+    at = runtime.clock()
+    changes = last_changes(connection, view.id, limit=STEP)
+    undone, conflicts = [], []
+    for change in changes:
+        why = _take_back(connection, change)
+        if why is None:
+            undone.append(change)
+        else:
+            conflicts.append(ChangeConflict(kind=change.kind, object_id=change.object_id, why=why))
+    forget_changes(connection, view.id, [change.number for change in changes])
+    report = with_conflicts(view.report, tuple(conflicts))
+    report = msgspec.structs.replace(report, undone=report.undone + len(undone))
+    append_entries(connection, [_entry(change, view, caller) for change in undone], at=at)
+    if len(changes) == STEP:
+        note_import(connection, view.id, state="undoing", report=report)
+        return msgspec.structs.replace(view, report=report)
+    return _end(connection, view, report=report, caller=caller, at=at)
+
+
+def _end(connection: Connection, view: ImportView, *, report: ImportReport, caller: Caller, at: datetime) -> ImportView:
+    note_import(connection, view.id, state="undone", report=report, at=at)
+    counts = {"undone": str(report.undone), "conflicts": str(len(report.conflicts) + report.more_conflicts)}
+    entry = AuditEntry(actor=caller.id, action="import.undone", subject=view.id, detail=counts)
+    append_audit(connection, entry, at=at)
+    return msgspec.structs.replace(view, state="undone", report=report, undone_at=at)
+
+
+def _entry(change: Change, view: ImportView, caller: Caller) -> AuditEntry:
+    action = "person.remove" if change.kind == "person.add" else "person.change"
+    detail = {"import": view.id, "undo": change.kind}
+    return AuditEntry(actor=caller.id, action=action, subject=_subject(change), detail=detail)
+
+
+def _subject(change: Change) -> str:
+    if change.kind == "card.add":
+        return change.after
+    if change.kind.startswith("occupancy"):
+        return msgspec.json.decode(change.after, type=Occupancy).person_id
+    return change.object_id
+
+
+def _take_back(connection: Connection, change: Change) -> str | None:
+    """Take one change back; return why not, if it cannot be."""
+    if change.kind == "card.add":
+        return None if delete_card(connection, change.object_id, person_id=change.after) else CHANGED
+    record: Any = Person if change.kind.startswith("person") else Occupancy
+    now = (person_now if record is Person else occupancy_now)(connection, change.object_id)
+    if now is None or now != msgspec.json.decode(change.after, type=record):
+        return CHANGED if now is not None else "it is gone"
+    if change.kind == "person.add":
+        kept = delete_person_alone(connection, change.object_id)
+        return None if kept is None else f"the person has {kept} that this import did not give"
+    if change.kind == "occupancy.add":
+        delete_occupancy(connection, change.object_id)
+    else:
+        before = msgspec.json.decode(change.before or "", type=record)
+        (restore_person if record is Person else restore_occupancy)(connection, before)
+    return None
