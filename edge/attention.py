@@ -1,8 +1,8 @@
-"""Faces at doors: who may be looked for where, windows of attention, and the decision on a track of sightings.
+"""Faces at doors: windows of attention, and the decision on a track of sightings.
 
 A window opens with an act at the door (or stays open at a hands-free door) and ends with an opening or an answer at the
-reader. A door's gallery holds only people whose live consent names the door; a withdrawal empties it at once, and is
-asked again at the decision. Nothing about strangers outlives the window.
+reader. Whose faces may be matched is edge.galleries'; it is asked again at the decision. Nothing about strangers
+outlives the window.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from edge.admission import Admission
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.facelink import FaceLink
-from edge.keystore import KeyStore, Opened
+from edge.galleries import Galleries
+from edge.keystore import KeyStore
 from edge.policies import Policies
 from models.access import Claim, Denial, Request
 from models.events import DenialReason
-from models.gallery import Gallery
-from models.people import face_allowed
 from models.places import Camera, Door
 from models.policy import Policy
 from models.recognition import Recognised, Rule, SeenFace, recognise
@@ -40,7 +39,6 @@ TRACK_S = 1.2
 LOOK_AROUND_S = 0.5
 RULE = Rule(radius=0.40, agree=2, out_of=3, margin=0.05)
 """The demo's: 0.40 is what no stranger of ours came under, for few people. It is no calibration."""
-DEMO_PEOPLE = 12
 MAX_TRACKS = 16
 PAUSE_S = 5.0
 """A person whom a hands-free door has just let in is not let in again for so long, nor a stranger refused twice."""
@@ -53,14 +51,6 @@ class Faces:
     allowed: bool
     max_age_ms: float = 1500.0
     silence_s: float = 86_400.0
-
-
-@dataclass(frozen=True, eq=False)
-class DoorGallery:
-    """Hold the people of one door in memory, all under one model contract."""
-
-    contract: str
-    people: Gallery
 
 
 @dataclass(eq=False)
@@ -99,13 +89,12 @@ class Attention:
         self._keeper = keeper
         self._clock = clock
         self._link = link
-        self._keys = keys
         self._policies = policies
         self._faces = faces
         self._tasks = tasks
         self._last_heard = last_heard
         self._wall = wall
-        self._galleries: dict[str, DoorGallery] = {}
+        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, allowed=faces.allowed)
         self._cameras: dict[str, Camera] = {}
         self._windows: dict[str, Window] = {}
         self._rest: dict[tuple[str, str], float] = {}
@@ -126,35 +115,14 @@ class Attention:
 
     def refresh(self) -> None:
         """Build the galleries anew and swap them in; windows that are open decide by the new ones."""
-        policy, at = self._policies.current, self._policies.time(self._clock.now())
-        if policy is None or not self._faces.allowed:
-            self._galleries = {}
-            return
-        opened = self._keys.open_all()
-        people = {person.id: person for person in policy.people}
-        galleries: dict[str, DoorGallery] = {}
-        for door in policy.doors:
-            own = [
-                template
-                for template in opened
-                if door.id in template.doors
-                and template.person_id in people
-                and face_allowed(people[template.person_id], policy.consents, door_id=door.id, at=at)
-            ]
-            gallery = _gallery(own)
-            size = 0 if gallery is None else len(gallery.people.people)
-            if size > DEMO_PEOPLE:
-                log.warning(
-                    "door %s: %d faces are more than the demo's %d: none is matched", door.id, size, DEMO_PEOPLE
-                )
-            elif gallery is not None:
-                galleries[door.id] = gallery
-        self._galleries = galleries
+        self.galleries.refresh()
 
     def _why_not(self, door: Door) -> DenialReason | None:
         """Return why no face is looked for at this door now, or None."""
         if not self._faces.allowed or door.high_security or door.camera_id not in self._cameras:
             return "unsupported"
+        if not self.galleries.assessed():
+            return "not_assessed"
         heard = self._last_heard()
         silent = heard is None or self._clock.unix() - heard > self._faces.silence_s
         if silent or not self._clock.trusted() or not self._policies.carries_faces(self._clock.now()):
@@ -164,19 +132,22 @@ class Attention:
     # ---- windows ----------------------------------------------------------------------------------------------------
 
     async def attend(self, request: Request, door: Door) -> None:
-        """Look at whoever acted at a door, for ten seconds; a second act extends the window."""
+        """Look at whoever acted at a door, for ten seconds; a second act answers the first and extends the window."""
         problem = self._why_not(door)
         if problem is not None:
             await self._admission.deny(_claim(door, request, None), problem)
             return
         until = self._clock.unix() + WINDOW_S
         window = self._windows.get(door.id)
-        if window is not None and window.request is not None:
+        first = None if window is None else window.request
+        if window is not None and first is not None:
             window.request, window.until = request, until
         else:
             window = self._windows[door.id] = Window(door=door, request=request, until=until)
             self._tasks.create_task(self._watch(window), name=f"attention at {door.id}")
         self._ask(door, WINDOW_S)
+        if first is not None:
+            await self._admission.deny(_claim(door, first, None), "pressed_again")
 
     def _ask(self, door: Door, for_s: float) -> None:
         camera = self._cameras[door.camera_id or ""]
@@ -216,7 +187,7 @@ class Attention:
         """Open for a match if everything still holds now, else say why not."""
         claim = _claim(door, request, match)
         reason = self._why_not(door)
-        if reason is None and not self._consents(match.person_id, door):
+        if reason is None and not self.galleries.still_holds(match.person_id, door.id):
             reason = "consent_withdrawn"
         if reason is not None:
             await self._admission.deny(_claim(door, request, None), reason)
@@ -228,18 +199,6 @@ class Attention:
             waited_ms = max(0.0, self._wall() - first_usable_at) * 1000 if first_usable_at else 0.0
             await self._admission.let_in(claim, waited_ms=waited_ms)
 
-    def _consents(self, person_id: str, door: Door) -> bool:
-        policy, at = self._policies.current, self._policies.time(self._clock.now())
-        person = None if policy is None else next((p for p in policy.people if p.id == person_id), None)
-        if policy is None or person is None:
-            return False
-        still = self._galleries.get(door.id)
-        return (
-            still is not None
-            and person_id in still.people.people
-            and face_allowed(person, policy.consents, door_id=door.id, at=at)
-        )
-
     # ---- sightings --------------------------------------------------------------------------------------------------
 
     def _on_sighting(self, sighting: wire.FaceSighting) -> None:
@@ -250,7 +209,7 @@ class Attention:
         if not -500.0 <= age_ms <= self._faces.max_age_ms:
             self._count("stale_frames")
             return
-        gallery = self._galleries.get(window.door.id)
+        gallery = self.galleries.doors.get(window.door.id)
         if gallery is None or gallery.contract != sighting.contract:
             window.reasons.add("not_recognised" if gallery is None else "face_unusable")
             return
@@ -338,16 +297,6 @@ class Attention:
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
-
-
-def _gallery(templates: list[Opened]) -> DoorGallery | None:
-    """Return a gallery of the templates that share the newest contract."""
-    if not templates:
-        return None
-    contract = templates[-1].contract
-    own = [template for template in templates if template.contract == contract]
-    rows = np.stack([template.embedding for template in own])
-    return DoorGallery(contract=contract, people=Gallery([template.person_id for template in own], rows))
 
 
 def _claim(door: Door, request: Request, match: Recognised | None) -> Claim:

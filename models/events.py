@@ -26,6 +26,7 @@ DenialReason = Literal[
     "not_recognised",
     "ambiguous",
     "face_unusable",
+    "pressed_again",
     "consent_withdrawn",
     "policy_expired",
     "locked_out",

@@ -163,6 +163,7 @@ def person(person_id: str, **more: Any) -> Member:
 
 def policy(*doors: Door, n: int = 1, **more: Any) -> Policy:
     more.setdefault("cameras", ())
+    more.setdefault("assessed", ("face",))
     return Policy(
         edge_id=EDGE,
         site_id="s1",

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from drivers.door import GiveFeedback, UnlockDoor
 from edge import wire
-from edge.attention import DEMO_PEOPLE, Attention, Faces
+from edge.attention import Attention, Faces
+from edge.galleries import DEMO_PEOPLE
 from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from models.access import Request
@@ -202,7 +203,7 @@ async def test_frames_that_are_old_or_from_the_future_open_nothing(at_door: Porc
 
 async def test_a_template_of_another_door_or_model_is_not_matched(at_door: Porch) -> None:
     at_door.enrol("p1", "d2")
-    assert at_door.attention._galleries == {}
+    assert at_door.attention.galleries.doors == {}
     at_door.enrol("p1", "d1")
     await at_door.press()
     for _ in range(3):
@@ -237,7 +238,7 @@ async def test_a_match_is_asked_for_its_consent_again_before_the_door_opens(at_d
 async def test_a_person_missing_from_the_policy_is_not_matched_but_not_erased(at_door: Porch) -> None:
     at_door.enrol("p1")
     await at_door.apply(homes(2, ids=("p2",)))
-    assert at_door.attention._galleries == {}
+    assert at_door.attention.galleries.doors == {}
     assert len(at_door.keys.sealed()) == 1
 
 
@@ -246,7 +247,7 @@ async def test_a_child_without_a_guardians_consent_is_not_matched(at_door: Porch
     child = homes(2)
     child = msgspec.structs.replace(child, people=(person("p1", under_14=True),))
     await at_door.apply(child)
-    assert at_door.attention._galleries == {}
+    assert at_door.attention.galleries.doors == {}
 
 
 async def test_more_people_than_the_demo_carries_are_not_matched_at_all(at_door: Porch) -> None:
@@ -254,9 +255,9 @@ async def test_more_people_than_the_demo_carries_are_not_matched_at_all(at_door:
     await at_door.apply(homes(2, ids=ids))
     for one in ids[:-1]:
         at_door.enrol(one)
-    assert list(at_door.attention._galleries) == ["d1"]
+    assert list(at_door.attention.galleries.doors) == ["d1"]
     at_door.enrol(ids[-1])
-    assert at_door.attention._galleries == {}
+    assert at_door.attention.galleries.doors == {}
 
 
 async def test_a_permit_is_needed_besides_the_face(at_door: Porch) -> None:
@@ -278,14 +279,46 @@ async def test_a_locked_down_door_opens_for_no_face(at_door: Porch) -> None:
     assert not at_door.house.wire.unlocks()
 
 
-async def test_a_second_press_extends_the_window_and_is_the_one_answered(at_door: Porch) -> None:
+async def test_a_second_press_answers_the_first_and_extends_its_window(at_door: Porch) -> None:
     at_door.enrol("p1")
     await at_door.press(1)
+    until_first = at_door.attention._windows["d1"].until
     await at_door.press(2)
+    await until(lambda: bool(at_door.house.wire.orders), what="an answer to the first press")
+    (answer,) = at_door.house.wire.orders
+    assert isinstance(answer, GiveFeedback)
+    assert (answer.attempt, answer.reason) == ("r1", "pressed_again")
+    assert at_door.attention._windows["d1"].until > until_first
     at_door.link.see(face("p1"))
     at_door.link.see(face("p1"))
-    assert await at_door.answer() == "unlocked"
+    await until(lambda: bool(at_door.house.wire.unlocks()))
     assert [order.attempt for order in at_door.house.wire.unlocks()] == ["r2"]
+    await until(lambda: at_door.house.keeper.counters.get("access_granted") == 1)
+    await at_door.house.keeper.recorded("d1")
+    facts = {f.attempt: f for f in await at_door.house.facts() if isinstance(f, AccessGranted | AccessDenied)}
+    assert sorted(facts) == ["r1", "r2"], "every press becomes one fact"
+    assert isinstance(facts["r1"], AccessDenied)
+    assert facts["r1"].person_id is None
+
+
+async def test_without_an_assessment_no_template_is_even_opened(at_door: Porch) -> None:
+    at_door.enrol("p1")
+    assert list(at_door.attention.galleries.doors) == ["d1"]
+    await at_door.apply(homes(2, assessed=()))
+    assert at_door.attention.galleries.doors == {}
+    await at_door.apply(homes(3))
+    assert list(at_door.attention.galleries.doors) == ["d1"]
+
+
+async def test_an_assessment_that_ends_while_somebody_is_looked_for_opens_nothing(at_door: Porch) -> None:
+    at_door.enrol("p1")
+    await at_door.press()
+    at_door.link.see(face("p1"))
+    at_door.link.see(face("p1"))
+    now_in_force = at_door.policies.current
+    assert now_in_force is not None
+    at_door.policies.current = msgspec.structs.replace(now_in_force, assessed=())
+    assert await at_door.answer() == "not_assessed"
 
 
 @pytest.mark.parametrize(
@@ -296,6 +329,8 @@ async def test_a_second_press_extends_the_window_and_is_the_one_answered(at_door
         (True, 90_000.0, {}, "policy_expired"),
         (True, 0.0, {"valid_until": now() - timedelta(seconds=1)}, "policy_expired"),
         (True, 0.0, {"cameras": ()}, "unsupported"),
+        (True, 0.0, {"assessed": ()}, "not_assessed"),
+        (True, 0.0, {"assessed": ("recording",)}, "not_assessed"),
     ],
 )
 async def test_where_faces_are_shut_out_the_reader_says_so_and_cards_go_on(
