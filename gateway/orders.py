@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from gateway.auth.roles import Caller
 from gateway.bells import heard
+from gateway.erasing import take_erasure
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
@@ -100,6 +101,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         if receipt.person_id != command.person_id or receipt.edge_id != edge.id:
             raise InvalidInput("receipt", "it names another person or edge than the command")
         settle_receipt(connection, receipt, consent_id=command.consent_id, at=at)
+    if isinstance(command, EraseFace) and result.erasure is not None:
+        take_erasure(connection, result.erasure, edge=edge, at=at, person_id=command.person_id)
     if isinstance(command, EraseFace) and result.state == "confirmed":
         mark_face_erased(connection, command.person_id, edge_id=edge.id, at=result.at)
         entry = AuditEntry(

@@ -5,6 +5,7 @@ A tombstone is an opaque id with a site and a time. Whoever restores an old back
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, inserted
 from gateway.store.edges import add_command
 from gateway.store.tables import commands, edges
 from gateway.store.tables_access import idempotency
@@ -39,6 +40,8 @@ KEEP_TOMBSTONES = timedelta(days=400)
 """How long every policy repeats a tombstone: longer than any backup should be kept."""
 ERASE_WITHIN = timedelta(days=30)
 """How long an erasure waits for an edge that is away; the policy tells it besides."""
+EXPECTED = ""
+"""Stands in `erasures` for a receipt that has not come."""
 OWNED = (consents, refusals, credentials, permits, occupancies, face_receipts)
 """The tables whose rows belong to one person by `person_id`; an order in which no row is left dangling."""
 
@@ -89,10 +92,16 @@ def tombstone_of(connection: Connection, person_id: str, *, site_ids: frozenset[
     return Tombstone(person_id=row.person_id, site_id=row.site_id, erased_at=row.erased_at)
 
 
-def still_here(connection: Connection, person_ids: Sequence[str]) -> list[str]:
-    """Return which of these ids have a row in `people`, in their order."""
-    found = set(connection.execute(select(people.c.id).where(people.c.id.in_(tuple(person_ids)))).scalars())
-    return [person_id for person_id in person_ids if person_id in found]
+def people_back(connection: Connection) -> list[tuple[str, str]]:
+    """Return (person, site) of everybody who has a tombstone and a row in `people`: an old backup was restored."""
+    query = select(people.c.id, people.c.site_id).join(tombstones, tombstones.c.person_id == people.c.id)
+    return [(row.id, row.site_id) for row in connection.execute(query.order_by(people.c.id))]
+
+
+def is_tombstoned(connection: Connection, person_id: str) -> bool:
+    """Return whether somebody of that id was erased: the id is never given again."""
+    query = select(tombstones.c.person_id).where(tombstones.c.person_id == person_id)
+    return connection.execute(query).first() is not None
 
 
 def delete_person(connection: Connection, person_id: str) -> dict[str, int]:
@@ -122,6 +131,12 @@ def _ids_of(connection: Connection, person_id: str) -> list[str]:
     cards = select(credentials.c.id).where(credentials.c.person_id == person_id)
     given = select(permits.c.id).where(permits.c.person_id == person_id)
     return list(connection.execute(rows.union(cards, given)).scalars())
+
+
+def wards_of(connection: Connection, guardian_id: str) -> list[str]:
+    """Return the children for whom a person may consent."""
+    query = select(guardianships.c.child_id).where(guardianships.c.guardian_id == guardian_id)
+    return sorted(connection.execute(query).scalars())
 
 
 def edges_with_face(connection: Connection, person_id: str, *, site_id: str) -> list[HeldBy]:
@@ -171,30 +186,41 @@ def waiting_erasures(connection: Connection, person_id: str, *, at: datetime) ->
     return sorted(edge_id for edge_id, command in found if getattr(command, "person_id", None) == person_id)
 
 
-def orders_of(connection: Connection, person_id: str) -> list[str]:
-    """Return the edges that were ever told to erase a person, as long as their orders are kept."""
-    query = select(commands.c.edge_id, commands.c.body).where(
-        commands.c.kind == "erase_face", commands.c.body.contains(person_id, autoescape=True)
-    )
-    found = [(row.edge_id, msgspec.json.decode(row.body, type=Command)) for row in connection.execute(query)]
-    return sorted({edge_id for edge_id, command in found if getattr(command, "person_id", None) == person_id})
+def expect_erasures(connection: Connection, person_id: str, *, edge_ids: Sequence[str], at: datetime) -> None:
+    """Remember from which edges a signed receipt is to come; orders are forgotten after a while, this is not."""
+    for edge_id in edge_ids:
+        key = hashlib.sha256(f"{person_id}\x1f{edge_id}".encode()).hexdigest()
+        row = insert_into(connection, erasures).values(
+            id=key, person_id=person_id, edge_id=edge_id, receipt=EXPECTED, at=at
+        )
+        connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
 
 
-def keep_erasure(connection: Connection, receipt: ErasureReceipt, *, at: datetime) -> None:
-    """Keep what an edge signed about an erasure; the same receipt again changes nothing."""
+def edges_expected(connection: Connection, person_id: str) -> list[str]:
+    """Return the edges from which receipts of a person's erasure came or are to come."""
+    query = select(erasures.c.edge_id).where(erasures.c.person_id == person_id)
+    return sorted(set(connection.execute(query).scalars()))
+
+
+def keep_erasure(connection: Connection, receipt: ErasureReceipt, *, at: datetime) -> bool:
+    """Keep what an edge signed about an erasure; return False if this receipt was kept before."""
     row = insert_into(connection, erasures).values(
         id=receipt.id, person_id=receipt.person_id, edge_id=receipt.edge_id, receipt=as_text(receipt), at=at
     )
-    connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+    fresh = inserted(connection, row.on_conflict_do_nothing(index_elements=["id"]), key=erasures.c.id)
     own = (face_receipts.c.person_id == receipt.person_id) & (face_receipts.c.edge_id == receipt.edge_id)
     still = own & face_receipts.c.erased_at.is_(None) & (face_receipts.c.at <= receipt.erased_at)
     connection.execute(update(face_receipts).where(still).values(erased_at=receipt.erased_at))
+    return fresh
 
 
-def erasures_of(connection: Connection, person_id: str) -> list[ErasureReceipt]:
-    """Return the receipts that edges signed about a person, oldest first."""
-    query = select(erasures.c.receipt).where(erasures.c.person_id == person_id).order_by(erasures.c.at, erasures.c.id)
-    return [msgspec.json.decode(text, type=ErasureReceipt) for text in connection.execute(query).scalars()]
+def erasures_of(connection: Connection, person_id: str, *, since: datetime | None = None) -> list[ErasureReceipt]:
+    """Return the receipts that edges signed about a person and that came since a time, oldest first."""
+    query = select(erasures.c.receipt).where(erasures.c.person_id == person_id, erasures.c.receipt != EXPECTED)
+    if since is not None:
+        query = query.where(erasures.c.at >= since)
+    rows = connection.execute(query.order_by(erasures.c.at, erasures.c.id)).scalars()
+    return [msgspec.json.decode(text, type=ErasureReceipt) for text in rows]
 
 
 def restore_tombstones(connection: Connection, found: Sequence[Tombstone]) -> int:
