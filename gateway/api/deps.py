@@ -6,11 +6,13 @@ import hashlib
 import hmac
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 from fastapi import Depends, Header, Request, Response
+from pydantic import AfterValidator, AwareDatetime
 from starlette.exceptions import HTTPException
 
 from gateway.auth.roles import PERSONAL, SELF_EXPLAINING, Caller, Right
@@ -42,6 +44,16 @@ def runtime_of(request: Request) -> Runtime:
 
 
 Shared = Annotated[Runtime, Depends(runtime_of)]
+
+
+def _sensible(at: datetime) -> datetime:
+    if not 1900 <= at.year <= 2200:
+        raise ValueError("use a time between 1900 and 2200")
+    return at
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_sensible)]
+"""A time from outside, with its zone, that every database and every zone can hold."""
 
 
 def check_origin(request: Request, runtime: Shared) -> None:
@@ -133,20 +145,23 @@ def stated_reason(reason: Reason) -> str:
 StatedReason = Annotated[str, Depends(stated_reason)]
 
 
-def allowed(right: Right) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that passes callers with a right and writes refusals into the audit log.
+def allowed(right: Right, *others: Right, stated: bool = False) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that passes callers with one of the rights and writes refusals into the audit log.
 
-    The caller that it returns carries the reason (`caller.reason`), for the audit entries of the act.
+    The caller that it returns carries the reason (`caller.reason`), for the audit entries of the act; `stated` insists
+    on one.
     """
+    rights = (right, *others)
 
     async def check(caller: Anyone, runtime: Shared, *, request: Request, reason: Reason) -> Caller:
-        if not caller.may(right):
+        held = next((each for each in rights if caller.may(each)), None)
+        if held is None:
             entry = AuditEntry(actor=caller.id, action="refused", subject=right, result="forbidden",
-                               detail={"method": request.method})  # fmt: skip
+                               detail={"method": request.method}, reason=reason)  # fmt: skip
             await runtime.store.write(append_audit, entry, at=runtime.clock())
-        caller.require(right)
+            caller.require(right)
         asked = right in PERSONAL or (request.method not in SAFE and right not in SELF_EXPLAINING)
-        if runtime.require_reasons and asked:
+        if stated or (runtime.require_reasons and asked):
             stated_reason(reason)
         return msgspec.structs.replace(caller, reason=reason)
 

@@ -1,4 +1,4 @@
-"""Log in, log out, and who am I."""
+"""Log in, log out, who am I, and a new password."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.exceptions import HTTPException
 
 from gateway.api.deps import COOKIE, Anyone, Shared, check_origin
 from gateway.api.replies import reply, shows
-from gateway.auth.passwords import password_matches
+from gateway.auth.passwords import MAX_LENGTH, MIN_LENGTH, hash_password, password_matches
 from gateway.auth.roles import RIGHTS, Caller, check_role
 from gateway.runtime import Runtime
 from gateway.store import Connection
@@ -24,9 +24,11 @@ from gateway.store.users import (
     caller_of_session,
     end_session,
     note_failure,
+    set_password,
     start_session,
     user_for_login,
 )
+from models.errors import Forbidden
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 
@@ -37,6 +39,14 @@ class LogIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
     username: Annotated[str, Field(min_length=1, max_length=64)]
     password: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class OwnPassword(BaseModel):
+    """Prove the old password and give a new one."""
+
+    model_config = ConfigDict(extra="forbid")
+    old: Annotated[str, Field(min_length=1, max_length=256)]
+    new: Annotated[SecretStr, Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +79,14 @@ async def log_in(body: LogIn, request: Request, *, runtime: Shared) -> Response:
     user = await _proved(body, runtime)
     if user is None:
         raise HTTPException(401, "name or password is wrong, or the log-in is locked for a while")
+    answer = await _opened(user, runtime)
+    old = request.cookies.get(COOKIE)
+    if old:
+        await runtime.store.write(end_session, old)
+    return answer
+
+
+async def _opened(user: User, runtime: Runtime) -> Response:
     secret = secrets.token_urlsafe(32)
     caller = await runtime.store.write(_begin, secret, user=user, runtime=runtime)
     answer = reply(_view(caller))
@@ -76,10 +94,27 @@ async def log_in(body: LogIn, request: Request, *, runtime: Shared) -> Response:
         COOKIE, secret, max_age=int(runtime.sessions.lifetime.total_seconds()), path="/", httponly=True,
         samesite="strict", secure=runtime.secure_cookies,
     )  # fmt: skip
-    old = request.cookies.get(COOKIE)
-    if old:
-        await runtime.store.write(end_session, old)
     return answer
+
+
+@router.put("/password", **shows(SessionView))
+async def change_password(body: OwnPassword, caller: Anyone, *, runtime: Shared) -> Response:
+    """Give yourself a new password; every other session of yours ends."""
+    if caller.machine:
+        raise Forbidden("a machine has no password")
+    user = await _proved(LogIn(username=caller.username, password=body.old), runtime)
+    if user is None:
+        raise HTTPException(403, "the old password is wrong, or the log-in is locked for a while")
+    async with runtime.hashing:
+        hashed = await asyncio.to_thread(hash_password, body.new.get_secret_value())
+    await runtime.store.write(_new_password, user, hashed=hashed, runtime=runtime)
+    return await _opened(user, runtime)
+
+
+def _new_password(connection: Connection, user: User, *, hashed: str, runtime: Runtime) -> None:
+    set_password(connection, user.username, password_hash=hashed)
+    entry = AuditEntry(actor=user.id, action="user.password", subject=user.id)
+    append_audit(connection, entry, at=runtime.clock())
 
 
 async def _proved(body: LogIn, runtime: Runtime) -> User | None:

@@ -1,4 +1,4 @@
-"""How the system stands: for people (system, facts, audit), for load balancers (healthz, readyz) and for Prometheus (metrics)."""
+"""How the system stands: for people (system, facts), for load balancers (healthz, readyz) and for Prometheus (metrics)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.api.deps import Shared, allowed, identify
 from gateway.api.replies import Page, cursor_after, place_in, reply, shows
 from gateway.auth.roles import Caller
 from gateway.runtime import Runtime
-from gateway.store.audit import AuditEntry, AuditRow, append_audit, audit_rows
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.edges import edge_views
 from gateway.store.facts import facts_of
 from gateway.store.feed import feed_range
@@ -68,17 +68,6 @@ async def list_facts(
     await runtime.store.write(append_audit, entry, at=runtime.clock())
     more = cursor_after(items[-1][0], items[-1][1]) if len(found) > limit else None
     return reply(Page(items=[body for _, _, body in items], next=more))
-
-
-@router.get("/api/v1/audit", **shows(Page[AuditRow]))
-async def list_audit(
-    caller: Annotated[Caller, Depends(allowed("audit:read"))], runtime: Shared, *,
-    cursor: Annotated[int | None, Query(ge=1)] = None, limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> Response:  # fmt: skip
-    """List the audit log, newest first; looking at it is on record too."""
-    items = await runtime.store.read(audit_rows, before=cursor, limit=limit)
-    await runtime.store.write(append_audit, AuditEntry(actor=caller.id, action="audit.list"), at=runtime.clock())
-    return reply(Page(items=items, next=str(items[-1].seq) if len(items) == limit else None))
 
 
 @router.get("/healthz", include_in_schema=False)

@@ -5,6 +5,7 @@ Operators handle alerts and cannot list residents; managers keep their own site'
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import msgspec
@@ -74,6 +75,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def may(self, right: Right) -> bool:
         """Return whether the role includes a right."""
         return right in RIGHTS[self.role]
+
+    def covers(self, sites: Iterable[str], areas: Iterable[str]) -> bool:
+        """Return whether a scope of sites and areas lies within the caller's own, the sites to come included."""
+        if self.everywhere:
+            return True
+        within = all(any(code.startswith(own) for own in self.areas) for code in areas)
+        return within and self.sites.issuperset(sites)
 
     def require(self, right: Right) -> None:
         """Pass if the role includes a right.

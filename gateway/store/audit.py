@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, insert, select
 
 from gateway.store.dialect import hold_feed, next_number
-from gateway.store.tables_access import audit
+from gateway.store.tables_access import api_tokens, audit, users
 from gateway.store.tables_events import counters
 from gateway.store.types import as_text
 
@@ -127,3 +127,66 @@ def audit_rows(connection: Connection, *, before: int | None = None, limit: int 
         )
         for row in connection.execute(query)
     ]  # fmt: skip
+
+
+class AuditView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one row of the log to an auditor: `name` and `unit` are the actor's of today, `reason` in the actor's words."""
+
+    seq: int
+    at: datetime
+    actor: str
+    name: str
+    unit: str
+    action: str
+    subject: str
+    result: str
+    reason: str
+    detail: dict[str, str]
+    digest: str
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Say which rows are wanted; `actors` is None for everybody's. An action ends with a dot to name a group of them."""
+
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    actors: frozenset[str] | None = None
+
+
+def audit_views(connection: Connection, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditView]:
+    """Return the wanted rows of the log, newest first, before a number."""
+    query = select(audit, users.c.username, users.c.unit, api_tokens.c.name.label("machine"))
+    query = query.outerjoin(users, users.c.id == audit.c.actor).outerjoin(api_tokens, api_tokens.c.id == audit.c.actor)
+    query = query.where(*_conditions(wanted)).order_by(audit.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.seq < before)
+    return [_audit_view(row) for row in connection.execute(query)]
+
+
+def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    conditions = [
+        audit.c[name] == value for name in ("actor", "subject") if (value := getattr(wanted, name)) is not None
+    ]
+    if wanted.action is not None:
+        group = wanted.action.endswith(".")
+        starts = audit.c.action.startswith(wanted.action, autoescape=True)
+        conditions.append(starts if group else audit.c.action == wanted.action)
+    if wanted.since is not None:
+        conditions.append(audit.c.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(audit.c.at < wanted.until)
+    if wanted.actors is not None:
+        conditions.append(audit.c.actor.in_(wanted.actors))
+    return conditions
+
+
+def _audit_view(row: Row[Any]) -> AuditView:
+    detail = msgspec.json.decode(row.detail, type=dict[str, str])
+    return AuditView(
+        seq=row.seq, at=row.at, actor=row.actor, name=row.username or row.machine or "", unit=row.unit or "",
+        action=row.action, subject=row.subject, result=row.result, reason=detail.pop("reason", ""), detail=detail,
+        digest=row.digest,
+    )  # fmt: skip

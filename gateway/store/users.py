@@ -36,12 +36,15 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     username: str
+    unit: str = ""
+    """Where the user works, for the audit log: a police station, a property company."""
     role: str
     sites: tuple[str, ...] = ()
     areas: tuple[str, ...] = ()
     created_at: datetime
     disabled_at: datetime | None = None
     locked_until: datetime | None = None
+    version: int = 1
 
 
 def _user(row: object) -> User:
@@ -82,17 +85,25 @@ def note_failure(connection: Connection, user_id: str, *, rules: SessionRules, a
     return wait
 
 
+def user_by_id(connection: Connection, user_id: str) -> User:
+    """Return a user.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(select(users).where(users.c.id == user_id)).first()
+    if row is None:
+        raise NotFound("user", user_id)
+    return _user(row)
+
+
 def disable_user(connection: Connection, username: str, *, at: datetime) -> None:
     """Shut a user out, sessions included.
 
     Raises:
         NotFound: there is none of that name.
     """
-    user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
-    if user_id is None:
-        raise NotFound("user", username)
-    connection.execute(update(users).where(users.c.id == user_id).values(disabled_at=at))
-    connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
+    change_user(connection, _id_of(connection, username), disabled_at=at)
 
 
 def set_password(connection: Connection, username: str, *, password_hash: str) -> None:
@@ -101,12 +112,24 @@ def set_password(connection: Connection, username: str, *, password_hash: str) -
     Raises:
         NotFound: there is none of that name.
     """
+    unlocked: dict[str, Any] = {"failures": 0, "locked_until": None}
+    change_user(connection, _id_of(connection, username), password_hash=password_hash, **unlocked)
+
+
+def change_user(connection: Connection, user_id: str, **values: Any) -> User:
+    """Change columns of a user and return the user; whoever loses the password or the access loses the sessions too."""
+    changed = update(users).where(users.c.id == user_id).values(**values, version=users.c.version + 1)
+    connection.execute(changed)
+    if values.get("disabled_at") or "password_hash" in values:
+        connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
+    return user_by_id(connection, user_id)
+
+
+def _id_of(connection: Connection, username: str) -> str:
     user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
     if user_id is None:
         raise NotFound("user", username)
-    values = {"password_hash": password_hash, "failures": 0, "locked_until": None}
-    connection.execute(update(users).where(users.c.id == user_id).values(**values))
-    connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
+    return str(user_id)
 
 
 def start_session(connection: Connection, secret: str, *, user_id: str, rules: SessionRules, at: datetime) -> None:
