@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gateway.api import alerts, centre, console, doors, edge_link, imports, live, modes, people, rights, session, system
+from gateway.api import (
+    alerts,
+    assessments,
+    audit,
+    centre,
+    consents,
+    console,
+    doors,
+    edge_link,
+    imports,
+    live,
+    modes,
+    notices,
+    people,
+    rights,
+    role_changes,
+    session,
+    system,
+    tokens,
+    users,
+)
 from gateway.api.errors import add_error_handlers
 from gateway.api.middleware import BodyLimit, SecurityHeaders
 from gateway.api.replies import describe
@@ -18,7 +38,27 @@ def application(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.state.runtime = runtime
-    for part in (session, alerts, doors, modes, people, rights, imports, live, system, centre, edge_link, console):
+    for part in (
+        session,
+        users,
+        role_changes,
+        tokens,
+        audit,
+        notices,
+        assessments,
+        alerts,
+        doors,
+        modes,
+        people,
+        consents,
+        rights,
+        imports,
+        live,
+        system,
+        centre,
+        edge_link,
+        console,
+    ):
         app.include_router(part.router)
     add_error_handlers(app)
     app.openapi = describe(app)  # type: ignore[method-assign]
