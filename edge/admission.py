@@ -1,6 +1,6 @@
 """Requests at a door: fresh or not, whose credential, permitted or not; then the door opens or the reader says why not.
 
-Every attempt is answered at the reader and becomes one fact. Card and PIN values are compared by digest and never
+Every attempt is answered at the reader and becomes one fact. Whose a value is says edge.credentials; values are never
 stored, logged or put into a fact. Faces are decided in edge.attention, which comes back here to open. It speaks to no
 wire itself.
 """
@@ -9,81 +9,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from drivers.door import Executed
 from edge.clock import SteadyClock
+from edge.credentials import NOBODY, Book, Found, flat_and_pin
 from edge.doorkeeper import DoorKeeper
+from edge.guesses import Family, Guesses
+from edge.passes import Passes
+from edge.spool import Spool
 from models.access import Claim, Denial, Grant, Request, decide, fresh
-from models.errors import InvalidInput
+from models.errors import InvalidInput, StorageUnavailable
 from models.events import AccessDenied, AccessGranted, DenialReason, Method, fact_id
 from models.link import Result, Unlock
-from models.people import Credential, canonical_card, canonical_pin, credential_digest
+from models.people import VisitorPass
 from models.places import Door
 from models.policy import Policy
-from models.rights import Rights
 
 log = logging.getLogger("gatehouse.edge.admission")
 
 UNLOCK_VALID_MS = 3000
 SEEN_REQUESTS = 4096
-WRONG_WINDOW_S = 300.0
 DENIALS_WINDOW_S = 60.0
 DENIALS_RECORDED = 120
 """Refusals that become facts per door and minute; more are answered and counted only."""
-NO_RIGHTS: Final = Rights()
-CARD_KINDS: Final = frozenset({"card", "qr"})
-
-
-@dataclass(frozen=True)
-class Lockout:
-    """Lock a door's keypad, or its card reader, after so many wrong attempts within five minutes."""
-
-    attempts: int
-    for_s: float
-
-
-LOCKOUTS: Final = {"pin": Lockout(10, 60.0), "card": Lockout(60, 10.0)}
-"""Cards cannot be guessed as PINs can, and locking a reader shuts residents out: so it takes more and lasts less."""
-
-
-@dataclass
-class Guesses:
-    """Count wrong attempts of one kind at one door."""
-
-    wrong: deque[float] = field(default_factory=deque)
-    locked_until: float = 0.0
-
-
-@dataclass(frozen=True)
-class Book:
-    """Hold a policy so that a decision takes lookups only."""
-
-    policy: Policy
-    key: bytes
-    credentials: dict[str, tuple[Credential, ...]]
-    rights: Rights
-    flats: dict[str, frozenset[str]]
-
-    @staticmethod
-    def of(policy: Policy) -> Book:
-        """Index a policy by credential digest and by person."""
-        credentials: dict[str, tuple[Credential, ...]] = {}
-        for credential in policy.credentials:
-            credentials[credential.digest] = (*credentials.get(credential.digest, ()), credential)
-        flats = {person.id: frozenset(person.flats) for person in policy.people}
-        key = bytes.fromhex(policy.credential_key) if policy.credential_key else b""
-        return Book(policy=policy, key=key, credentials=credentials, rights=Rights.of(policy), flats=flats)
-
-    def holders(self, kind: str, canonical: str) -> tuple[str, ...]:
-        """Return the persons who hold a credential, found by its keyed digest."""
-        if not self.key:
-            return ()
-        digest = credential_digest(kind, canonical, self.key)
-        return tuple(c.person_id for c in self.credentials.get(digest, ()) if c.kind == kind)
+RACES = 3
+"""How often the use of a pass is tried again because another attempt took it first."""
+GUESSED: Final[frozenset[DenialReason]] = frozenset({"unknown_credential", "no_permit", "forged"})
+"""Refusals that count as wrong attempts: a PIN of somebody who has no business at this door is guessed there, too."""
+FAMILIES: Final[dict[str, Family]] = {"card": "card", "pin": "pin", "flat_pin": "flat", "qr": "qr"}
 
 
 class Attends(Protocol):
@@ -96,15 +52,18 @@ class Attends(Protocol):
 class Admission:
     """Decide requests at the doors of one edge."""
 
-    def __init__(self, *, edge_id: str, keeper: DoorKeeper, clock: SteadyClock, faces: Attends | None = None) -> None:
+    def __init__(
+        self, *, edge_id: str, keeper: DoorKeeper, clock: SteadyClock, spool: Spool, faces: Attends | None = None
+    ) -> None:
         self._edge_id = edge_id
         self._keeper = keeper
         self._clock = clock
         self.faces = faces
-        self._book: Book | None = None
+        self._book = Book()
+        self._passes = Passes(spool)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._offsets: dict[str, float] = {}
-        self._guesses: dict[tuple[str, str], Guesses] = {}
+        self._guesses = Guesses(clock.unix)
         self._denials: dict[str, tuple[float, int]] = {}
         self.counters: dict[str, int] = {}
 
@@ -118,6 +77,7 @@ class Admission:
             self._book = Book.of(policy)
         except ValueError as error:
             raise InvalidInput("policy.credential_key", "is not hexadecimal") from error
+        self._passes.forget(policy)
 
     async def consider(self, request: Request) -> None:
         """Answer one request: unlock, look for a face, or say at the reader why not."""
@@ -147,32 +107,66 @@ class Admission:
             await self._refuse(request, "unsupported")
 
     async def _check(self, request: Request, door: Door, *, at: datetime) -> None:
-        family = "card" if request.kind in CARD_KINDS else "pin"
-        guesses = self._guesses.setdefault((door.id, family), Guesses())
-        if self._clock.unix() < guesses.locked_until:
+        family, flat = FAMILIES[request.kind], self._flat(request)
+        if self._guesses.locked(door.id, family, flat):
             await self._refuse(request, "locked_out")
             return
-        holders = self._holders(request)
-        if not holders:
-            self._note_wrong(guesses, family, door_id=door.id)
-        decisions = [self._decide(request, door, person_id=person, at=at) for person in holders or (None,)]
-        granted = [decision for decision in decisions if not isinstance(decision, Denial)]
-        if granted:
-            await self.let_in(granted[0].claim)
-        elif isinstance(decisions[0], Denial):
-            await self._refuse(request, decisions[0].reason, person_id=decisions[0].claim.person_id)
+        decisions = [(found, self._decide(request, door, found=found, at=at)) for found in self._found(request, at=at)]
+        best = min(decisions, key=lambda pair: isinstance(pair[1], Denial))
+        self._note(door, family, flat, decision=best[1])
+        await self._answer(door, best[0], decision=best[1], at=at)
 
-    def _decide(self, request: Request, door: Door, *, person_id: str | None, at: datetime) -> Grant | Denial:
+    def _decide(self, request: Request, door: Door, *, found: Found, at: datetime) -> Grant | Denial:
         claim = Claim(
-            attempt=request.id, door_id=door.id, method=_method(request), reader=request.reader, person_id=person_id
-        )
-        return self.decide(claim, door, at=at)
+            attempt=request.id, door_id=door.id, method=_method(request), reader=request.reader,
+            person_id=found.person_id, pass_id=found.pass_id,
+        )  # fmt: skip
+        return self.decide(claim, door, at=at, presented=found.refusal)
 
-    def decide(self, claim: Claim, door: Door, *, at: datetime) -> Grant | Denial:
+    def _note(self, door: Door, family: Family, flat: str, *, decision: Grant | Denial) -> None:
+        if isinstance(decision, Grant):
+            self._guesses.right(door.id, flat)
+        elif decision.reason in GUESSED:
+            self._guesses.wrong(door.id, family, flat)
+
+    async def _answer(self, door: Door, found: Found, *, decision: Grant | Denial, at: datetime) -> None:
+        """Open, or say why not; of a visitor's pass one use is taken first."""
+        claim = decision.claim
+        counted = None if claim.pass_id is None else self._book.rights.visitor_pass(claim.pass_id)
+        taking = isinstance(decision, Grant) and counted is not None and counted.uses > 0
+        if taking and counted is not None:
+            decision = await self._take_use(claim, door, at=at, one=counted, presented=found.refusal)
+        if isinstance(decision, Denial):
+            await self.deny(claim, decision.reason)
+            return
+        executed = await self._let_in(claim)
+        if taking and counted is not None and not executed.ok and executed.certain:
+            self._passes.give_back(counted, attempt=_of_door(claim))
+
+    async def _take_use(
+        self, claim: Claim, door: Door, *, at: datetime, one: VisitorPass, presented: DenialReason | None
+    ) -> Grant | Denial:
+        """Decide by the uses that were taken, and take the next one; what cannot be written down opens nothing."""
+        try:
+            for _ in range(RACES):
+                used = await self._passes.used(one)
+                decision = self.decide(claim, door, at=at, presented=presented, used=used)
+                if isinstance(decision, Denial) or await self._passes.take(one, attempt=_of_door(claim), used=used):
+                    return decision
+        except StorageUnavailable as error:
+            self._count("passes_not_counted")
+            log.warning("door %s: a pass was refused, its use could not be written down: %s", door.id, error)
+            return Denial(claim=claim, reason="device_failed")
+        return Denial(claim=claim, reason="replayed")
+
+    def decide(
+        self, claim: Claim, door: Door, *, at: datetime, presented: DenialReason | None = None, used: int = 0
+    ) -> Grant | Denial:
         """Decide a claim by the policy in force; time-limited permits do not count while the clock is not trusted."""
-        rights = NO_RIGHTS if self._book is None else self._book.rights
-        mode, trusted = self._keeper.mode(door.id), self._clock.trusted()
-        return decide(claim, door=door, mode=mode, rights=rights, at=at, clock_trusted=trusted)
+        return decide(
+            claim, door=door, mode=self._keeper.mode(door.id), rights=self._book.rights, at=at,
+            clock_trusted=self._clock.trusted(), used=used, presented=presented,
+        )  # fmt: skip
 
     async def let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> bool:
         """Open the door for a granted claim and record how that went; return whether the door confirmed it.
@@ -181,10 +175,13 @@ class Admission:
             claim: who is let in, and why.
             waited_ms: how long the person has waited already: for a face since its first usable frame.
         """
+        return (await self._let_in(claim, waited_ms=waited_ms)).ok
+
+    async def _let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> Executed:
         executed = await self._open(claim, command_id=None, waited_ms=waited_ms)
         if not executed.ok:
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
-        return executed.ok
+        return executed
 
     async def _open(
         self, claim: Claim, *, command_id: str | None, waited_ms: float = 0.0, valid_ms: int = UNLOCK_VALID_MS
@@ -202,6 +199,7 @@ class Admission:
             method=claim.method,
             reader=claim.reader,
             person_id=claim.person_id,
+            pass_id=claim.pass_id,
             unlocked=executed.ok,
             unlock_ms=round(unlock_ms, 1) if executed.ok else None,
             evidence=claim.evidence,
@@ -221,6 +219,7 @@ class Admission:
             method=claim.method,
             reader=claim.reader,
             person_id=claim.person_id,
+            pass_id=claim.pass_id,
             reason=reason,
         )
         self._count(f"denied_{reason}")
@@ -264,15 +263,13 @@ class Admission:
             at=self._clock.now(),
         )
 
-    async def _refuse(
-        self, request: Request, reason: DenialReason, *, person_id: str | None = None, occurrence: str | None = None
-    ) -> None:
+    async def _refuse(self, request: Request, reason: DenialReason, *, occurrence: str | None = None) -> None:
         claim = Claim(
             attempt=request.id,
             door_id=request.door_id,
             method=_method(request),
             reader=request.reader,
-            person_id=person_id,
+            person_id=None,
         )
         await self.deny(claim, reason, occurrence=occurrence)
 
@@ -294,34 +291,17 @@ class Admission:
         if executed.device_at is not None:
             self._offsets[door_id] = (self._clock.now() - executed.device_at).total_seconds()
 
-    def _holders(self, request: Request) -> tuple[str, ...]:
-        if self._book is None or request.value is None:
-            return ()
+    def _found(self, request: Request, *, at: datetime) -> tuple[Found, ...]:
         try:
-            if request.kind == "card":
-                return self._book.holders("card", canonical_card(request.value))
-            if request.kind == "pin":
-                return self._book.holders("pin", canonical_pin(request.value))
-            if request.kind == "flat_pin":
-                flat, _, pin = request.value.partition("#")
-                holders = self._book.holders("pin", canonical_pin(pin))
-                return tuple(person for person in holders if flat in self._book.flats.get(person, ()))
+            return self._book.find(request, at=at, clock_trusted=self._clock.trusted())
         except InvalidInput:
             self._count("unreadable_credentials")
-        return ()
+        return (NOBODY,)
 
-    def _note_wrong(self, guesses: Guesses, family: str, *, door_id: str) -> None:
-        now = self._clock.unix()
-        guesses.wrong.append(now)
-        while guesses.wrong and guesses.wrong[0] < now - WRONG_WINDOW_S:
-            guesses.wrong.popleft()
-        rule = LOCKOUTS[family]
-        if len(guesses.wrong) >= rule.attempts:
-            guesses.wrong.clear()
-            guesses.locked_until = now + rule.for_s
-            self._count("lockouts")
-            log.warning("door %s: %s reader locked for %.0f s after %d wrong attempts", door_id, family, rule.for_s,
-                        rule.attempts)  # fmt: skip
+    def _flat(self, request: Request) -> str:
+        """Return the flat that was named, if there is one like that."""
+        flat, _ = flat_and_pin(request)
+        return flat if flat is not None and self._book.knows_flat(flat) else ""
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
@@ -329,3 +309,8 @@ class Admission:
 
 def _method(request: Request) -> Method:
     return "button" if request.kind == "call" else request.kind
+
+
+def _of_door(claim: Claim) -> str:
+    """Return what names an attempt on this edge: request ids are a door's own."""
+    return f"{claim.door_id}/{claim.attempt}"

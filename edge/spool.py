@@ -1,4 +1,4 @@
-"""The edge's memory: door states and the facts that the gateway has not confirmed yet, in one SQLite file.
+"""The edge's memory: door states, facts that the gateway has not confirmed yet, uses of passes, in one SQLite file.
 
 A door's state and the facts that led to it are written in one transaction (WAL, synchronous=FULL), in a thread of its
 own; whatever waits meanwhile joins the next transaction. Nothing is deleted but what the gateway confirmed, by id. When
@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -38,6 +39,9 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS door_state (door_id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pass_uses (
+  pass_id TEXT NOT NULL, n INTEGER NOT NULL, attempt TEXT NOT NULL UNIQUE, until REAL NOT NULL, PRIMARY KEY (pass_id, n)
+) WITHOUT ROWID;
 """
 
 T = TypeVar("T")
@@ -186,6 +190,44 @@ class Spool:
         def work(db: sqlite3.Connection) -> bytes | None:
             row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return None if row is None else bytes(row[0])
+
+        return self._submit(work)
+
+    def pass_uses(self, pass_id: str) -> asyncio.Future[int]:
+        """Return the number of the last use of a visitor's pass that was taken here, 0 if there is none."""
+
+        def work(db: sqlite3.Connection) -> int:
+            row = db.execute("SELECT max(n) FROM pass_uses WHERE pass_id = ?", (pass_id,)).fetchone()
+            return int(row[0] or 0)
+
+        return self._submit(work)
+
+    def take_pass_use(self, pass_id: str, *, n: int, attempt: str, until: datetime) -> asyncio.Future[bool]:
+        """Take use `n` of a pass for an attempt; False if it was taken, or if the attempt has taken one already."""
+        row = (pass_id, n, attempt, until.timestamp())
+
+        def work(db: sqlite3.Connection) -> bool:
+            return db.execute("INSERT OR IGNORE INTO pass_uses VALUES (?, ?, ?, ?)", row).rowcount == 1
+
+        return self._submit(work)
+
+    def return_pass_use(self, pass_id: str, *, attempt: str) -> asyncio.Future[None]:
+        """Give the use of an attempt back, unless a later use was taken meanwhile."""
+        last = "(SELECT max(n) FROM pass_uses WHERE pass_id = ?)"
+
+        def work(db: sqlite3.Connection) -> None:
+            query = f"DELETE FROM pass_uses WHERE pass_id = ? AND attempt = ? AND n = {last}"  # noqa: S608 - no input
+            db.execute(query, (pass_id, attempt, pass_id))
+
+        return self._submit(work)
+
+    def forget_pass_uses(self, known: Iterable[str], *, before: datetime) -> asyncio.Future[None]:
+        """Forget the uses of passes that ended before a time, but for the known ones."""
+        kept, limit = frozenset(known), before.timestamp()
+
+        def work(db: sqlite3.Connection) -> None:
+            ended = db.execute("SELECT DISTINCT pass_id FROM pass_uses WHERE until < ?", (limit,)).fetchall()
+            db.executemany("DELETE FROM pass_uses WHERE pass_id = ?", [row for row in ended if row[0] not in kept])
 
         return self._submit(work)
 

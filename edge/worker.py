@@ -136,7 +136,7 @@ class Worker:
             driver_key=self._wires.key,
             new_id=lambda: uuid.uuid4().hex,
         )
-        self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock)
+        self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock, spool=self._spool)
 
     def _make_uplink(self, client: httpx.AsyncClient) -> None:
         self._signer = Signer(

@@ -54,7 +54,7 @@ async def open_house(
             driver_key=lambda _door: "memory",
             new_id=lambda: uuid.uuid4().hex,
         )
-        admission = Admission(edge_id=EDGE, keeper=keeper, clock=clock)
+        admission = Admission(edge_id=EDGE, keeper=keeper, clock=clock, spool=spool)
         await keeper.start(admission.consider)
         yield House(spool=spool, clock=clock, keeper=keeper, admission=admission, wire=wire, tasks=tasks)
         for task in list(tasks._tasks):
