@@ -1,13 +1,17 @@
 """The consent texts that ship with Gatehouse, by version: what exactly a person agreed to is proved by the text's SHA-256.
 
-A site with a text of its own sends that text's digest with each consent. These texts are no legal advice.
+A site that has published a notice (gateway.api.notices) uses that; one without may send the digest of a text of its own.
+These texts are no legal advice.
 """
 
 from __future__ import annotations
 
 import hashlib
 
+from gateway.store import Connection
+from gateway.store.consents import notices_in_force
 from models.errors import InvalidInput
+from models.people import Purpose
 
 TEXTS: dict[str, str] = {
     "face-door-1": (
@@ -22,21 +26,34 @@ TEXTS: dict[str, str] = {
         "Demo: the face opens simulated doors of this machine only and is deleted when the demo ends."
     ),
 }
+DIGESTS: dict[str, str] = {version: hashlib.sha256(text.encode()).hexdigest() for version, text in TEXTS.items()}
 
 
-def text_digest(version: str, given: str | None) -> str:
-    """Return the SHA-256 of a consent text: the one given, which must agree with ours where we ship that version.
+def agreed_text(
+    connection: Connection, site_id: str, *, purpose: Purpose, version: str, given: str | None
+) -> str:  # fmt: skip
+    """Return the SHA-256 of the text that a person agreed to: the site's notice, or one that ships with Gatehouse.
+
+    Args:
+        connection: a transaction.
+        site_id: the site of the person.
+        purpose: what the consent is about.
+        version: the version that the person saw.
+        given: the digest as the caller knows it; it must agree with ours.
 
     Raises:
-        InvalidInput: we do not ship this version and no digest was given, or the two differ.
+        InvalidInput: a newer notice replaced it, we do not know the version and no digest was given, or the two differ.
     """
-    text = TEXTS.get(version)
-    own = None if text is None else hashlib.sha256(text.encode()).hexdigest()
-    if given is None and own is None:
-        known = ", ".join(TEXTS)
+    notices = notices_in_force(connection, site_id, purpose=purpose)
+    known = dict(reversed(notices)) if notices else DIGESTS
+    own = known.get(version)
+    if own is None and notices:
+        raise InvalidInput("text_version", f"have the person read the notice in force: version {notices[0][0]!r}")
+    if own is None and given is None:
         raise InvalidInput(
-            "text_sha256", f"send the SHA-256 of the text, or use a version that ships with Gatehouse: {known}"
+            "text_sha256",
+            f"send the SHA-256 of the text, or use a version that ships with Gatehouse: {', '.join(TEXTS)}",
         )
     if given is not None and own is not None and given != own:
         raise InvalidInput("text_sha256", f"this is not the digest of our text {version!r}")
-    return given or own or ""
+    return own or given or ""

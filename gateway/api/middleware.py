@@ -12,6 +12,7 @@ from gateway.bulk.reading import MAX_BYTES as IMPORT_BYTES
 from models.link import MAX_BODY_BYTES, MAX_PHOTO_BYTES
 
 DEFAULT_LIMIT = 64 * 1024
+CALENDAR_LIMIT = 256 * 1024
 DRAIN_BYTES = 16 * 1024 * 1024
 DRAIN_S = 5.0
 CSP = "; ".join(
@@ -38,6 +39,8 @@ def body_limit(path: str) -> int:
         return MAX_BODY_BYTES
     if path == "/api/v1/imports":
         return IMPORT_BYTES
+    if path.startswith("/api/v1/calendars/") and path.endswith("/ical"):
+        return CALENDAR_LIMIT
     return MAX_PHOTO_BYTES if path.startswith("/api/v1/people/") and path.endswith("/face") else DEFAULT_LIMIT
 
 

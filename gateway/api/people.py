@@ -1,34 +1,52 @@
-"""People: persons and their consents and faces. Every look at a person is on record; who may not look sees nothing."""
+"""People: persons, the flats they belong to, who answers for a child. Every look is on record; who may not look sees nothing."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import date, datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+import msgspec
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gateway.api.deps import Key, Shared, allowed, new_id, once
-from gateway.api.replies import Page, reply, shows
+from gateway.api.deps import Key, Moment, Shared, allowed, new_id, once
+from gateway.api.replies import Page, etag_of, reply, reply_once, shows, version_in
 from gateway.auth.roles import Caller
-from gateway.consent_texts import text_digest
-from gateway.enrolment import Enrolled, check_photo, enrol_face
-from gateway.person_views import ConsentView, PersonView
+from gateway.moves import end_residence
+from gateway.on_record import note
+from gateway.person_views import PersonView
 from gateway.runtime import Runtime
 from gateway.store import Connection
-from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.consents import add_consent, consent_view, withdraw_consent
-from gateway.store.people import add_person, people_of, person_by_id, person_view, put_occupancy
+from gateway.store.people import (
+    add_guardian,
+    add_person,
+    change_person,
+    end_occupancy,
+    local_day,
+    people_of,
+    person_by_id,
+    person_view,
+    put_occupancy,
+    remove_guardian,
+)
 from gateway.store.places import doors_named, flat_is_at
-from gateway.withdrawal import order_erasure
 from models.errors import InvalidInput, NotFound
-from models.people import Consent, Occupancy, Person
+from models.people import Occupancy, Person, Relation
 from models.places import check_id
 
 router = APIRouter(prefix="/api/v1/people", tags=["people"])
 Reader = Annotated[Caller, Depends(allowed("people:read"))]
 Writer = Annotated[Caller, Depends(allowed("people:write"))]
-Id = Annotated[str, Field(min_length=1, max_length=64)]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Phone = Annotated[str, Field(pattern=r"^[0-9+() -]{3,32}$")]
+Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2200, 1, 1))]
 Doors = Annotated[list[Id], Field(min_length=1, max_length=500)]
+Cursor = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=64)]
 
 
 class PersonBody(BaseModel):
@@ -36,24 +54,51 @@ class PersonBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: Id | None = None
-    name: Annotated[str, Field(min_length=1, max_length=128)]
+    name: Line
     flat: Id | None = None
+    relation: Relation = "family"
+    born_on: Day | None = None
     under_14: bool = False
+    phone: Phone | None = None
+    external_id: Id | None = None
     site_id: Id | None = None
 
 
-class ConsentBody(BaseModel):
-    """Record a separate consent. `text_sha256` may be left out for a text that ships with Gatehouse."""
+class PersonChange(BaseModel):
+    """Change what is sent, leave the rest; null takes a date, phone or external id away."""
 
     model_config = ConfigDict(extra="forbid")
-    purpose: Literal["door_face"] = "door_face"
-    text_version: Annotated[str, Field(min_length=1, max_length=64)]
-    text_sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
-    channel: Literal["office", "phone_page", "paper", "demo"]
-    evidence: Annotated[str, Field(min_length=1, max_length=256)]
-    doors: Doors
-    guardian: Annotated[str | None, Field(min_length=1, max_length=128)] = None
-    expires_at: AwareDatetime | None = None
+    name: Line | None = None
+    born_on: Day | None = None
+    under_14: bool | None = None
+    phone: Phone | None = None
+    external_id: Id | None = None
+
+
+class OccupancyBody(BaseModel):
+    """Say to which flat a person belongs, how, and from when until when."""
+
+    model_config = ConfigDict(extra="forbid")
+    flat: Id
+    relation: Relation = "family"
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
+
+
+def site_for(caller: Caller, site_id: str | None) -> str:
+    """Return the site that a caller names, or the only one in scope.
+
+    Raises:
+        InvalidInput: the caller names none and has several.
+        NotFound: it is out of the caller's scope.
+    """
+    if site_id is None and len(caller.sites) == 1:
+        return next(iter(caller.sites))
+    if site_id is None:
+        raise InvalidInput("site_id", "say which site: you have several in scope, or none")
+    if site_id not in caller.sites:
+        raise NotFound("site", site_id)
+    return site_id
 
 
 def check_doors(connection: Connection, door_ids: list[str], *, site_id: str) -> tuple[str, ...]:
@@ -69,130 +114,191 @@ def check_doors(connection: Connection, door_ids: list[str], *, site_id: str) ->
     return tuple(dict.fromkeys(door_ids))
 
 
+def check_born_on(born_on: date | None, *, on: date) -> date | None:
+    """Return a date of birth that is not later than a day.
+
+    Raises:
+        InvalidInput: nobody is born yet then.
+    """
+    if born_on is not None and born_on > on:
+        raise InvalidInput("born_on", "the date of birth is in the future")
+    return born_on
+
+
+def without_names(view: PersonView) -> PersonView:
+    """Return what may be written down outside the tables of people: no name, date of birth, phone or number."""
+    return msgspec.structs.replace(view, name="", born_on=None, phone=None, external_id=None)
+
+
 @router.post("", **shows(PersonView, 201))
 async def create_person(
     body: PersonBody, request: Request, *, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
-    """Write a new person."""
-    site_id = body.site_id or next(iter(caller.sites)) if len(caller.sites) == 1 else body.site_id
-    if site_id is None:
-        raise InvalidInput("site_id", "say which site: you have several in scope")
-    if site_id not in caller.sites:
-        raise NotFound("site", site_id)
+    """Write a new person. A repetition with the same Idempotency-Key answers without the name."""
+    site_id = site_for(caller, body.site_id)
     person = Person(
-        id=check_id(body.id, "id") if body.id else new_id("p"), site_id=site_id, name=body.name, under_14=body.under_14,
+        id=check_id(body.id, "id") if body.id else new_id("p"), site_id=site_id, name=body.name, born_on=body.born_on,
+        under_14=body.under_14, phone=body.phone, external_id=body.external_id,
     )  # fmt: skip
 
     async def work() -> Response:
-        return reply(await runtime.store.write(_create, person, flat_id=body.flat, caller=caller, runtime=runtime), 201)
+        view = await runtime.store.write(_create, person, body=body, caller=caller, runtime=runtime)
+        runtime.bells.policies_changed()
+        return reply_once(view, 201, kept=without_names(view), headers=etag_of(view.version))
 
     return await once(request, runtime, caller=caller, key=key, work=work)
 
 
 def _create(
-    connection: Connection, person: Person, *, flat_id: str | None, caller: Caller, runtime: Runtime
+    connection: Connection, person: Person, *, body: PersonBody, caller: Caller, runtime: Runtime
 ) -> PersonView:
     at = runtime.clock()
-    if flat_id is not None and not flat_is_at(connection, flat_id, site_id=person.site_id):
-        raise InvalidInput("flat", f"there is no flat {flat_id!r} at this site")
+    check_born_on(person.born_on, on=local_day(connection, person.site_id, at=at))
+    if body.flat is not None and not flat_is_at(connection, body.flat, site_id=person.site_id):
+        raise InvalidInput("flat", f"there is no flat {body.flat!r} at this site")
     add_person(connection, person, at=at)
-    if flat_id is not None:
-        put_occupancy(connection, Occupancy(id=new_id("o"), person_id=person.id, flat_id=flat_id), at=at)
-    append_audit(connection, AuditEntry(actor=caller.id, action="person.add", subject=person.id), at=at)
+    note(connection, caller, action="person.add", subject=person.id, at=at)
+    if body.flat is not None:
+        wanted = OccupancyBody(flat=body.flat, relation=body.relation)
+        _belong(connection, person, body=wanted, caller=caller, at=at)
     return person_view(connection, person.id, site_ids=caller.sites, at=at)
 
 
 @router.get("", **shows(Page[PersonView]))
 async def list_people(
-    caller: Reader, runtime: Shared, *, cursor: Annotated[str, Query(max_length=64)] = "",
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    caller: Reader, runtime: Shared, *, cursor: Cursor = "", limit: Limit = 100, flat: Id | None = None,
+    name: Line | None = None, external_id: Id | None = None,
 ) -> Response:  # fmt: skip
-    """List people in scope by id, without what belongs to them."""
-    found = await runtime.store.read(people_of, site_ids=caller.sites, after=cursor, limit=limit + 1)
+    """List people in scope by id, without what belongs to them: all, those of a flat, or those whose name holds a text."""
+    asked = {"flat_id": flat, "name": name, "external_id": external_id}
+    page = await runtime.store.write(_list, asked, after=cursor, limit=limit, caller=caller, runtime=runtime)
+    return reply(page)
+
+
+def _list(
+    connection: Connection, asked: dict[str, Any], *, after: str, limit: int, caller: Caller, runtime: Runtime
+) -> Page[PersonView]:
+    found = people_of(connection, site_ids=caller.sites, after=after, limit=limit + 1, **asked)
     items = found[:limit]
-    entry = AuditEntry(actor=caller.id, action="person.list", detail={"count": str(len(items))})
-    await runtime.store.write(append_audit, entry, at=runtime.clock())
-    return reply(Page(items=items, next=items[-1].id if len(found) > limit else None))
+    by = ",".join(sorted(what for what, value in asked.items() if value is not None))
+    note(connection, caller, action="person.list", subject=str(asked["flat_id"] or ""), at=runtime.clock(),
+         count=str(len(items)), by=by)  # fmt: skip
+    return Page(items=items, next=items[-1].id if len(found) > limit else None)
 
 
 @router.get("/{person_id}", **shows(PersonView))
 async def show_person(person_id: str, caller: Reader, *, runtime: Shared) -> Response:
     """Show a person with consents, proofs of templates, credentials and permits."""
-    return reply(await runtime.store.write(_look_up, person_id, caller=caller, runtime=runtime))
+    view = await runtime.store.write(_look_up, person_id, caller=caller, runtime=runtime)
+    return reply(view, headers=etag_of(view.version))
 
 
 def _look_up(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> PersonView:
     at = runtime.clock()
     view = person_view(connection, person_id, site_ids=caller.sites, at=at)
-    append_audit(connection, AuditEntry(actor=caller.id, action="person.look_up", subject=person_id), at=at)
+    note(connection, caller, action="person.look_up", subject=person_id, at=at)
     return view
 
 
-@router.post("/{person_id}/consents", **shows(ConsentView, 201))
-async def create_consent(
-    person_id: str, body: ConsentBody, *, request: Request, caller: Writer, runtime: Shared, key: Key = None
+@router.patch("/{person_id}", **shows(PersonView))
+async def update_person(
+    person_id: str, body: PersonChange, *, caller: Writer, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
-    """Record a consent; edges learn of it at once."""
+    """Correct a person's name, date of birth, phone or external id."""
+    version = version_in(if_match)
+    view = await runtime.store.write(_change, person_id, body=body, version=version, caller=caller, runtime=runtime)
+    runtime.bells.policies_changed()
+    return reply(view, headers=etag_of(view.version))
+
+
+def _change(
+    connection: Connection, person_id: str, *, body: PersonChange, version: int | None, caller: Caller,
+    runtime: Runtime,
+) -> PersonView:  # fmt: skip
+    at = runtime.clock()
+    person = person_by_id(connection, person_id, site_ids=caller.sites)
+    changes = {name: getattr(body, name) for name in sorted(body.model_fields_set)}
+    for name in ("name", "under_14"):
+        if name in changes and changes[name] is None:
+            raise InvalidInput(name, "it may be changed, not taken away")
+    check_born_on(changes.get("born_on"), on=local_day(connection, person.site_id, at=at))
+    change_person(connection, msgspec.structs.replace(person, **changes), version=version)
+    note(connection, caller, action="person.change", subject=person_id, at=at, fields=",".join(changes))
+    return person_view(connection, person_id, site_ids=caller.sites, at=at)
+
+
+@router.post("/{person_id}/occupancies", **shows(Occupancy, 201))
+async def create_occupancy(
+    person_id: str, body: OccupancyBody, *, request: Request, caller: Writer, runtime: Shared, key: Key = None
+) -> Response:
+    """Let a person belong to a flat: what its groups permit follows at once."""
 
     async def work() -> Response:
-        view = await runtime.store.write(_consent, person_id, body=body, caller=caller, runtime=runtime)
+        made = await runtime.store.write(_occupy, person_id, body=body, caller=caller, runtime=runtime)
         runtime.bells.policies_changed()
-        return reply(view, 201)
+        return reply(made, 201)
 
     return await once(request, runtime, caller=caller, key=key, work=work)
 
 
-def _consent(
-    connection: Connection, person_id: str, *, body: ConsentBody, caller: Caller, runtime: Runtime
-) -> ConsentView:
-    at = runtime.clock()
+def _occupy(
+    connection: Connection, person_id: str, *, body: OccupancyBody, caller: Caller, runtime: Runtime
+) -> Occupancy:
     person = person_by_id(connection, person_id, site_ids=caller.sites)
-    if person.under_14 and body.guardian is None:
-        raise InvalidInput("guardian", "a person under 14 needs a guardian's consent")
-    if body.expires_at is not None and body.expires_at <= at:
-        raise InvalidInput("expires_at", "the consent would be over already")
-    consent = Consent(
-        id=new_id("c"), person_id=person_id, purpose=body.purpose,
-        doors=check_doors(connection, body.doors, site_id=person.site_id), text_version=body.text_version,
-        text_sha256=text_digest(body.text_version, body.text_sha256), given_at=at, channel=body.channel,
-        evidence=body.evidence, guardian=body.guardian, expires_at=body.expires_at,
+    return _belong(connection, person, body=body, caller=caller, at=runtime.clock())
+
+
+def _belong(
+    connection: Connection, person: Person, *, body: OccupancyBody, caller: Caller, at: datetime
+) -> Occupancy:  # fmt: skip
+    made = Occupancy(
+        id=new_id("o"), person_id=person.id, flat_id=body.flat, relation=body.relation, valid_from=body.valid_from,
+        valid_until=body.valid_until,
     )  # fmt: skip
-    add_consent(connection, consent)
-    detail = {"consent": consent.id, "text": consent.text_sha256, "channel": consent.channel}
-    append_audit(
-        connection, AuditEntry(actor=caller.id, action="consent.give", subject=person_id, detail=detail), at=at
-    )
-    return consent_view(consent, at=at)
+    put_occupancy(connection, made, at=at)
+    note(connection, caller, action="occupancy.begin", subject=person.id, at=at, occupancy=made.id, flat=body.flat)
+    return made
 
 
-@router.delete("/{person_id}/consents/{consent_id}", status_code=204)
-async def delete_consent(person_id: str, consent_id: str, *, caller: Writer, runtime: Shared) -> Response:
-    """Withdraw a consent: edges stop matching at once and destroy the template."""
-    await runtime.store.write(_withdraw, person_id, consent_id=consent_id, caller=caller, runtime=runtime)
+@router.delete("/{person_id}/occupancies/{occupancy_id}", status_code=204)
+async def delete_occupancy(person_id: str, occupancy_id: str, *, caller: Writer, runtime: Shared) -> Response:
+    """End that a person belongs to a flat, now; who belongs to none any more loses what they held."""
+    await runtime.store.write(_leave, person_id, occupancy_id=occupancy_id, caller=caller, runtime=runtime)
     runtime.bells.policies_changed()
     return Response(status_code=204)
 
 
-def _withdraw(
-    connection: Connection, person_id: str, *, consent_id: str, caller: Caller, runtime: Runtime
-) -> list[str]:
+def _leave(connection: Connection, person_id: str, *, occupancy_id: str, caller: Caller, runtime: Runtime) -> None:
     at = runtime.clock()
     person_by_id(connection, person_id, site_ids=caller.sites)
-    withdraw_consent(connection, consent_id, person_id=person_id, at=at)
-    detail = {"consent": consent_id}
-    entry = AuditEntry(actor=caller.id, action="consent.withdraw", subject=person_id, detail=detail)
-    append_audit(connection, entry, at=at)
-    return order_erasure(connection, person_id, actor=caller.id, at=at)
+    end_occupancy(connection, occupancy_id, person_id=person_id, at=at)
+    note(connection, caller, action="occupancy.end", subject=person_id, at=at, occupancy=occupancy_id)
+    end_residence(connection, person_id, actor=caller.id, at=at)
 
 
-@router.put(
-    "/{person_id}/face",
-    openapi_extra={"requestBody": {"required": True, "content": {"image/jpeg": {}, "image/png": {}}}},
-    **shows(Enrolled),
-)
-async def put_face(person_id: str, request: Request, *, caller: Writer, runtime: Shared) -> Response:
-    """Enrol a face from one photo, sent as the raw body (never multipart, never written to a disk)."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    photo = await request.body()
-    check_photo(photo, media_type=media_type)
-    return reply(await enrol_face(runtime, person_id, photo=photo, caller=caller))
+@router.put("/{person_id}/guardians/{guardian_id}", status_code=204)
+async def put_guardian(person_id: str, guardian_id: str, *, caller: Writer, runtime: Shared) -> Response:
+    """Say who may consent for a child under 14: an adult on record at the same site."""
+    await runtime.store.write(_link, person_id, guardian_id=guardian_id, caller=caller, runtime=runtime)
+    return Response(status_code=204)
+
+
+def _link(connection: Connection, person_id: str, *, guardian_id: str, caller: Caller, runtime: Runtime) -> None:
+    at = runtime.clock()
+    child = person_by_id(connection, person_id, site_ids=caller.sites)
+    guardian = person_by_id(connection, guardian_id, site_ids=caller.sites)
+    add_guardian(connection, child, guardian=guardian, on=local_day(connection, child.site_id, at=at), at=at)
+    note(connection, caller, action="guardian.link", subject=person_id, at=at, guardian=guardian_id)
+
+
+@router.delete("/{person_id}/guardians/{guardian_id}", status_code=204)
+async def delete_guardian(person_id: str, guardian_id: str, *, caller: Writer, runtime: Shared) -> Response:
+    """Say that somebody may consent for a child no more; what they consented to holds until it is withdrawn."""
+    await runtime.store.write(_unlink, person_id, guardian_id=guardian_id, caller=caller, runtime=runtime)
+    return Response(status_code=204)
+
+
+def _unlink(connection: Connection, person_id: str, *, guardian_id: str, caller: Caller, runtime: Runtime) -> None:
+    person_by_id(connection, person_id, site_ids=caller.sites)
+    remove_guardian(connection, person_id, guardian_id=guardian_id)
+    note(connection, caller, action="guardian.unlink", subject=person_id, at=runtime.clock(), guardian=guardian_id)

@@ -32,15 +32,15 @@ def reply(record: object, status: int = 200, *, headers: dict[str, str] | None =
 
 
 class ShownOnce(Response):
-    """Answer with a secret that Gatehouse made up; a repetition with the same Idempotency-Key gets `kept`, without it."""
+    """Answer with what may not be kept: a repetition with the same Idempotency-Key gets `kept` instead."""
 
     kept: bytes = b""
 
 
-def reply_once(record: msgspec.Struct, status: int = 200, *, secret: str) -> Response:
-    """Answer with a record whose field `secret` is shown in this answer only."""
-    answer = ShownOnce(msgspec.json.encode(record), status, media_type="application/json")
-    answer.kept = msgspec.json.encode(msgspec.structs.replace(record, **{secret: None}))
+def reply_once(record: object, status: int = 200, *, kept: object, headers: dict[str, str] | None = None) -> Response:
+    """Answer with a record of which only `kept` is written down for repetitions: no name, no PIN."""
+    answer = ShownOnce(msgspec.json.encode(record), status, headers, media_type="application/json")
+    answer.kept = msgspec.json.encode(kept)
     return answer
 
 

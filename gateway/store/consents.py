@@ -10,10 +10,12 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.person_views import ConsentView, FaceReceiptView
 from gateway.store.dialect import insert_into
+from gateway.store.tables import notices
 from gateway.store.tables_people import consents, face_receipts, people, refusals
 from gateway.store.types import as_text, doors_of
 from models.errors import NotFound
 from models.link import FaceReceipt
+from models.notices import Notice
 from models.people import Consent, Purpose
 
 
@@ -75,6 +77,21 @@ def consent_view(consent: Consent, *, at: datetime) -> ConsentView:
     """Return how a consent is shown at a time."""
     values = {name: getattr(consent, name) for name in Consent.__struct_fields__ if name != "person_id"}
     return ConsentView(**values, live=consent.live(at))
+
+
+def notices_in_force(connection: Connection, site_id: str, *, purpose: Purpose) -> list[tuple[str, str]]:
+    """Return version and SHA-256 of the published notices that people of a site may consent to, newest first.
+
+    Older ones than the last that renewed purpose or method are no longer good (R1). None means that nothing is published.
+    """
+    here = (notices.c.site_id == site_id) & (notices.c.purpose == purpose) & notices.c.published_at.is_not(None)
+    query = select(notices.c.name, notices.c.sha256, notices.c.record).where(here)
+    found = []
+    for row in connection.execute(query.order_by(notices.c.published_at.desc(), notices.c.id.desc())):
+        found.append((row.name, row.sha256))
+        if msgspec.json.decode(row.record, type=Notice).renews:
+            break
+    return found
 
 
 def note_refusal(connection: Connection, person_id: str, *, purpose: Purpose, at: datetime) -> None:

@@ -120,12 +120,27 @@ def note_activity(connection: Connection, person_id: str, *, at: datetime) -> No
 
 
 def people_of(
-    connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100, flat_id: str | None = None
-) -> list[PersonView]:
-    """Return people of some sites by id, after an id, without what belongs to them; with `flat_id`, only its people."""
+    connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100,
+    flat_id: str | None = None, name: str | None = None, external_id: str | None = None,
+) -> list[PersonView]:  # fmt: skip
+    """Return people of some sites by id, after an id, without what belongs to them.
+
+    Args:
+        connection: a transaction.
+        site_ids: the sites.
+        after: the id after which to begin.
+        limit: how many at most.
+        flat_id: only who belongs or belonged to this flat.
+        name: only whose name holds this text, whatever its case.
+        external_id: only whom another register knows under this number.
+    """
     query = select(people).where(people.c.site_id.in_(site_ids), people.c.id > after).order_by(people.c.id).limit(limit)
     if flat_id is not None:
         query = query.where(people.c.id.in_(select(occupancies.c.person_id).where(occupancies.c.flat_id == flat_id)))
+    if name is not None:
+        query = query.where(people.c.name.icontains(name, autoescape=True))
+    if external_id is not None:
+        query = query.where(people.c.external_id == external_id)
     return [_short_view(row) for row in connection.execute(query)]
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from gateway.consent_texts import TEXTS
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows, verify_audit
+from gateway.store.edges import waiting_commands
 from models.link import Command, EnrolFace, EraseFace, FaceReceipt, Result
 from models.policy import Policy
 from tests.gateway.support import EDGE, Clock, SigningEdge, machine_token
@@ -36,10 +38,8 @@ async def move_in(manager: httpx.AsyncClient, *, consent: bool = True, **more: A
 
 async def next_command(edge: SigningEdge, runtime: Runtime) -> Any:
     """Return the next command that the gateway holds for the edge, as its stream would hand it out."""
-    from gateway.store.edges import take_commands
-
     for _ in range(500):
-        for command in runtime.store.write_now(take_commands, EDGE, at=runtime.clock()):
+        for command in runtime.store.read_now(waiting_commands, EDGE, at=runtime.clock()):
             return command
         await asyncio.sleep(0.01)
     raise AssertionError("no command came")
@@ -60,7 +60,7 @@ async def enrolled(edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Ru
     consent_id = await move_in(manager)
     asking = asyncio.create_task(manager.put("/api/v1/people/p1/face", content=JPEG, headers=KIND))
     command = await next_command(edge, runtime)
-    await edge.send("GET", f"/edge/v1/relay/{command.relay_ticket}")
+    assert await edge.fetch(command.relay_ticket) == JPEG
     await answer(edge, command, receipt=receipt_for(command, clock))
     assert (await asking).status_code == 200
     return consent_id
@@ -74,12 +74,13 @@ async def test_a_photo_reaches_the_edge_once_in_memory_and_its_receipt_is_kept(
     command = await next_command(edge, runtime)
     assert isinstance(command, EnrolFace)
     assert command.consent_id == consent_id
-    target = f"/edge/v1/relay/{command.relay_ticket}"
     thief = SigningEdge(str(edge.client.base_url), clock, edge_id="edge-2")
     await thief.enrol(runtime.store)
-    assert (await thief.send("GET", target)).status_code == 404, "a ticket is for one edge"
-    assert (await edge.send("GET", target)).content == JPEG
-    assert (await edge.send("GET", target)).status_code == 404, "a ticket is good once"
+    with pytest.raises(InvalidStatus, match="404"):  # a ticket is for one edge
+        await thief.fetch(command.relay_ticket)
+    assert await edge.fetch(command.relay_ticket) == JPEG
+    with pytest.raises(InvalidStatus, match="404"):  # and good once
+        await edge.fetch(command.relay_ticket)
     await answer(edge, command, receipt=receipt_for(command, clock))
     done = await asking
     assert done.status_code == 200, done.text
@@ -222,8 +223,14 @@ async def test_a_consent_proves_its_text(manager: httpx.AsyncClient) -> None:
 
 async def test_under_14_a_guardian_consents(manager: httpx.AsyncClient) -> None:
     await move_in(manager, consent=False, under_14=True)
+    await manager.post("/api/v1/people", json={"id": "mother", "name": "Lin"})
+    told = CONSENT | {"guardian": "mother"}
     assert (await manager.post("/api/v1/people/p1/consents", json=CONSENT)).status_code == 422
-    assert (await manager.post("/api/v1/people/p1/consents", json=CONSENT | {"guardian": "mother"})).status_code == 201
+    assert (await manager.post("/api/v1/people/p1/consents", json=told)).status_code == 422, "not linked yet"
+    assert (await manager.put("/api/v1/people/p1/guardians/mother")).status_code == 204
+    assert (await manager.post("/api/v1/people/p1/consents", json=told)).status_code == 201
+    assert (await manager.get("/api/v1/people/p1")).json()["guardians"] == ["mother"]
+    assert (await manager.post("/api/v1/people/mother/consents", json=told)).status_code == 422, "an adult needs none"
 
 
 async def test_people_of_another_site_do_not_exist_and_operators_see_none(
