@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,10 +16,13 @@ from gateway.centre.forwarder import Forwarder, Pace
 from gateway.centre.post import Sender
 from gateway.centre.pulse import Pulse
 from gateway.centre.receipts import pull_receipts
+from gateway.checkpoints import FILE as CHECKPOINTS
+from gateway.checkpoints import note_checkpoint
 from gateway.files import write_private
 from gateway.housekeeping import clean_up, offer_edge_token
 from gateway.runtime import Runtime
 from gateway.status import notice_silent_edges
+from gateway.syslog import follow_audit
 
 LOOK_S = 10.0
 TOKEN_LOOK_S = 0.5
@@ -28,9 +32,22 @@ CLEAN_EVERY = timedelta(hours=1)
 def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path | None) -> dict[str, Start]:
     """Return the loops that every gateway has."""
     loops: dict[str, Start] = {"housekeeping": lambda good: _keep_house(runtime, settings, good)}
+    loops |= _witnessing(runtime, settings)
     loops["imports"] = lambda good: run_imports(runtime, good)
     if edge_token_file is not None:
         loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)
+    return loops
+
+
+def _witnessing(runtime: Runtime, settings: Settings) -> dict[str, Start]:
+    """Return the loops that carry proofs of the audit log out of the database."""
+    audit, file = settings.gateway.audit, settings.gateway.data_dir / CHECKPOINTS
+    loops: dict[str, Start] = {
+        "checkpoints": lambda good: _every(audit.checkpoint_every_s, lambda: note_checkpoint(runtime, file), good=good)
+    }
+    if audit.syslog.host:
+        host = socket.gethostname()
+        loops["syslog"] = lambda good: follow_audit(runtime, audit.syslog, host=host, good=good)
     return loops
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.common import Config, Json, opened, say, show
+from gateway.commands.common import Config, Json, load, opened, say, show
 from models.errors import InvalidInput, SettingsError, SettingsFault
 
 
@@ -59,13 +59,31 @@ def apply(
     show({"site": records.site.id, **counts}, f"site {records.site.id}: {text}", as_json=as_json)
 
 
-def verify_audit(config: Config = None, *, as_json: Json = False) -> None:
-    """Walk the audit chain and report every changed, missing or moved row; exits 1 if there is one."""
-    from gateway.store.audit import verify_audit as walk
+def verify_audit(
+    config: Config = None,
+    *,
+    checkpoints: Annotated[
+        list[Path] | None, typer.Option(help="file of checkpoints kept elsewhere; may be given several times")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Walk the audit chain and report every changed, missing or moved row; exits 1 if there is one.
 
+    Compares it with the signed checkpoints of the database, of `checkpoints.log` and of the edges as well.
+    """
+    from gateway.checkpoints import FILE, checkpoints_in
+    from gateway.opening import open_gateway_key
+    from gateway.store.audit import verify_audit as walk
+    from gateway.store.checkpoints import contradictions, witnesses
+
+    settings = load(config).gateway
+    public_key = open_gateway_key(settings).public_key
+    files = [settings.data_dir / FILE, *(checkpoints or ())]
     with opened(config) as store:
         rows, digest, faults = store.read_now(walk)
-    record = {"ok": not faults, "rows": rows, "digest": digest, "faults": faults}
-    text = "\n".join(faults) if faults else f"{rows} rows, unbroken; digest of the last: {digest}"
-    show(record, text, as_json=as_json)
+        kept = [*store.read_now(witnesses), *(each for file in files for each in checkpoints_in(file))]
+        faults += store.read_now(contradictions, kept, public_key=public_key)
+    record = {"ok": not faults, "rows": rows, "digest": digest, "witnesses": len(kept), "faults": faults}
+    agreed = f"{rows} rows, unbroken, {len(kept)} checkpoints agree; digest of the last: {digest}"
+    show(record, "\n".join(faults) if faults else agreed, as_json=as_json)
     raise typer.Exit(1 if faults else 0)
