@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.auth.roles import Caller
 from gateway.auth.signatures import signed_by
+from gateway.on_record import note
 from gateway.proofs import EdgeProof, EdgeState, ErasureProof, sign_proof
 from gateway.runtime import Runtime
 from gateway.store import Connection, Store
@@ -87,9 +88,8 @@ def erase_person(
     gone = delete_person(connection, person.id)
     record_tombstone(connection, person.id, site_id=person.site_id, at=at)
     detail = {"rows": str(sum(gone.values())), "edges": ",".join(edge.edge_id for edge in held)}
-    if reason:
-        detail["reason"] = reason
-    append_audit(connection, AuditEntry(actor=actor, action="person.erase", subject=person.id, detail=detail), at=at)
+    entry = AuditEntry(actor=actor, action="person.erase", subject=person.id, detail=detail, reason=reason)
+    append_audit(connection, entry, at=at)
     tombstone = Tombstone(person_id=person.id, site_id=person.site_id, erased_at=at)
     if folder is not None:
         append_tombstones(folder / NAME, [tombstone])
@@ -122,7 +122,7 @@ def proof_of(connection: Connection, person_id: str, *, caller: Caller, runtime:
     except NotFound:
         person = person_by_id(connection, person_id, site_ids=caller.sites)
         proof = _proof(connection, person_id, site_id=person.site_id, runtime=runtime)
-    append_audit(connection, AuditEntry(actor=caller.id, action="erasure.prove", subject=person_id), at=at)
+    note(connection, caller, action="erasure.prove", subject=person_id, at=at)
     return proof
 
 

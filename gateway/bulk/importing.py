@@ -89,12 +89,10 @@ def _begin(connection: Connection, view: ImportView, *, reason: str) -> None:
         "rejected": str(view.report.rejected),
         "sha256": view.sha256,
     }
-    entry = AuditEntry(actor=view.created_by, action="import.begin", subject=view.id, detail=_told(detail, reason))
+    entry = AuditEntry(
+        actor=view.created_by, action="import.begin", subject=view.id, detail=detail, reason=reason
+    )  # fmt: skip
     append_audit(connection, entry, at=view.created_at)
-
-
-def _told(detail: dict[str, str], reason: str) -> dict[str, str]:
-    return detail | {"reason": reason} if reason else detail
 
 
 async def _rows(runtime: Runtime, content: bytes, *, site_id: str) -> Rows:
@@ -117,7 +115,7 @@ async def check(runtime: Runtime, content: bytes, *, site_id: str, caller: Calle
         report = await runtime.store.read(_weigh, some, report=report, site_id=site_id, runtime=runtime)
     at = runtime.clock()
     detail = {"site": site_id, "rows": str(rows.total), "rejected": str(report.rejected)}
-    entry = AuditEntry(actor=caller.id, action="import.check", subject=site_id, detail=detail)
+    entry = AuditEntry(actor=caller.id, action="import.check", subject=site_id, detail=detail, reason=caller.reason)
     await runtime.store.write(append_audit, entry, at=at)
     return ImportView(
         id="", site_id=site_id, created_by=caller.id, created_at=at, sha256=hashlib.sha256(content).hexdigest(),

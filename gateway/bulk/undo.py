@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from gateway.auth.roles import Caller
 from gateway.bulk.reports import ChangeConflict, ImportReport, ImportView, with_conflicts
+from gateway.on_record import note
 from gateway.runtime import Runtime
 from gateway.store.audit import AuditEntry, append_audit, append_entries
 from gateway.store.imports import Change, forget_changes, import_by_id, last_changes, note_import
@@ -50,13 +51,8 @@ def _begin(connection: Connection, import_id: str, *, caller: Caller, runtime: R
     if not last_changes(connection, import_id, limit=1) and view.report.added + view.report.changed:
         raise Conflict("it is forgotten how to undo this import: it is too old, or its people were erased")
     note_import(connection, import_id, state="undoing", report=view.report)
-    entry = AuditEntry(actor=caller.id, action="import.undo", subject=import_id, detail=_reason(caller))
-    append_audit(connection, entry, at=runtime.clock())
+    note(connection, caller, action="import.undo", subject=import_id, at=runtime.clock())
     return msgspec.structs.replace(view, state="undoing")
-
-
-def _reason(caller: Caller) -> dict[str, str]:
-    return {"reason": caller.reason} if caller.reason else {}
 
 
 def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: Runtime) -> ImportView:
