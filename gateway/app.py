@@ -33,6 +33,7 @@ from gateway.store import Store
 from gateway.store.users import SessionRules
 from models.alerts import SECURITY_KINDS
 from models.errors import InvalidInput, StorageUnavailable
+from models.link import RELAY_MESSAGE_BYTES
 
 log = logging.getLogger("gatehouse.gateway")
 CALM = Backoff(first_s=1.0, cap_s=30.0)
@@ -153,7 +154,8 @@ async def _until_told(server: _Server, serving: asyncio.Task[None], runtime: Run
 def _config(runtime: Runtime, settings: Settings) -> uvicorn.Config:
     own = settings.gateway
     return uvicorn.Config(
-        application(runtime), log_config=None, access_log=False, ws="none", http="h11", lifespan="off",
+        application(runtime), log_config=None, access_log=False, http="h11", lifespan="off",
+        ws="websockets-sansio", ws_max_size=RELAY_MESSAGE_BYTES, ws_per_message_deflate=False,
         timeout_graceful_shutdown=3, timeout_keep_alive=75, limit_concurrency=2000, server_header=False,
         proxy_headers=bool(own.trusted_proxies), forwarded_allow_ips=list(own.trusted_proxies),
         ssl_certfile=own.tls.cert_file, ssl_keyfile=own.tls.key_file,

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-
-import msgspec
-
-RELAY_LIFE_S = 30.0
-RELAY_LIMIT = 16
 
 
 class Bell:
@@ -67,38 +60,3 @@ class Bells:
         self.closing.set()
         for bell in (self.feed, self.outbox, self.results, *self._edges.values()):
             bell.ring()
-
-
-class _Parcel(msgspec.Struct, frozen=True):
-    edge_id: str
-    content: bytes
-    until_s: float
-
-
-class Relay:
-    """Hold enrolment photos in memory for one fetch by one edge within 30 s; nothing of them ever touches a disk."""
-
-    def __init__(self) -> None:
-        self._parcels: dict[str, _Parcel] = {}
-
-    def leave(self, content: bytes, *, edge_id: str) -> str | None:
-        """Keep bytes for an edge and return the ticket; None if too many wait already."""
-        now_s = time.monotonic()
-        self._parcels = {key: parcel for key, parcel in self._parcels.items() if parcel.until_s > now_s}
-        if len(self._parcels) >= RELAY_LIMIT:
-            return None
-        ticket = secrets.token_urlsafe(32)
-        self._parcels[ticket] = _Parcel(edge_id, content, now_s + RELAY_LIFE_S)
-        return ticket
-
-    def fetch(self, ticket: str, *, edge_id: str) -> bytes | None:
-        """Hand out bytes once, to the edge that they are for."""
-        parcel = self._parcels.get(ticket)
-        if parcel is None or parcel.edge_id != edge_id:
-            return None
-        del self._parcels[ticket]
-        return parcel.content if parcel.until_s > time.monotonic() else None
-
-    def forget(self, ticket: str) -> None:
-        """Drop what a ticket stands for, fetched or not."""
-        self._parcels.pop(ticket, None)

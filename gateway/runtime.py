@@ -6,13 +6,16 @@ from asyncio import Queue, Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.auth.keys import GatewayKey, fresh_key
 from gateway.auth.vault import Vault
-from gateway.bells import Bells, Relay
+from gateway.bells import Bells
 from gateway.centre.events import Route
+from gateway.policies import Policies
+from gateway.relay import Relay
 from gateway.store import Store
 from gateway.store.users import SessionRules
 from models.link import CLOCK_WINDOW_S
@@ -67,6 +70,11 @@ class Runtime:
     data_dir: Path | None = None
     """Folder of what is kept beside the database: tombstones.log, media. None keeps neither (tests)."""
     imports: Queue[ImportJob] = field(default_factory=lambda: Queue(IMPORTS_WAITING))
+
+    @cached_property
+    def policies(self) -> Policies:
+        """Return what builds and remembers the policies of the edges."""
+        return Policies(self.store)
 
     @property
     def vault(self) -> Vault | None:

@@ -101,6 +101,10 @@ class EdgeView(msgspec.Struct, frozen=True, kw_only=True):
     backlog: int = 0
     policy: tuple[int, int] | None = None
     counters: dict[str, int] = {}
+    protection: str = "file"
+    """What keeps its master key: a 0600 file, a TPM, or a key from elsewhere."""
+    templates: int = 0
+    version: int = 1
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):

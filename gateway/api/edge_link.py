@@ -3,101 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Request, Response
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from gateway.api.deps import Shared
 from gateway.api.replies import reply
+from gateway.api.signed import Edge
 from gateway.api.streams import PING, event, stream
-from gateway.auth.signatures import is_nonce, is_time, read_public_key, signed_by
+from gateway.auth.signatures import read_public_key
 from gateway.bells import heard
 from gateway.intake import split_batch, take_in
 from gateway.orders import take_result
+from gateway.policies import Version
 from gateway.runtime import Runtime
 from gateway.status import take_status
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.edges import EdgeIdentity, commands_wait, edge_identity, enrol_edge, spend_nonce, take_commands
-from gateway.store.policy import current_policy
-from models.errors import InvalidInput, NotFound
-from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, EdgeStatus, Result, signing_input
+from gateway.store.checkpoints import latest_checkpoint
+from gateway.store.edges import EdgeIdentity, enrol_edge, is_enrolled, mark_delivered, waiting_commands
+from models.errors import InvalidInput
+from models.link import (
+    HEADER_CHECKPOINT,
+    HEADER_POLICY,
+    HEADER_POLICY_SIGNATURE,
+    Command,
+    EdgeStatus,
+    Introduction,
+    Result,
+    Welcome,
+)
 from models.places import check_id
-from models.policy import Policy
 
 router = APIRouter(prefix="/edge/v1", tags=["edges"], include_in_schema=False)
 PING_S = 10.0
 LOOK_S = 1.0
+"""How often a stream looks for what another process did: commands, a revocation, a change."""
+NAME_CHARS = 128
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Enrolment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Introduce an edge with the one-time token of its site."""
-
-    token: str
-    edge_id: str
-    name: str
-    public_key: str
-
-
-def _unsigned(runtime: Runtime, what: str) -> HTTPException:
-    runtime.count("edge_requests_refused")
-    return HTTPException(401, what, headers={HEADER_TIME: str(int(runtime.clock().timestamp()))})
-
-
-def _decoded(body: bytes, type_: type[msgspec.Struct]) -> object:
+def _decoded(body: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput("body", str(error)) from error
 
 
-async def signed_edge(request: Request, runtime: Shared) -> EdgeIdentity:
-    """Return the edge that signed a request.
-
-    Raises:
-        HTTPException: 401: unknown or revoked, wrong signature, another time (the answer says ours), or seen before.
-    """
-    given = request.headers
-    edge_id, time_s, nonce = given.get(HEADER_EDGE, ""), given.get(HEADER_TIME, ""), given.get(HEADER_NONCE, "")
-    if not is_time(time_s) or not is_nonce(nonce):
-        raise _unsigned(runtime, f"sign the request: {HEADER_TIME} and {HEADER_NONCE} are missing or malformed")
-    edge = await runtime.store.read(edge_identity, edge_id)
-    if edge is None:
-        raise _unsigned(runtime, "this edge is not enrolled, or was revoked")
-    raw = request.scope.get("raw_path") or request.url.path.encode()
-    target = raw.decode("latin-1").split("?")[0] + (f"?{request.url.query}" if request.url.query else "")
-    content = signing_input(request.method, target, body=await request.body(), time_s=time_s, nonce=nonce)
-    if not signed_by(edge.public_key, given.get(HEADER_SIGNATURE, ""), content):
-        raise _unsigned(runtime, "the signature does not fit the request")
-    at = runtime.clock()
-    if abs(int(time_s) - at.timestamp()) > runtime.clock_window_s:
-        raise _unsigned(runtime, "the edge's clock is too far from ours")
-    if not await runtime.store.write(spend_nonce, nonce.lower(), edge_id=edge.id, at=at):
-        raise _unsigned(runtime, "this nonce was seen before")
-    return edge
-
-
-Edge = Annotated[EdgeIdentity, Depends(signed_edge)]
-
-
 @router.post("/enrol", status_code=201)
 async def enrol(request: Request, runtime: Shared) -> Response:
     """Enrol an edge by a one-time token."""
-    told = _decoded(await request.body(), Enrolment)
-    assert isinstance(told, Enrolment)  # noqa: S101 - the decoder's promise
+    told = _decoded(await request.body(), Introduction)
     check_id(told.edge_id, "edge_id")
     read_public_key(told.public_key)
-    edge = await runtime.store.write(_enrol, told, runtime=runtime)
-    return reply({"edge_id": edge.id, "site_id": edge.site_id}, 201)
+    if told.seal_key:
+        read_public_key(told.seal_key, where="seal_key", kind="X25519")
+    name = "".join(char for char in told.name if char.isprintable())[:NAME_CHARS]
+    edge = await runtime.store.write(_enrol, msgspec.structs.replace(told, name=name), runtime=runtime)
+    runtime.bells.policies_changed()  # siblings learn its key
+    return reply(Welcome(edge_id=edge.id, site_id=edge.site_id, gateway_key=runtime.gateway_key.public_key), 201)
 
 
-def _enrol(connection: Connection, told: Enrolment, *, runtime: Runtime) -> EdgeIdentity:
-    at, name = runtime.clock(), told.name[:128]
-    edge = enrol_edge(connection, told.token, edge_id=told.edge_id, name=name, public_key=told.public_key, at=at)
-    append_audit(connection, AuditEntry(actor=edge.id, action="edge.enrol", subject=edge.id), at=at)
+def _enrol(connection: Connection, told: Introduction, *, runtime: Runtime) -> EdgeIdentity:
+    at = runtime.clock()
+    edge = enrol_edge(connection, told, at=at)
+    detail = {"site": edge.site_id, "protection": told.protection}
+    append_audit(connection, AuditEntry(actor=edge.id, action="edge.enrol", subject=edge.id, detail=detail), at=at)
     return edge
 
 
@@ -112,18 +86,31 @@ async def facts(request: Request, edge: Edge, *, runtime: Shared) -> Response:
     return reply(taken)
 
 
-async def _policy(runtime: Runtime, edge: EdgeIdentity) -> Policy:
-    return await runtime.store.write(current_policy, edge.id, site_id=edge.site_id, at=runtime.clock())
-
-
 @router.get("/policy")
-async def policy(edge: Edge, runtime: Shared, *, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Hand out the edge's policy, or 304 if it has this one."""
-    current = await _policy(runtime, edge)
-    headers = {"ETag": f'"{current.epoch}-{current.n}"'}
-    if if_none_match == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return reply(current, headers=headers)
+async def policy(
+    edge: Edge, runtime: Shared, *, if_none_match: Annotated[str | None, Header()] = None,
+    since: Annotated[str | None, Query(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] = None,
+) -> Response:  # fmt: skip
+    """Hand out the edge's policy, what leads to it from the one that the edge has, or 304 if that is the newest."""
+    base = _version(since or "")
+    held = base or _version((if_none_match or "").strip('"').replace("-", "."))
+    answer = await runtime.policies.answer(edge, held=held, base=base, key=runtime.gateway_key, at=runtime.clock())
+    checkpoint = await runtime.store.read(latest_checkpoint)
+    headers = {} if checkpoint is None else {HEADER_CHECKPOINT: msgspec.json.encode(checkpoint).decode()}
+    if answer is None:
+        assert held is not None  # noqa: S101 - only what was named can be the newest
+        return Response(status_code=304, headers=headers | {"ETag": _etag(held)})
+    headers |= {"ETag": _etag(answer.version), HEADER_POLICY: answer.kind, HEADER_POLICY_SIGNATURE: answer.signature}
+    return Response(answer.body, 200, headers, media_type="application/json")
+
+
+def _version(text: str) -> Version | None:
+    epoch, dot, n = text.partition(".")
+    return (int(epoch), int(n)) if dot and epoch.isdecimal() and n.isdecimal() and text.isascii() else None
+
+
+def _etag(version: Version) -> str:
+    return f'"{version[0]}-{version[1]}"'
 
 
 @router.get("/commands", response_class=StreamingResponse)
@@ -132,44 +119,52 @@ async def commands(edge: Edge, runtime: Shared) -> StreamingResponse:
     return stream(_commands(runtime, edge))
 
 
+class _Look(msgspec.Struct, frozen=True):
+    commands: list[Command]
+    foreign_writes: int
+
+
+def _look(connection: Connection, runtime: Runtime, *, edge: EdgeIdentity, sent: dict[str, datetime]) -> _Look | None:
+    """Return what waits for an edge besides what was sent; None if it is no longer the one that it was."""
+    if not is_enrolled(connection, edge):
+        return None
+    waiting = waiting_commands(connection, edge.id, at=runtime.clock(), without=sent)
+    return _Look(waiting, runtime.policies.foreign_writes(connection))
+
+
 async def _commands(runtime: Runtime, edge: EdgeIdentity) -> AsyncIterator[bytes]:
-    bell, told, silent_s = runtime.bells.edge(edge.id), (0, 0), 0.0
-    look_s = PING_S if runtime.store.sqlite else LOOK_S
+    bell, told, silent_s, foreign = runtime.bells.edge(edge.id), (0, 0), 0.0, -1
+    sent: dict[str, datetime] = {}
     news = True
     yield PING
     while not runtime.bells.closing.is_set():
         ring = bell.next_ring()
-        if await runtime.store.read(commands_wait, edge.id, at=runtime.clock()):
-            for command in await runtime.store.write(take_commands, edge.id, at=runtime.clock()):
-                yield event("command", msgspec.json.encode(command))
-        if news or silent_s >= PING_S:
-            if await runtime.store.read(edge_identity, edge.id) is None:
-                return  # revoked
-            current = await _policy(runtime, edge)
+        look = await runtime.store.read(_look, runtime, edge=edge, sent=sent)
+        if look is None:
+            return  # revoked
+        for command in look.commands:
+            yield event("command", msgspec.json.encode(command))
+        if look.commands:  # their bytes have left: the stream was asked for more
+            sent = {key: until for key, until in sent.items() if until > runtime.clock()}
+            sent |= {command.id: command.deadline for command in look.commands}
+            await runtime.store.write(mark_delivered, tuple(sent), at=runtime.clock())
+        if news or silent_s >= PING_S or look.foreign_writes != foreign:
+            foreign = look.foreign_writes
+            current = await runtime.policies.current(edge, at=runtime.clock())
             if (current.epoch, current.n) != told:
                 told = (current.epoch, current.n)
                 yield event("policy", msgspec.json.encode(told))
         if silent_s >= PING_S:
             silent_s = 0.0
             yield PING
-        news = await heard(ring, within_s=look_s)
-        silent_s = silent_s + look_s if not news else silent_s
-
-
-@router.get("/relay/{ticket}")
-async def relay(ticket: str, edge: Edge, *, runtime: Shared) -> Response:
-    """Hand out the photo behind a ticket, once."""
-    content = runtime.relay.fetch(ticket, edge_id=edge.id)
-    if content is None:
-        raise NotFound("ticket", ticket[:8])
-    return Response(content, media_type="application/octet-stream")
+        news = await heard(ring, within_s=LOOK_S)
+        silent_s = silent_s + LOOK_S if not news else silent_s
 
 
 @router.post("/results", status_code=204)
 async def results(request: Request, edge: Edge, *, runtime: Shared) -> Response:
     """Take how a command ended; a repeated or unknown one changes nothing."""
     result = _decoded(await request.body(), Result)
-    assert isinstance(result, Result)  # noqa: S101 - the decoder's promise
     await runtime.store.write(take_result, result, edge=edge, runtime=runtime)
     runtime.bells.results.ring()
     return Response(status_code=204)
@@ -179,7 +174,6 @@ async def results(request: Request, edge: Edge, *, runtime: Shared) -> Response:
 async def status(request: Request, edge: Edge, *, runtime: Shared) -> Response:
     """Take how the edge and its devices stand."""
     told = _decoded(await request.body(), EdgeStatus)
-    assert isinstance(told, EdgeStatus)  # noqa: S101 - the decoder's promise
     if await runtime.store.write(take_status, told, edge=edge, runtime=runtime):
         runtime.bells.alerts_changed()
     return Response(status_code=204)

@@ -13,8 +13,8 @@ from models.errors import InvalidInput
 NONCE_CHARS = 32
 
 
-def read_public_key(text: str) -> Ed25519PublicKey:
-    """Return a public key from base64 of its 32 bytes.
+def read_public_key(text: str, *, where: str = "public_key", kind: str = "Ed25519") -> Ed25519PublicKey:
+    """Return a public key from base64 of its 32 bytes; `where` and `kind` say in a refusal what was asked for.
 
     Raises:
         InvalidInput: it is not one.
@@ -22,7 +22,7 @@ def read_public_key(text: str) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
     except (ValueError, binascii.Error) as error:
-        raise InvalidInput("public_key", "send base64 of the 32 bytes of an Ed25519 public key") from error
+        raise InvalidInput(where, f"send base64 of the 32 bytes of an {kind} public key") from error
 
 
 def signed_by(public_key: str, signature: str, content: bytes) -> bool:

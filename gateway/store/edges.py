@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.store.dialect import insert_into, inserted
-from gateway.store.tables import commands, edge_nonces, edge_tokens, edges
+from gateway.store.tables import cameras, commands, doors, edge_nonces, edge_tokens, edges
+from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
 from models.errors import Conflict, Forbidden, NotFound
-from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Result
+from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, Result
 
 TOKEN_LIFE = timedelta(hours=1)
 ONLINE_FOR = timedelta(seconds=45)
 NONCE_LIFE = timedelta(seconds=2 * CLOCK_WINDOW_S + 60)
 ENDED_COMMANDS_LIFE = timedelta(days=30)
+COMMANDS_AT_ONCE = 100
 
 
 class EdgeIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +39,12 @@ def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def new_edge_token(gateway_key: str) -> str:
+    """Return a fresh one-time token that pins the gateway's key: a random part, a dot, the base64url SHA-256 of the key."""
+    pin = hashlib.sha256(base64.b64decode(gateway_key)).digest()
+    return f"{secrets.token_urlsafe(32)}.{base64.urlsafe_b64encode(pin).decode().rstrip('=')}"
+
+
 def add_edge_token(
     connection: Connection, token: str, *, site_id: str, at: datetime, life: timedelta = TOKEN_LIFE
 ) -> None:
@@ -42,40 +53,66 @@ def add_edge_token(
     connection.execute(insert(edge_tokens).values(**values))
 
 
-def enrol_edge(
-    connection: Connection, token: str, *, edge_id: str, name: str, public_key: str, at: datetime
-) -> EdgeIdentity:
+def enrol_edge(connection: Connection, told: Introduction, *, at: datetime) -> EdgeIdentity:
     """Enrol an edge and spend its token. The same edge, key and token again (a lost answer) change nothing.
 
     Raises:
         Forbidden: the token is unknown, spent or too old.
         Conflict: another key is enrolled under this id: revoke it first.
     """
-    row = connection.execute(select(edge_tokens).where(edge_tokens.c.token_hash == hashed(token))).first()
+    edge_id, key = told.edge_id, told.public_key
+    row = connection.execute(select(edge_tokens).where(edge_tokens.c.token_hash == hashed(told.token))).first()
     if row is None or row.expires_at <= at:
         raise Forbidden(
             "the enrolment token is unknown or older than an hour: make a new one with `gatehouse edge token`"
         )
     known = connection.execute(select(edges).where(edges.c.id == edge_id)).first()
     if row.used_at is not None:
-        if known is None or known.public_key != public_key or row.used_by != edge_id or known.revoked_at is not None:
+        if known is None or known.public_key != key or row.used_by != edge_id or known.revoked_at is not None:
             raise Forbidden("the enrolment token was used already: make a new one with `gatehouse edge token`")
-        return EdgeIdentity(id=edge_id, site_id=row.site_id, public_key=public_key)
-    if known is not None and known.public_key != public_key and known.revoked_at is None:
+        return EdgeIdentity(id=edge_id, site_id=row.site_id, public_key=key)
+    if known is not None and known.public_key != key and known.revoked_at is None:
         raise Conflict(f"edge {edge_id!r} is enrolled with another key: revoke it first with `gatehouse edge revoke`")
-    values = {"site_id": row.site_id, "name": name, "public_key": public_key, "enrolled_at": at, "revoked_at": None}
-    upsert = insert_into(connection, edges).values(id=edge_id, **values)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
     spend = update(edge_tokens).where(edge_tokens.c.token_hash == row.token_hash, edge_tokens.c.used_at.is_(None))
     if connection.execute(spend.values(used_at=at, used_by=edge_id)).rowcount != 1:
         raise Forbidden("the enrolment token was used already")
-    return EdgeIdentity(id=edge_id, site_id=row.site_id, public_key=public_key)
+    if known is not None and known.public_key != key:
+        _forget_device(connection, edge_id, at=at)
+    values = {
+        "site_id": row.site_id, "name": told.name, "public_key": key, "seal_key": told.seal_key, "revoked_at": None,
+        "protection": told.protection, "enrolled_at": at,
+    }  # fmt: skip
+    upsert = insert_into(connection, edges).values(id=edge_id, **values)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=values))
+    return EdgeIdentity(id=edge_id, site_id=row.site_id, public_key=key)
+
+
+def _forget_device(connection: Connection, edge_id: str, *, at: datetime) -> None:
+    """Close what was known of the device that had this id before: its templates, checkpoint and orders are not the new one's."""
+    gone = (face_receipts.c.edge_id == edge_id) & face_receipts.c.erased_at.is_(None)
+    connection.execute(update(face_receipts).where(gone).values(erased_at=at))
+    connection.execute(update(edges).where(edges.c.id == edge_id).values(checkpoint=None, status=None))
+    waiting = (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)
+    connection.execute(update(commands).where(waiting).values(ended_at=at))
 
 
 def edge_identity(connection: Connection, edge_id: str) -> EdgeIdentity | None:
     """Return an edge that is enrolled and not revoked, or None."""
     row = connection.execute(select(edges).where(edges.c.id == edge_id, edges.c.revoked_at.is_(None))).first()
     return None if row is None else EdgeIdentity(id=row.id, site_id=row.site_id, public_key=row.public_key)
+
+
+def is_enrolled(connection: Connection, edge: EdgeIdentity) -> bool:
+    """Return whether an edge is still the one that it was: not revoked, nor enrolled with another key or at another site."""
+    return edge_identity(connection, edge.id) == edge
+
+
+def speaks_for(connection: Connection, edge: EdgeIdentity, source_id: str) -> bool:
+    """Return whether an edge may report about a door or camera: its own ones, and what nobody knows (any more)."""
+    found = select(doors.c.edge_id, doors.c.site_id).where(doors.c.id == source_id)
+    found_too = select(cameras.c.edge_id, cameras.c.site_id).where(cameras.c.id == source_id)
+    owners = connection.execute(found.union(found_too)).all()
+    return not owners or any((row.edge_id, row.site_id) == (edge.id, edge.site_id) for row in owners)
 
 
 def spend_nonce(connection: Connection, nonce: str, *, edge_id: str, at: datetime) -> bool:
@@ -103,10 +140,36 @@ def revoke_edge(connection: Connection, edge_id: str, *, at: datetime) -> None:
         raise NotFound("edge", edge_id)
 
 
+def edge_view(connection: Connection, edge_id: str, *, site_ids: frozenset[str], at: datetime) -> EdgeView:
+    """Return an edge of one of these sites.
+
+    Raises:
+        NotFound: there is none, or none that the caller may see.
+    """
+    for view in edge_views(connection, site_ids=site_ids, at=at):
+        if view.id == edge_id:
+            return view
+    raise NotFound("edge", edge_id)
+
+
+def rename_edge(connection: Connection, edge_id: str, *, name: str, version: int | None) -> None:
+    """Give an edge another name; with `version`, only if it has not changed since.
+
+    Raises:
+        Conflict: it was changed meanwhile.
+    """
+    chosen = edges.c.id == edge_id if version is None else (edges.c.id == edge_id) & (edges.c.version == version)
+    if connection.execute(update(edges).where(chosen).values(name=name, version=edges.c.version + 1)).rowcount == 0:
+        raise Conflict("this edge was changed meanwhile: read it again, then change it")
+
+
 def keep_edge_status(connection: Connection, status: EdgeStatus) -> None:
     """Keep what an edge says about itself, without its devices (they have rows of their own)."""
-    short = msgspec.structs.replace(status, doors=(), cameras=())
-    connection.execute(update(edges).where(edges.c.id == status.edge_id).values(status=as_text(short)))
+    short = msgspec.structs.replace(status, doors=(), cameras=(), tombstones=(), checkpoint=None)
+    values = {"status": as_text(short), "protection": status.protection}
+    if status.checkpoint is not None:
+        values["checkpoint"] = as_text(status.checkpoint)
+    connection.execute(update(edges).where(edges.c.id == status.edge_id).values(**values))
 
 
 def edge_views(connection: Connection, *, site_ids: frozenset[str] | None, at: datetime) -> list[EdgeView]:
@@ -122,7 +185,8 @@ def edge_views(connection: Connection, *, site_ids: frozenset[str] | None, at: d
                 id=row.id, name=row.name, site_id=row.site_id, enrolled_at=row.enrolled_at, revoked_at=row.revoked_at,
                 seen_at=row.seen_at, online=row.seen_at is not None and at - row.seen_at < ONLINE_FOR,
                 backlog=told.backlog if told else 0, policy=told.policy if told else None,
-                counters=told.counters if told else {},
+                counters=told.counters if told else {}, protection=row.protection,
+                templates=told.templates if told else 0, version=row.version,
             )
         )  # fmt: skip
     return views
@@ -138,21 +202,26 @@ def add_command(connection: Connection, command: Command, *, edge_id: str, at: d
     )  # fmt: skip
 
 
-def take_commands(connection: Connection, edge_id: str, *, at: datetime) -> list[Command]:
-    """Hand out an edge's waiting commands, each once and never after its deadline."""
-    waiting = (commands.c.edge_id == edge_id) & commands.c.delivered_at.is_(None) & (commands.c.deadline > at)
+def waiting_commands(
+    connection: Connection, edge_id: str, *, at: datetime, without: Iterable[str] = ()
+) -> list[Command]:
+    """Return the commands of an edge that have neither ended nor passed their deadline, oldest first, some at once."""
+    waiting = (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None) & (commands.c.deadline > at)
     query = select(commands.c.id, commands.c.body).where(waiting).order_by(commands.c.created_at, commands.c.id)
-    rows = connection.execute(query.with_for_update(skip_locked=True)).all()
-    ids = [row.id for row in rows]
-    if ids:
-        connection.execute(update(commands).where(commands.c.id.in_(ids)).values(delivered_at=at))
-    return [msgspec.json.decode(row.body, type=Command) for row in rows]
+    sent = frozenset(without)
+    rows = [row for row in connection.execute(query) if row.id not in sent]
+    return [msgspec.json.decode(row.body, type=Command) for row in rows[:COMMANDS_AT_ONCE]]
+
+
+def mark_delivered(connection: Connection, command_ids: Iterable[str], *, at: datetime) -> None:
+    """Note that commands have left for their edge, the first time only; they wait until they have ended all the same."""
+    left = commands.c.id.in_(tuple(command_ids)) & commands.c.delivered_at.is_(None)
+    connection.execute(update(commands).where(left).values(delivered_at=at))
 
 
 def commands_wait(connection: Connection, edge_id: str, *, at: datetime) -> bool:
-    """Return whether an edge has a command to fetch."""
-    waiting = (commands.c.edge_id == edge_id) & commands.c.delivered_at.is_(None) & (commands.c.deadline > at)
-    return connection.execute(select(commands.c.id).where(waiting).limit(1)).first() is not None
+    """Return whether an edge has a command to obey."""
+    return bool(waiting_commands(connection, edge_id, at=at))
 
 
 def unended_commands(connection: Connection, *, at: datetime) -> list[tuple[str, Command]]:

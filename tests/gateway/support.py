@@ -19,6 +19,7 @@ import msgspec
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.api.application import application
 from gateway.auth.passwords import hash_password
@@ -28,7 +29,7 @@ from gateway.store.edges import add_edge_token
 from gateway.store.places import put_camera, put_door, put_site
 from gateway.store.users import User, add_api_token, add_user
 from models.events import AnyFact, DoorClosed, DoorForced, fact_id
-from models.link import signing_input
+from models.link import RELAY_MESSAGE_BYTES, signing_input
 from models.places import Camera, CameraRegister, Door, Site
 
 BEGINNING = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -101,8 +102,9 @@ async def serving(runtime: Runtime) -> AsyncIterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application(runtime), log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
-    )
+        application(runtime), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2,
+        ws="websockets-sansio", ws_max_size=RELAY_MESSAGE_BYTES, ws_per_message_deflate=False,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -159,6 +161,21 @@ class SigningEdge:
         body = b"" if content is None else content if isinstance(content, bytes) else msgspec.json.encode(content)
         signed = self.headers(method, target, body) | headers
         return await self.client.request(method, target, content=body, headers=signed)
+
+    @contextlib.asynccontextmanager
+    async def relay(self, ticket: str) -> AsyncIterator[ClientConnection]:
+        """Take this edge's end of an exchange."""
+        target = f"/edge/v1/relay/{ticket}"
+        address = str(self.client.base_url).replace("http", "ws", 1).rstrip("/") + target
+        async with connect(address, additional_headers=self.headers("GET", target), proxy=None) as socket:
+            yield socket
+
+    async def fetch(self, ticket: str) -> bytes:
+        """Return all that comes through the relay."""
+        async with self.relay(ticket) as socket:
+            content = b"".join([message if isinstance(message, bytes) else b"" async for message in socket])
+        assert socket.close_code == 1000, socket.close_code
+        return content
 
     async def report(self, *facts: AnyFact) -> httpx.Response:
         return await self.send("POST", "/edge/v1/facts", list(facts))

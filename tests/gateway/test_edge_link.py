@@ -112,7 +112,8 @@ async def test_a_token_enrols_one_edge_once_within_its_hour(url: str, runtime: R
         body = {"token": token, "edge_id": edge.id, "name": "E", "public_key": edge.public_key}
         return await edge.client.post("/edge/v1/enrol", json=body)
 
-    assert (await enrol(first, "token")).json() == {"edge_id": "e1", "site_id": "a"}
+    key = runtime.gateway_key.public_key
+    assert (await enrol(first, "token")).json() == {"edge_id": "e1", "site_id": "a", "gateway_key": key}
     assert (await enrol(first, "token")).status_code == 201, "a lost answer may be asked for again"
     assert (await enrol(second, "token")).status_code == 403
     assert (await enrol(second, "wrong")).status_code == 403
