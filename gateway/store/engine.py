@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from models.errors import Conflict, SettingsError, SettingsFault, StorageUnavailable
+from models.errors import Conflict, InvalidInput, SettingsError, SettingsFault, StorageUnavailable
 
 if TYPE_CHECKING:
     from gateway.auth.vault import Vault
@@ -133,12 +133,31 @@ class Store:
 
         return _guarded(run)
 
+    def snapshot_now(self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a reading query on the calling thread that sees the database as it is now, however long it takes.
+
+        Nobody has to wait for it. SQLite keeps what changes meanwhile in its log, which grows until the end.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+
+        def run() -> T:
+            frozen = {} if self.sqlite else {"isolation_level": "REPEATABLE READ"}
+            with self.engine.connect().execution_options(**frozen) as connection, connection.begin():
+                return act(connection, *args, **kwargs)
+
+        return _guarded(run)
+
 
 def _guarded(run: Callable[[], T]) -> T:
     try:
         return run()
     except IntegrityError as error:
         raise Conflict(f"the database refused a duplicate or a dangling reference: {error.orig}") from error
+    except (DataError, OverflowError) as error:
+        what = "a value cannot be stored: leave out characters such as NUL, and use smaller numbers"
+        raise InvalidInput("request", what) from error
     except (DBAPIError, PoolTimeoutError, OSError) as error:
         cause = getattr(error, "orig", None) or error
         raise StorageUnavailable(f"the database did not commit: {cause}") from error
