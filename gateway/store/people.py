@@ -85,6 +85,19 @@ def person_by_id(connection: Connection, person_id: str, *, site_ids: frozenset[
     return person_from(row)
 
 
+def site_of_flat(connection: Connection, flat_id: str, *, site_ids: frozenset[str]) -> str:
+    """Return the site of a flat that the caller may see.
+
+    Raises:
+        NotFound: there is none.
+    """
+    here = (flats.c.id == flat_id) & flats.c.site_id.in_(site_ids)
+    site_id = connection.execute(select(flats.c.site_id).where(here)).scalar()
+    if site_id is None:
+        raise NotFound("flat", flat_id)
+    return str(site_id)
+
+
 def local_day(connection: Connection, site_id: str, *, at: datetime) -> date:
     """Return the day that a time falls on in the zone of a site."""
     name = connection.execute(select(sites.c.timezone).where(sites.c.id == site_id)).scalar_one()

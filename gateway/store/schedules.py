@@ -48,6 +48,17 @@ def _put(connection: Connection, table: Table, *, key: str, values: dict[str, An
     connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=changes, where=different & here))
 
 
+def check_free(connection: Connection, kind: str, key: str) -> None:
+    """Pass if nothing of a kind (`schedule`, `calendar`, `group`) has an id yet.
+
+    Raises:
+        Conflict: the id is taken.
+    """
+    table = {"schedule": schedules, "calendar": calendars, "group": permission_groups}[kind]
+    if connection.execute(select(table.c.id).where(table.c.id == key)).first() is not None:
+        raise Conflict(f"a {kind} with id {key!r} exists already")
+
+
 def schedule_by_id(connection: Connection, schedule_id: str, *, site_ids: frozenset[str]) -> ScheduleView:
     """Return a schedule of one of these sites.
 
