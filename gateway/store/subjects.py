@@ -32,7 +32,7 @@ from models.events import AccessDenied, AccessGranted
 SECRET = frozenset({"digest", "pin_digest"})
 """Columns of `credentials` and `visitor_passes` that are keyed digests."""
 MAX_RECORDS = 20_000
-Cell = str | int | float | bool | None | date | datetime
+Cell = Any  # text, a number, a flag, a day or a time, as the column has it
 Access = AccessGranted | AccessDenied
 _access = msgspec.json.Decoder(Access)
 
