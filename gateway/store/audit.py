@@ -95,7 +95,7 @@ def verify_audit(connection: Connection) -> tuple[int, str, list[str]]:
     previous, expected = GENESIS, 1
     counted = _counted(connection)  # first: what is added meanwhile is not missing
     query = select(audit).where(audit.c.seq <= counted).order_by(audit.c.seq)
-    for row in connection.execution_options(yield_per=BATCH).execute(query):
+    for row in connection.execute(query, execution_options={"yield_per": BATCH}):
         if row.seq != expected:
             faults.append(f"rows {expected} to {row.seq - 1} are missing")
         faults += _faults_of(row, previous)

@@ -75,7 +75,7 @@ def role_changes_of(
     if before is not None:
         query = query.where(tuple_(role_changes.c.asked_at, role_changes.c.id) < before)
     found: list[RoleChange] = []
-    for row in connection.execution_options(yield_per=200).execute(query):
+    for row in connection.execute(query, execution_options={"yield_per": 200}):
         change = _change(row)
         if caller.covers(change.sites, change.areas):
             found.append(change)
