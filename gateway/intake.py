@@ -18,10 +18,12 @@ from gateway.store.alerts import clear_alerts, raise_alert
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import EdgeIdentity
 from gateway.store.facts import set_aside, write_fact
+from gateway.store.people import note_activity
 from gateway.store.places import foreign_device, place_of
+from gateway.store.visitors import note_pass_use
 from models.alerts import Clear, Raise, alerts_for
 from models.errors import InvalidInput
-from models.events import AnyFact, source_of
+from models.events import AccessGranted, AnyFact, source_of
 from models.link import MAX_FACTS, Committed
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
@@ -73,6 +75,8 @@ def take_in(
 def _follow(
     connection: Connection, fact: AnyFact, *, edge: EdgeIdentity, at: datetime, routes: tuple[Route, ...]
 ) -> None:
+    if isinstance(fact, AccessGranted):
+        _note_grant(connection, fact, site_id=edge.site_id, at=at)
     match alerts_for(fact):
         case Raise() as wanted:
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)
@@ -80,6 +84,14 @@ def _follow(
             clear_and_tell(connection, ended, at=at, routes=routes)
         case None:
             pass
+
+
+def _note_grant(connection: Connection, fact: AccessGranted, *, site_id: str, at: datetime) -> None:
+    """Count the use of a visitor's pass, and note that a person is active; both only at the edge's own site."""
+    if fact.pass_id is not None:
+        note_pass_use(connection, fact.pass_id, site_id=site_id)
+    if fact.person_id is not None:
+        note_activity(connection, fact.person_id, site_id=site_id, at=min(fact.at, at))
 
 
 def raise_and_tell(

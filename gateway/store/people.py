@@ -5,7 +5,7 @@ What persons may is in rights.py, what they agreed to in consents.py, whom they 
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,9 @@ from gateway.store.tables import flats, sites
 from gateway.store.tables_people import guardianships, occupancies, people
 from models.errors import Conflict, InvalidInput, NotFound
 from models.people import Occupancy, Person, is_under_14
+
+ACTIVITY_STEP = timedelta(days=1)
+"""How coarsely activity is kept: for expiry, not for following anybody."""
 
 
 def add_person(connection: Connection, person: Person, *, at: datetime, seeded: bool = False) -> None:
@@ -126,10 +129,11 @@ def person_from(row: Row[Any]) -> Person:
     return Person(**{name: getattr(row, name) for name in Person.__struct_fields__})
 
 
-def note_activity(connection: Connection, person_id: str, *, at: datetime) -> None:
-    """Note that a person used a door, so that the inactive can be told from the active."""
-    older = or_(people.c.active_at.is_(None), people.c.active_at < at)
-    connection.execute(update(people).where(people.c.id == person_id, older).values(active_at=at))
+def note_activity(connection: Connection, person_id: str, *, site_id: str, at: datetime) -> None:
+    """Note the day on which a person of a site used a door, so that the inactive can be told from the active."""
+    older = or_(people.c.active_at.is_(None), people.c.active_at <= at - ACTIVITY_STEP)
+    here = (people.c.id == person_id) & (people.c.site_id == site_id)
+    connection.execute(update(people).where(here, older).values(active_at=at))
 
 
 def people_of(
