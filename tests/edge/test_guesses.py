@@ -1,0 +1,161 @@
+"""Wrong attempts: who guesses is locked out, who does not is not; and nobody's guess is free."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.guesses import GUARDED, LOCKOUTS, SPRAYED, SUBJECTS, Guesses
+from tests.edge.conftest import House
+from tests.edge.doubles import card, permit, person, pin
+from tests.edge.visitors import CARD, PIN, answer, asked, compound, move_in
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def guess(guesses: Guesses, n: int, flat: str = "1", door_id: str = "d") -> None:
+    for _ in range(n):
+        guesses.wrong(door_id, "flat", flat)
+
+
+def test_a_flat_is_locked_at_the_door_where_it_was_guessed_and_nowhere_else() -> None:
+    guesses = Guesses(clock := Clock())
+    guess(guesses, LOCKOUTS["flat"].attempts - 1)
+    assert not guesses.locked("d", "flat", "1")
+    guess(guesses, 1)
+    assert guesses.locked("d", "flat", "1")
+    assert not guesses.locked("d", "flat", "2"), "another flat at the same door"
+    assert not guesses.locked("e", "flat", "1"), "the same flat at another door"
+    assert not guesses.locked("d", "pin")
+    clock.at += LOCKOUTS["flat"].for_s
+    assert not guesses.locked("d", "flat", "1")
+
+
+def test_wrong_attempts_are_forgotten_after_five_minutes() -> None:
+    guesses = Guesses(clock := Clock())
+    for _ in range(20):
+        guess(guesses, LOCKOUTS["flat"].attempts - 1)
+        clock.at += LOCKOUTS["flat"].within_s + 1
+    assert not guesses.locked("d", "flat", "1")
+
+
+def test_a_right_pin_forgets_what_its_own_flat_got_wrong() -> None:
+    guesses = Guesses(Clock())
+    guess(guesses, 4)
+    guess(guesses, 4, "2")
+    guesses.right("d", "1")
+    guess(guesses, 4)
+    assert not guesses.locked("d", "flat", "1")
+    guess(guesses, 1, "2")
+    assert guesses.locked("d", "flat", "2")
+
+
+def test_where_many_flats_are_tried_each_has_one_try_and_who_makes_no_mistake_gets_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guesses = Guesses(clock := Clock())
+    for n in range(SPRAYED.attempts):
+        guess(guesses, 1, str(n))
+    assert not guesses.locked("d", "flat", "new"), "nobody is locked out who did nothing wrong"
+    guess(guesses, 1, "new")
+    assert guesses.locked("d", "flat", "new")
+    guess(guesses, 1, "new", door_id="e")
+    assert not guesses.locked("e", "flat", "new"), "other doors are as they were"
+    clock.at += GUARDED.for_s
+    assert not guesses.locked("d", "flat", "new")
+    assert sum("many flats" in line for line in caplog.messages) == 1
+
+
+def test_a_guarded_door_stays_so_while_the_spraying_goes_on_and_an_hour_longer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guesses = Guesses(clock := Clock())
+    for n in range(SPRAYED.attempts * 3):
+        guess(guesses, 1, str(n))
+    clock.at += SPRAYED.for_s - 1
+    guess(guesses, 1, "late")
+    assert guesses.locked("d", "flat", "late")
+    clock.at += 10
+    guess(guesses, 1, "later")
+    assert not guesses.locked("d", "flat", "later")
+    assert sum("many flats" in line for line in caplog.messages) == 1, "said once"
+
+
+def test_flats_that_do_not_exist_guard_the_door_and_are_not_remembered() -> None:
+    guesses = Guesses(Clock())
+    guess(guesses, SPRAYED.attempts, "")
+    assert not guesses.locked("d", "flat", "")
+    guess(guesses, 1)
+    assert guesses.locked("d", "flat", "1")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    guesses = Guesses(Clock())
+    guess(guesses, 3, "first")
+    for n in range(SUBJECTS):
+        guesses.wrong(f"door {n}", "pin")
+    assert len(guesses._tallies) == SUBJECTS
+
+
+@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from([0.0, 1.0, 30.0, 400.0])), max_size=60))
+def test_a_flat_that_made_no_mistake_is_never_locked(attempts: list[tuple[str, float]]) -> None:
+    guesses = Guesses(clock := Clock())
+    for flat, passed_s in attempts:
+        clock.at += passed_s
+        guesses.wrong("d", "flat", flat)
+        assert not guesses.locked("d", "flat", "4")
+        assert not guesses.locked("e", "flat", flat)
+
+
+# ---- at the door ----------------------------------------------------------------------------------------------------
+
+
+async def test_guessing_one_flats_pins_shuts_no_neighbour_out(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    two = compound(
+        credentials=(card("p1", CARD), pin("p1", PIN), pin("p2", "730915")),
+        permits=(permit("p1", "d1", "d2"), permit("p2", "d1", "d2")),
+    )
+    await move_in(house, two)
+    for n in range(LOCKOUTS["flat"].attempts):
+        assert await answer(house, asked(n, "flat_pin", f"1-101#{n:06d}")) == "unknown_credential"
+    assert await answer(house, asked("a", "flat_pin", f"1-101#{PIN}")) == "locked_out"
+    assert await answer(house, asked("b", "flat_pin", "1-102#730915")) == "unlocked"
+    assert await answer(house, asked("c", "pin", PIN)) == "unlocked", "the bare PIN has a count of its own"
+    assert await answer(house, asked("d", "card", CARD)) == "unlocked"
+    assert await answer(house, asked("e", "flat_pin", f"1-101#{PIN}", "d2")) == "unlocked", "at another door"
+    assert house.admission.counters["denied_locked_out"] == 1
+    assert "1-101" not in caplog.text, "a log names no flat"
+
+
+async def test_one_pin_tried_on_every_flat_locks_nobody_out_who_knows_theirs(house: House) -> None:
+    people = tuple(person(f"p{n}", flats=(f"1-{n:03d}",)) for n in range(60))
+    pins = tuple(pin(f"p{n}", f"{600000 + n}") for n in range(60))
+    await move_in(house, compound(people=people, credentials=pins, permits=tuple(permit(p.id) for p in people)))
+    for n in range(59):
+        assert await answer(house, asked(n, "flat_pin", f"1-{n:03d}#111111")) == "unknown_credential"
+    assert await answer(house, asked("x", "flat_pin", "1-059#600059")) == "unlocked"
+    assert await answer(house, asked("y", "flat_pin", "1-058#600058")) == "locked_out", "one try each, for five minutes"
+
+
+async def test_a_pin_that_is_right_elsewhere_is_a_wrong_one_here(house: House) -> None:
+    await move_in(house, compound(permits=(permit("p1", "d2"),)))
+    for n in range(LOCKOUTS["pin"].attempts):
+        assert await answer(house, asked(n, "pin", PIN)) == "no_permit"
+    assert await answer(house, asked("x", "pin", PIN)) == "locked_out"
+
+
+async def test_somebody_at_the_wrong_hour_is_not_guessing(house: House) -> None:
+    late = permit("p1", valid_from=house.clock.now().replace(year=2099))
+    await move_in(house, compound(permits=(late,)))
+    for n in range(LOCKOUTS["pin"].attempts + 2):
+        assert await answer(house, asked(n, "pin", PIN)) == "not_permitted_now"
