@@ -34,7 +34,7 @@ REASON_HEADER = "Gatehouse-Reason"
 REASON_CHARS = 200
 REASON_ENCODED = 12 * REASON_CHARS
 """Four bytes of UTF-8 for each character, three characters for each byte."""
-REASON_LEAST = 3
+REASON_LEAST = 2
 
 
 def runtime_of(request: Request) -> Runtime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -179,14 +179,20 @@ async def patch_user(
     )
 
 
-@router.post("/{user_id}/{act}", **shows(User))
-async def switch_user(user_id: str, act: Literal["disable", "enable"], *, caller: Writer, runtime: Shared) -> Response:
-    """Shut a user out at once, sessions included, or let the user in again."""
+@router.post("/{user_id}/disable", **shows(User))
+async def disable(user_id: str, *, caller: Writer, runtime: Shared) -> Response:
+    """Shut a user out at once, sessions included."""
     if user_id == caller.id:
         raise Conflict("somebody else disables you")
-    at = runtime.clock() if act == "disable" else None
-    values = {"disabled_at": at, "failures": 0, "locked_until": None}
-    return await changed(runtime, caller, user_id=user_id, action=f"user.{act}", version=None, values=values)
+    values = {"disabled_at": runtime.clock()}
+    return await changed(runtime, caller, user_id=user_id, action="user.disable", version=None, values=values)
+
+
+@router.post("/{user_id}/enable", **shows(User))
+async def enable(user_id: str, *, caller: Writer, runtime: Shared) -> Response:
+    """Let a user in again who was disabled or is locked out."""
+    values = {"disabled_at": None, "failures": 0, "locked_until": None}
+    return await changed(runtime, caller, user_id=user_id, action="user.enable", version=None, values=values)
 
 
 @router.put("/{user_id}/password", **shows(User))
