@@ -15,7 +15,7 @@ import msgspec
 from gateway.auth.keys import GatewayKey
 from gateway.store import Connection, Store
 from gateway.store.edges import EdgeIdentity
-from gateway.store.policy import audit_number, content_digest, content_of, number, number_of, siblings_of
+from gateway.store.policy import Memo, audit_number, content_digest, content_of, number, number_of, siblings_of
 from gateway.store.policy_writes import PolicyWrites
 from gateway.store.site_records import PARTS, SiteRecords, read_parts
 from models.link import policy_statement
@@ -28,6 +28,7 @@ POLICIES_KEPT: Final = 3
 ANEW_AFTER: Final = timedelta(seconds=60)
 """What depends on the time (who is under 14, what is over) is looked at again after so long, though nothing was written."""
 ATTEMPTS: Final = 3
+LARGE_DELTA_BYTES: Final = 64 * 1024
 
 Version = tuple[int, int]
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class _Edge:
 
     def __init__(self) -> None:
         self.built: _Built | None = None
+        self.memo = Memo()
         self.recent: OrderedDict[Version, Policy] = OrderedDict()
 
 
@@ -122,15 +124,20 @@ class Policies:
         records = self._records(connection, edge.site_id, site=site, stamps=stamps, foreign=self._writes.foreign(audit))
         siblings = siblings_of(connection, edge.id, site_id=edge.site_id)
         was = mine.built
-        if was is not None and was.records is records and was.siblings == siblings and abs(at - was.at) < ANEW_AFTER:
-            content, digest, at_then = was.content, was.digest, was.at
+        fresh = was is not None and abs(at - was.at) < ANEW_AFTER
+        if was is not None and fresh and was.records is records and was.siblings == siblings:
+            content, digest = was.content, was.digest
         else:
-            content = content_of(records, edge.id, site_id=edge.site_id, siblings=siblings, at=at)
-            digest, at_then = content_digest(content), at
+            mine.memo = mine.memo if fresh else Memo()
+            content = content_of(
+                records, edge.id, site_id=edge.site_id, siblings=siblings, at=at, again=mine.memo
+            )  # fmt: skip
+            digest = content_digest(content, mine.memo)
         known = number_of(connection, content, digest=digest, at=at)
         return _Built(
-            content=content, digest=digest, records=records, siblings=siblings, at=at_then, audit=audit, known=known
-        )
+            content=content, digest=digest, records=records, siblings=siblings, at=was.at if was and fresh else at,
+            audit=audit, known=known,
+        )  # fmt: skip
 
     def _records(
         self,
@@ -170,7 +177,7 @@ def _kept(kept: OrderedDict[str, T], key: str, *, most: int, make: type[T]) -> T
 def _answer(policy: Policy, *, old: Policy | None, key: GatewayKey) -> PolicyAnswer:
     kind: Literal["full", "delta"] = "full" if old is None else "delta"
     body = msgspec.json.encode(policy if old is None else delta_between(old, policy))
-    if old is not None and len(body) > len(msgspec.json.encode(policy)):
-        kind, body = "full", msgspec.json.encode(policy)
+    if old is not None and len(body) > LARGE_DELTA_BYTES and len(body) > len(whole := msgspec.json.encode(policy)):
+        kind, body = "full", whole
     signature = key.sign(policy_statement(policy.edge_id, body))
     return PolicyAnswer(version=(policy.epoch, policy.n), kind=kind, body=body, signature=signature)

@@ -132,6 +132,8 @@ def delta_between(old: Policy, new: Policy) -> PolicyDelta:
     changed: dict[str, list[Any]] = {}
     removed: dict[str, list[str]] = {}
     for name, key in COLLECTIONS.items():
+        if getattr(old, name) is getattr(new, name):
+            continue
         before = {getattr(record, key): record for record in getattr(old, name)}
         after = {getattr(record, key): record for record in getattr(new, name)}
         fresh = [record for record_id, record in after.items() if before.get(record_id) != record]

@@ -7,9 +7,10 @@ from flats are made here, so that moving in or out is one row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -33,6 +34,7 @@ EPOCH_MARK = "epoch"
 """The mark that a restore raises: every edge then takes the restored gateway's policy for newer."""
 NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 T = TypeVar("T", Permit, Consent, VisitorPass, Group)
+R = TypeVar("R")
 
 
 def current_policy(connection: Connection, edge_id: str, *, site_id: str, at: datetime) -> Policy:
@@ -42,9 +44,18 @@ def current_policy(connection: Connection, edge_id: str, *, site_id: str, at: da
     return number(connection, content, digest=content_digest(content), at=at)
 
 
-def content_digest(content: Policy) -> str:
-    """Return the hex SHA-256 of what a policy says, whatever its number."""
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+def content_digest(content: Policy, again: Memo | None = None) -> str:
+    """Return the hex SHA-256 of what a policy says, whatever its number; made of a digest of each of its parts."""
+    kept = again or Memo()
+    parts = [
+        kept(f"digest of {name}", (value,), partial(_digest, value))
+        for name, value in msgspec.structs.asdict(content).items()
+    ]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()
 
 
 def number_of(connection: Connection, content: Policy, *, digest: str, at: datetime) -> Policy | None:
@@ -101,30 +112,70 @@ def siblings_of(connection: Connection, edge_id: str, *, site_id: str) -> tuple[
     )
 
 
+class Memo:
+    """Remember what was made from which inputs, so that the same inputs give the same object again."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+    def __call__(self, name: str, inputs: tuple[Any, ...], make: Callable[[], R]) -> R:
+        """Return what was made under this name, made anew if an input is another one."""
+        known = self._made.get(name)
+        if known is None or known[0] != inputs:
+            known = self._made[name] = (inputs, make())
+        result: R = known[1]
+        return result
+
+
 def content_of(
-    records: SiteRecords, edge_id: str, *, site_id: str, siblings: tuple[Sibling, ...], at: datetime
+    records: SiteRecords,
+    edge_id: str,
+    *,
+    site_id: str,
+    siblings: tuple[Sibling, ...],
+    at: datetime,
+    again: Memo | None = None,
 ) -> Policy:
-    """Return an edge's policy without its number; its times are fixed, so that equal contents have equal digests."""
-    owned = [one for one in records.doors if one.door.edge_id == edge_id]
+    """Return an edge's policy without its number; its times are fixed, so that equal contents have equal digests.
+
+    Args:
+        records: all of the site.
+        edge_id: the edge.
+        site_id: its site.
+        siblings: the other edges of the site.
+        at: aware time of the making.
+        again: what was made a short while before, of which unchanged parts are taken.
+    """
+    kept = again or Memo()
+    owned = kept("owned", (records.doors,), lambda: tuple(one for one in records.doors if one.door.edge_id == edge_id))
     own = frozenset(one.door.id for one in owned)
-    given, groups = _rights(records, own, at=at)
-    consents = _consents(records, own, at=at)
+    given, groups = kept(
+        "rights", (records.permits, records.groups, records.dwellings, own), lambda: _rights(records, own, at=at)
+    )
+    consents = kept("consents", (records.consents, own), lambda: _consents(records, own, at=at))
     known = {permit.person_id for permit in given} | {consent.person_id for consent in consents}
-    passes = tuple(_narrowed(_fresh(records.passes, at=at), own))
     schedules = _schedules(records, groups, given)
     calendars = {key for schedule in schedules for key in schedule.calendars}
     return Policy(
         edge_id=edge_id, site_id=site_id, epoch=0, n=0, issued_at=NEVER, valid_until=NEVER,
-        doors=tuple(one.door for one in owned),
+        doors=kept("doors", (owned,), lambda: tuple(one.door for one in owned)),
         cameras=tuple(camera for camera in records.cameras if camera.edge_id == edge_id and registered(camera)),
-        people=_members(records, known, at=at),
+        people=kept(
+            "people", (records.residents, records.dwellings, known), lambda: _members(records, known, at=at)
+        ),
         groups=groups, schedules=schedules,
         calendars=tuple(calendar for calendar in records.calendars if calendar.id in calendars),
-        permits=given, passes=passes,
-        credentials=tuple(one for one in _fresh(records.credentials, at=at) if one.person_id in known),
+        permits=given,
+        passes=kept(
+            "passes", (records.passes, own), lambda: tuple(_narrowed(_fresh(records.passes, at=at), own))
+        ),
+        credentials=kept(
+            "credentials", (records.credentials, known),
+            lambda: tuple(one for one in _fresh(records.credentials, at=at) if one.person_id in known),
+        ),
         credential_key=records.keys.credential_key, ticket_keys=records.keys.ticket_keys, consents=consents,
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
-        modes=tuple(one.mode for one in owned),
+        modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
         siblings=siblings,
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
@@ -183,7 +234,8 @@ def _rights(records: SiteRecords, own: frozenset[str], *, at: datetime) -> tuple
                 given.append(
                     Permit(
                         id=f"of-{stay.id}-{group_id}", person_id=stay.person_id, group_id=group_id,
-                        valid_from=stay.valid_from, valid_until=stay.valid_until,
+                        valid_from=None if stay.valid_from is None or stay.valid_from <= at else stay.valid_from,
+                        valid_until=stay.valid_until,
                     )
                 )  # fmt: skip
     given.sort(key=lambda permit: permit.id)
