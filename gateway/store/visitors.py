@@ -73,7 +73,7 @@ def pass_from(row: Row[Any]) -> VisitorPass:
     """Return the record of a row of `visitor_passes` as an edge knows it: without the visitor's name."""
     return VisitorPass(
         id=row.id, host_id=row.host_id, doors=doors_of(row.doors), valid_from=row.valid_from,
-        valid_until=row.valid_until, uses=row.uses, pin_digest=row.pin_digest,
+        valid_until=row.valid_until, uses=row.uses, used=row.used, pin_digest=row.pin_digest,
     )  # fmt: skip
 
 
