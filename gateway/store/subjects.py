@@ -124,7 +124,7 @@ def look_ups(connection: Connection, person_id: str, *, limit: int = MAX_RECORDS
 
 def passages(connection: Connection, person_id: str, *, limit: int = MAX_RECORDS) -> list[Passage]:
     """Return when a person was let in or refused, newest first, as long as facts are kept."""
-    names = dict(connection.execute(select(doors.c.id, doors.c.name)).tuples().all())
+    names = {row.id: row.name for row in connection.execute(select(doors.c.id, doors.c.name))}
     about = facts.c.kind.in_(("access_granted", "access_denied")) & facts.c.body.contains(person_id, autoescape=True)
     query = select(facts.c.body).where(about).order_by(facts.c.at.desc(), facts.c.id.desc()).limit(limit)
     found = (_access.decode(body) for body in connection.execute(query).scalars())

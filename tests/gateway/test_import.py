@@ -54,7 +54,7 @@ def workbook(*rows: list[Any], sheets: int = 1) -> Workbook:
         sheet = book.active if number == 0 else book.create_sheet()
         assert sheet is not None
         for row in rows:
-            sheet.append(row)  # type: ignore[attr-defined]
+            sheet.append(row)
     return book
 
 
@@ -110,11 +110,11 @@ def test_merged_cells_are_told_line_by_line() -> None:
     book = workbook(["external_id", "name", "building", "room"], *[[str(n), "Lin", "3", "101"] for n in range(4)])
     sheet = book.active
     assert sheet is not None
-    sheet.merge_cells("C3:C4")  # type: ignore[attr-defined]
+    sheet.merge_cells("C3:C4")
     rows = rows_of(saved(book))
     assert faults_of(rows) == [(3, "building"), (4, "building")]
     assert "unmerge" in rows.faults[0].what
-    sheet.merge_cells("A1:B1")  # type: ignore[attr-defined]
+    sheet.merge_cells("A1:B1")
     assert "each in a cell of its own" in refused(saved(book))
 
 
