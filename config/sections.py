@@ -90,3 +90,22 @@ class AuditSettings(Strict):
         60, ge=1, le=300, description="Seconds between two signed checkpoints, while there is something new."
     )
     syslog: SyslogSettings = Field(SyslogSettings(), description="The syslog collector.")
+
+
+class ProtectionSettings(Strict):
+    """What keeps the master key of an edge's templates."""
+
+    kind: Literal["file", "tpm", "external"] = Field(
+        "file",
+        description="`file` keeps the key in a 0600 file of data_dir; `tpm` has a TPM 2.0 seal it (tpm2-tools); "
+        "`external` wraps it under a key from key_file or key_command.",
+    )
+    tcti: str = Field(
+        "", max_length=200, description="How tpm2-tools reach the TPM, as in TPM2TOOLS_TCTI; empty is their own choice."
+    )
+    key_file: LocalPath | None = Field(
+        None, description="File on another mount with the outer key: 32 bytes, 64 hexadecimal digits, or base64."
+    )
+    key_command: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(
+        (), max_length=20, description="Program, and its arguments, that prints the outer key in hexadecimal or base64."
+    )

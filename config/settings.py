@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from config.reading import LocalPath, Mistake, Strict, read
-from config.sections import AuditSettings, HttpUrl, KeySettings, Network, Port, Seconds, SessionSettings, TlsSettings
+from config.sections import (
+    AuditSettings,
+    HttpUrl,
+    KeySettings,
+    Network,
+    Port,
+    ProtectionSettings,
+    Seconds,
+    SessionSettings,
+    TlsSettings,
+)
 from models.errors import SettingsError, SettingsFault
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -154,6 +164,9 @@ class EdgeSettings(Strict):
     )
     broker: BrokerLink = Field(BrokerLink(), description="The MQTT broker of the doors.")
     faces: FaceSettings = Field(FaceSettings(), description="The face process.")
+    protection: ProtectionSettings = Field(
+        ProtectionSettings(), description="What keeps the master key of the templates."
+    )
     camera_lost_after_s: Seconds = Field(
         20, ge=1, le=600, description="Seconds without a picture after which a camera is reported lost."
     )
@@ -305,6 +318,22 @@ def _listener_mistakes(settings: Settings) -> Iterator[Mistake]:
             key=("edge", "broker", "host"),
             message="a broker on the network needs a log-in",
             suggestion="set password_file, and tls where the network is not closed",
+        )
+
+
+def _protection_mistakes(protection: ProtectionSettings) -> Iterator[Mistake]:
+    given = [name for name in ("key_file", "key_command") if getattr(protection, name)]
+    if protection.kind == "external" and len(given) != 1:
+        yield Mistake(
+            key=("edge", "protection", "kind"),
+            message="an external key comes from one place",
+            suggestion="set key_file or key_command, not both",
+        )
+    if protection.kind != "external" and given:
+        yield Mistake(
+            key=("edge", "protection", given[0]),
+            message=f"is not used with kind: {protection.kind}",
+            suggestion="set kind: external, or leave it out",
         )
 
 

@@ -1,10 +1,10 @@
-"""`python -m edge worker | eye | faces | bench`: the processes of an edge."""
+"""`python -m edge worker | eye | faces | bench | backup | restore`: the processes and commands of an edge."""
 
 from __future__ import annotations
 
 import sys
 
-USAGE = "usage: python -m edge {worker|eye|faces|bench} …\n"
+USAGE = "usage: python -m edge {worker|eye|faces|bench|backup|restore} …\n"
 
 
 def main(argv: list[str]) -> int:
@@ -22,10 +22,10 @@ def main(argv: list[str]) -> int:
         from edge import faces
 
         return faces.main(rest)
-    if name == "bench":
-        from edge import bench
+    if name in {"backup", "restore"}:
+        from edge import backup
 
-        return bench.main(rest)
+        return backup.main(rest, command=name)
     if name == "bench":
         from edge import bench
 

@@ -2,19 +2,27 @@
 
 Steady time starts at the wall clock, runs on the machine's boot-time clock, and leans towards the wall clock by at
 most one per cent. It does not synchronise anything: that is NTP's work, and the uplink measures the distance to the
-gateway.
+gateway. A clock that cannot be right is doubted: while it is, what is limited in time fails closed, and no time is kept
+as the last one that was lived through.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 SLEW = 0.01
 """At most this part of the passed time is corrected towards the wall clock."""
 EARLIER_BY_S = 5.0
 """A start this much before the last persisted time makes the clock untrusted."""
+LATER_BY_S = 30 * 86_400.0
+"""A start this much after it does, too: a box that was away so long asks the gateway before it believes its clock."""
+OFF_BY_S = 300.0
+"""So far from the gateway's clock, ours is the one that is wrong."""
 
 
 def since_boot_s() -> float:
@@ -23,8 +31,16 @@ def since_boot_s() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """Say why a clock cannot be right, and by how many seconds: before or after what was known, or off the gateway's."""
+
+    why: Literal["earlier", "later", "gateway"]
+    off_s: float
+
+
 class SteadyClock:
-    """Tell steady UTC. `last_known` is the last persisted time: a clock that starts before it is not trusted."""
+    """Tell steady UTC. `last_known` is the last persisted time: a clock that starts before or long after it is doubted."""
 
     def __init__(
         self,
@@ -37,7 +53,12 @@ class SteadyClock:
         self._steady = steady
         self._at = wall()
         self._read = steady()
-        self._distrust_until = last_known if last_known is not None and self._at < last_known - EARLIER_BY_S else None
+        self._floor = -math.inf if last_known is None else last_known
+        self._doubt: Doubt | None = None
+        if self._at < self._floor - EARLIER_BY_S:
+            self._doubt = Doubt(why="earlier", off_s=self._at - self._floor)
+        elif self._at > self._floor + LATER_BY_S and last_known is not None:
+            self._doubt = Doubt(why="later", off_s=self._at - self._floor)
 
     def unix(self) -> float:
         """Return steady Unix time in seconds."""
@@ -58,12 +79,38 @@ class SteadyClock:
         at = self.unix()
         return self._wall() - at
 
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why this clock is not trusted, or None."""
+        doubt = self._doubt
+        if doubt is not None and doubt.why == "earlier" and self.unix() >= self._floor:
+            self._doubt = None  # it has reached what it had lived through
+        return self._doubt
+
     def trusted(self) -> bool:
-        """Return False while the clock reads earlier than a time that this edge has already lived through."""
-        if self._distrust_until is not None and self.unix() >= self._distrust_until:
-            self._distrust_until = None
-        return self._distrust_until is None
+        """Return False while the clock cannot be right; see `doubt`."""
+        return self.doubt is None
+
+    def compare(self, gateway_ahead_s: float) -> None:
+        """Judge this clock by the gateway's, which has just been heard: trust it, or doubt it if it is too far away.
+
+        A wall clock that was set right meanwhile is taken over at once: it is the only time that steady time jumps.
+        """
+        right = abs(gateway_ahead_s) <= OFF_BY_S
+        if not right and abs(self.jumped_s() - gateway_ahead_s) <= OFF_BY_S:
+            self._at, right = self._wall(), True
+        if right:
+            self._doubt = None
+        else:
+            self._doubt = Doubt(why="gateway", off_s=-gateway_ahead_s)
 
     def confirm(self) -> None:
         """Trust the clock again: the gateway has just accepted it."""
-        self._distrust_until = None
+        self.compare(0.0)
+
+    def not_before(self, at: datetime) -> None:
+        """Take a time that the gateway signed as past: a clock that reads much earlier is doubted until it gets there."""
+        self._floor = max(self._floor, at.timestamp())
+        off_s = self.unix() - self._floor
+        if off_s < -OFF_BY_S and self._doubt is None:
+            self._doubt = Doubt(why="earlier", off_s=off_s)

@@ -6,6 +6,7 @@ The key never leaves its 0600 file. It sends nothing itself (edge.uplink).
 from __future__ import annotations
 
 import base64
+import hashlib
 import ipaddress
 import os
 import ssl
@@ -17,7 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.errors import InvalidInput
-from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, signing_input
+from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, signing_lines
+from models.sealing import new_seal_key, public_seal_key
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -58,6 +60,21 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         raise InvalidInput(str(path.name), f"this is not an Ed25519 key of 32 bytes: {error}") from error
 
 
+def load_seal_key(path: Path) -> bytes:
+    """Return the X25519 key to which siblings seal templates for this edge, made at first use.
+
+    Raises:
+        InvalidInput: the file is no such key, or others can read it.
+    """
+    if not path.exists():
+        write_private(path, new_seal_key())
+    if path.stat().st_mode & 0o077:
+        raise InvalidInput(str(path.name), "the edge's key can be read by others: chmod 600")
+    private = path.read_bytes()
+    public_seal_key(private)
+    return private
+
+
 def public_key(key: Ed25519PrivateKey) -> str:
     """Return the public key in base64, as enrolment sends it."""
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -78,9 +95,13 @@ class Signer:
 
     def headers(self, method: str, target: str, *, body: bytes) -> dict[str, str]:
         """Return the signature headers of one request; each has its own nonce."""
+        return self.headers_for(hashlib.sha256(body).hexdigest(), method=method, target=target)
+
+    def headers_for(self, digest: str, *, method: str, target: str) -> dict[str, str]:
+        """Return the signature headers of a request whose body is known by its hex SHA-256."""
         time_s = str(int(self._unix() + self.offset_s))
         nonce = self._nonce()
-        signature = self._key.sign(signing_input(method, target, body=body, time_s=time_s, nonce=nonce))
+        signature = self._key.sign(signing_lines(method, target, digest=digest, time_s=time_s, nonce=nonce))
         return {
             HEADER_EDGE: self._edge_id,
             HEADER_TIME: time_s,

@@ -183,6 +183,33 @@ class ExternalGuard:
         write_private(self._path, seal(key, key=self._outer(), about=ABOUT, nonce=self._draw(NONCE_BYTES)))
 
 
+def open_guard(
+    kind: Protection, folder: Path, *, tcti: str = "", key_file: Path | None = None, key_command: Sequence[str] = ()
+) -> Guard:
+    """Return the guard that the settings name.
+
+    Args:
+        kind: which one.
+        folder: the edge's data folder.
+        tcti: how tpm2-tools reach the TPM; empty is their own choice.
+        key_file: a file on another mount that holds the outer key.
+        key_command: a program and its arguments that print it.
+
+    Raises:
+        InvalidInput: an external key needs a file or a program.
+    """
+    if kind == "file":
+        return FileGuard(folder)
+    if kind == "tpm":
+        return TpmGuard(folder, tcti=tcti)
+    if key_file is not None:
+        file = key_file
+        return ExternalGuard(folder, outer=lambda: key_from_file(file))
+    if key_command:
+        return ExternalGuard(folder, outer=lambda: key_from_command(key_command))
+    raise InvalidInput("edge.protection", "an external key comes from key_file or key_command: set one")
+
+
 def master_key(folder: Path, *, guard: Guard, draw: Callable[[int], bytes]) -> bytes:
     """Return the master key of a data folder; made at first use, taken over from a plain file if the guard is new.
 

@@ -12,60 +12,52 @@ import json
 import logging
 import os
 import secrets
+import ssl
 import sys
 import tempfile
 import uuid
 from pathlib import Path
 
 import httpx
-import msgspec
 
 from config.process import Backoff, Command, Good, Supervisor, keep_running, run, set_up_logging
 from config.settings import Settings, read_settings
 from edge.admission import Admission
 from edge.attention import Attention, Faces
 from edge.cameras import Cameras
+from edge.channel import TIMEOUT, Channel
+from edge.checkpoints import Checkpoints
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.enrolment import Enrolment
 from edge.erasing import Erasing
 from edge.facelink import FaceLink
-from edge.identity import Signer, load_key, public_key, trust, write_private
+from edge.identity import Signer, load_key, load_seal_key, public_key, trust
 from edge.keystore import KeyStore
-from edge.policies import Policies, version
+from edge.membership import Admittance
+from edge.policies import Policies, PolicyAnswer, version
+from edge.protection import open_guard
+from edge.relay import Relay
+from edge.sharing import Sharing
 from edge.spool import Spool
-from edge.uplink import TIMEOUT, Uplink, enrol
+from edge.times import Lived, last_times
+from edge.uplink import Uplink
 from edge.wires import Wires
-from models.errors import (
-    DeviceRefused,
-    DeviceUnreachable,
-    GatehouseError,
-    InvalidInput,
-    SettingsError,
-    StorageUnavailable,
-)
+from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUnavailable
+from models.link import MAX_PHOTO_BYTES, EdgeStatus, EnrolFace, EraseFace, Introduction, Result, ShareTemplates, Unlock
 from models.link import Command as LinkCommand
-from models.link import EdgeStatus, EnrolFace, EraseFace, Result, Unlock
 from models.policy import Policy
+from models.sealing import public_seal_key
 
 log = logging.getLogger("gatehouse.edge.worker")
 
-TIMES_KEY = "times"
-MARKER = "enrolled.json"
-UNWELCOME_S = 5.0
-SAVE_TIME_S = 60.0
+MAX_TOMBSTONES = 1000
+"""Erased persons whom a status names; what is over comes when the gateway has taken these in."""
 SOCKET_PATH_LIMIT = 80
 BYTES_PER_FACT = 600
 """What a spooled fact takes with its index; turns the limit in facts into a budget in bytes."""
 LINK_BACKOFF = Backoff(first_s=0.2, cap_s=3.0)
 ENROLMENT_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
-
-
-class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the last times of a run, as Unix time in s: of the clock, and of the gateway's last answer."""
-
-    last: float | None = None
-    heard: float | None = None
 
 
 class Worker:
@@ -76,7 +68,6 @@ class Worker:
         self._edge = settings.edge
         self._data = settings.edge.data_dir
         self._base = settings.gateway_url()
-        self._spent = ""
 
     async def run(self) -> None:
         """Serve doors and cameras until cancelled.
@@ -86,20 +77,18 @@ class Worker:
             StorageUnavailable: the spool cannot be opened.
         """
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        budget = self._edge.spool_limit * BYTES_PER_FACT
-        async with Spool(self._data / "spool.db", budget_bytes=budget) as spool, self._client() as client:
-            times = await _times(spool)
-            clock, self._heard = SteadyClock(last_known=times.last), times.heard
-            async with Supervisor() as children, asyncio.TaskGroup() as tasks:
-                await self._start(spool=spool, clock=clock, client=client, children=children, tasks=tasks)
-
-    def _client(self) -> httpx.AsyncClient:
-        verify = trust(
+        self._tls = trust(
             self._base, ca_file=self._edge.gateway_ca_file, allow_plain=self._settings.gateway.allow_plain_http
         )
-        return httpx.AsyncClient(
-            base_url=self._base, verify=verify, timeout=TIMEOUT, follow_redirects=False, trust_env=False
-        )
+        budget = self._edge.spool_limit * BYTES_PER_FACT
+        async with (
+            Spool(self._data / "spool.db", budget_bytes=budget) as spool,
+            _client(self._base, self._tls) as client,
+        ):
+            self._before = await last_times(spool)
+            clock = SteadyClock(last_known=self._before.last)
+            async with Supervisor() as children, asyncio.TaskGroup() as tasks:
+                await self._start(spool=spool, clock=clock, client=client, children=children, tasks=tasks)
 
     async def _start(
         self,
@@ -110,8 +99,14 @@ class Worker:
         children: Supervisor,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._spool, self._clock, self._keys = spool, clock, KeyStore(self._data)
-        self._policies = Policies(edge_id=self._edge.id, spool=spool, keys=self._keys)
+        self._spool, self._clock, self._keys = spool, clock, self._open_keys()
+        self._admittance = Admittance(
+            folder=self._data, gateway=self._base, client=client, token_file=self._edge.token_file, about=self._about
+        )
+        self._policies = Policies(
+            edge_id=self._edge.id, spool=spool, keys=self._keys, gateway_key=lambda: self._admittance.gateway_key
+        )
+        self._checkpoints = Checkpoints(spool)
         self._run_dir = _run_dir(self._edge.run_dir or self._data / "run")
         self._link = FaceLink(self._run_dir / "faces.sock")
         self._make_doors(tasks)
@@ -120,10 +115,13 @@ class Worker:
         self._make_faces(tasks)
         self._keeper.on_change = self._cameras.on_change = self._uplink.changed
         await self._begin(tasks, children)
-        enrolling = keep_running(
-            "uplink enrolment", lambda good: self._enrol_and_go(client, tasks, good=good), backoff=ENROLMENT_BACKOFF
-        )
-        tasks.create_task(enrolling, name="enrolment")
+        entering = keep_running("uplink enrolment", lambda good: self._enter(tasks, good), backoff=ENROLMENT_BACKOFF)
+        tasks.create_task(entering, name="enrolment")
+
+    def _open_keys(self) -> KeyStore:
+        told = self._edge.protection
+        guard = open_guard(told.kind, self._data, tcti=told.tcti, key_file=told.key_file, key_command=told.key_command)
+        return KeyStore(self._data, guard=guard)
 
     def _make_doors(self, tasks: asyncio.TaskGroup) -> None:
         self._wires = Wires(self._edge.broker, edge_id=self._edge.id, now=self._clock.now)
@@ -139,19 +137,32 @@ class Worker:
         self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock, spool=self._spool)
 
     def _make_uplink(self, client: httpx.AsyncClient) -> None:
+        self._identity = load_key(self._data / "edge.key")
         self._signer = Signer(
-            load_key(self._data / "edge.key"),
+            self._identity,
             edge_id=self._edge.id,
             unix=self._clock.unix,
             nonce=lambda: secrets.token_hex(16),
         )
+        self._seal_key = load_seal_key(self._data / "seal.key")
+        self._channel = Channel(client=client, signer=self._signer, clock=self._clock)
+        self._lived = Lived(
+            self._before,
+            edge_id=self._edge.id,
+            spool=self._spool,
+            clock=self._clock,
+            heard=lambda: self._channel.last_heard,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        self._relay = Relay(base_url=self._base, signer=self._signer, tls=self._tls)
         self._uplink = Uplink(
-            client=client,
-            signer=self._signer,
+            channel=self._channel,
             spool=self._spool,
             clock=self._clock,
             status=self._status,
+            policy=lambda: self._policies.current,
             on_policy=self._on_policy,
+            on_checkpoint=self._checkpoints.witness,
             obey=self._obey,
         )
 
@@ -177,7 +188,7 @@ class Worker:
             policies=self._policies,
             faces=self._faces_allowed(),
             tasks=tasks,
-            last_heard=self._last_heard,
+            last_heard=self._lived.last_heard,
         )
         self._admission.faces = self._attention
         self._enrolment = Enrolment(
@@ -185,7 +196,7 @@ class Worker:
             clock=self._clock,
             keys=self._keys,
             link=self._link,
-            relay=self._uplink.relay,
+            relay=lambda ticket: self._relay.fetch(ticket, limit_bytes=MAX_PHOTO_BYTES),
             policies=self._policies,
             on_change=self._attention.refresh,
         )
@@ -197,6 +208,15 @@ class Worker:
             sign=self._signer.sign,
             on_change=self._attention.refresh,
         )
+        self._sharing = Sharing(
+            edge_id=self._edge.id,
+            clock=self._clock,
+            keys=self._keys,
+            policies=self._policies,
+            relay=self._relay,
+            seal_key=self._seal_key,
+            on_change=self._attention.refresh,
+        )
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
         """Start what needs no gateway: doors, cameras and faces by the last policy."""
@@ -206,13 +226,14 @@ class Worker:
             children.keep(self._face_process())
             tasks.create_task(keep_running("face link", self._link.run, backoff=LINK_BACKOFF), name="face link")
         self._attention.start()
+        await self._checkpoints.load()
         stored = await self._policies.load()
         if stored is not None:
             try:
                 await self._apply(stored)
             except StorageUnavailable as error:  # doors are served by now; the uplink's first policy tries again
                 log.warning("templates whose consent ended could not be destroyed yet: %s", error)
-        tasks.create_task(self._save_time(), name="clock")
+        tasks.create_task(self._lived.run(), name="clock")
         tasks.create_task(self._erasing.run(), name="erasing")
         ready = {
             "ready": True,
@@ -247,51 +268,35 @@ class Worker:
 
     # ---- gateway ----------------------------------------------------------------------------------------------------
 
-    async def _enrol_and_go(self, client: httpx.AsyncClient, tasks: asyncio.TaskGroup, *, good: Good) -> None:
+    def _about(self, token: str) -> Introduction:
+        return Introduction(
+            token=token, edge_id=self._edge.id, name=self._edge.name, public_key=public_key(self._identity),
+            seal_key=public_seal_key(self._seal_key), protection=self._keys.protection,
+        )  # fmt: skip
+
+    async def _enter(self, tasks: asyncio.TaskGroup, good: Good) -> None:
         """Enrol with the one-time token if this edge is not known yet, start the uplink, and enrol again if forgotten."""
-        if not (self._data / MARKER).exists():
-            await self._enrol(client)
+        await self._admittance.enter()
         good()
+        await self._uplink.load()
         self._uplink.start(tasks)
-        while True:
-            await asyncio.sleep(UNWELCOME_S)
-            token = await asyncio.to_thread(_token, self._edge.token_file)
-            if self._uplink.unwelcome and token and token != self._spent:
-                try:
-                    await self._enrol(client)
-                except (DeviceRefused, DeviceUnreachable) as error:
-                    log.warning("the gateway does not know this edge, and its token did not help: %s", error)
+        await self._admittance.stay(lambda: self._channel.unwelcome)
 
-    async def _enrol(self, client: httpx.AsyncClient) -> None:
-        """Introduce this edge; a token that was spent by a run that died right afterwards is no obstacle."""
-        if self._edge.token_file is None:
-            raise InvalidInput("edge.token_file", "this edge is not enrolled: name the file with its one-time token")
-        token = await asyncio.to_thread(_token, self._edge.token_file)
-        if not token:
-            raise DeviceUnreachable("gateway", f"waiting for the enrolment token in {self._edge.token_file}")
-        key = public_key(load_key(self._data / "edge.key"))
-        about = {"token": token, "edge_id": self._edge.id, "name": self._edge.name, "public_key": key}
+    async def _on_policy(self, answer: PolicyAnswer) -> None:
+        before = self._policies.current
         try:
-            await enrol(client, about)
-        except DeviceRefused:
-            if not await self._uplink.known():
-                raise
-        self._spent = token
-        write_private(self._data / MARKER, msgspec.json.encode({"gateway": self._base, "edge_id": self._edge.id}))
-        log.info("enrolled at %s as %s", self._base, self._edge.id)
-
-    async def _on_policy(self, policy: Policy) -> None:
-        try:
-            accepted = await self._policies.take(policy)
+            accepted = await self._policies.receive(answer)
         except StorageUnavailable:
-            await self._apply(policy)  # on a full disk too, a withdrawn consent holds at once
+            if self._policies.current is not None and self._policies.current is not before:
+                await self._apply(self._policies.current)  # on a full disk too, a withdrawn consent holds at once
             raise  # so that the uplink brings it again, to be stored
         if accepted is not None:
             await self._apply(accepted)
-            await self._remember_time()  # a restart without the gateway needs to know that it was heard
+            await self._lived.remember()  # a restart without the gateway needs to know that it was heard
 
     async def _apply(self, policy: Policy) -> None:
         """Put a policy in force; what it did not change is not touched."""
+        self._clock.not_before(policy.issued_at)
         self._admission.apply(policy)
         self._keeper.apply(self._policies.usable_doors(), policy.modes)
         self._cameras.apply(policy.cameras)
@@ -310,8 +315,9 @@ class Worker:
             return await self._enrolment.enrol(command)
         if isinstance(command, EraseFace):
             return await self._erasing.erase(command)
-        at, what = self._clock.now(), "this edge cannot share templates yet"
-        return Result(command_id=command.id, state="refused", reason="unsupported", detail=what, at=at)
+        if isinstance(command, ShareTemplates):
+            return await self._sharing.share(command)
+        return await self._sharing.adopt(command)
 
     def _status(self) -> EdgeStatus:
         policy = self._policies.current
@@ -323,6 +329,7 @@ class Worker:
             "faces": self._attention.counters,
             "erasing": self._erasing.counters,
             "uplink": self._uplink.counters,
+            "checkpoints": self._checkpoints.counters,
             "spool": {"commits": self._spool.commits, "failures": self._spool.failures},
         }
         counters = {f"{part}_{name}": n for part, names in parts.items() for name, n in names.items()}
@@ -334,33 +341,15 @@ class Worker:
             cameras=self._cameras.statuses(),
             counters=counters,
             policy=(0, 0) if policy is None else (policy.epoch, policy.n),
+            templates=len(self._keys.sealed()),
+            protection=self._keys.protection,
+            checkpoint=self._checkpoints.newest,
+            tombstones=self._policies.forgotten()[:MAX_TOMBSTONES],
         )
 
-    def _last_heard(self) -> float | None:
-        """Return when the gateway was last heard, this run or before."""
-        return self._uplink.last_heard or self._heard
 
-    async def _save_time(self) -> None:
-        """Remember the time, so that a clock set back over a restart is noticed, and when the gateway was heard."""
-        while True:
-            await asyncio.sleep(SAVE_TIME_S)
-            await self._remember_time()
-
-    async def _remember_time(self) -> None:
-        times = Times(last=self._clock.unix(), heard=self._last_heard())
-        try:
-            await self._spool.remember(TIMES_KEY, msgspec.json.encode(times))
-        except StorageUnavailable as error:
-            log.debug("the time was not saved: %s", error)
-
-
-def _token(file: Path | None) -> str:
-    return file.read_text("utf-8").strip() if file is not None and file.exists() else ""
-
-
-async def _times(spool: Spool) -> Times:
-    stored = await spool.recall(TIMES_KEY)
-    return Times() if stored is None else msgspec.json.decode(stored, type=Times)
+def _client(base: str, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base, verify=tls, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
 
 
 def _run_dir(wanted: Path) -> Path:

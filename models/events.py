@@ -183,6 +183,24 @@ class CameraBack(Fact, frozen=True, kw_only=True, tag="camera_back"):
     camera_id: str
 
 
+class ClockDoubted(Fact, frozen=True, kw_only=True, tag="clock_doubted"):
+    """Report that an edge does not trust its clock: what is limited in time fails closed there, cards go on.
+
+    `off_s` is how far the clock is ahead (behind, if negative) of the time that it started before or long after, or of
+    the gateway's.
+    """
+
+    edge_id: str
+    why: Literal["earlier", "later", "gateway"]
+    off_s: float
+
+
+class ClockTrusted(Fact, frozen=True, kw_only=True, tag="clock_trusted"):
+    """Report that an edge trusts its clock again."""
+
+    edge_id: str
+
+
 AnyFact = (
     AccessGranted
     | AccessDenied
@@ -201,6 +219,8 @@ AnyFact = (
     | DeviceGap
     | CameraLost
     | CameraBack
+    | ClockDoubted
+    | ClockTrusted
 )
 
 
@@ -210,5 +230,7 @@ def kind_of(fact: Fact) -> str:
 
 
 def source_of(fact: AnyFact) -> str:
-    """Return the id of the door or camera that a fact is about."""
-    return fact.camera_id if isinstance(fact, CameraLost | CameraBack) else fact.door_id
+    """Return the id of the door, camera or edge that a fact is about."""
+    if isinstance(fact, CameraLost | CameraBack):
+        return fact.camera_id
+    return fact.edge_id if isinstance(fact, ClockDoubted | ClockTrusted) else fact.door_id

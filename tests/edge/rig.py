@@ -22,7 +22,8 @@ from drivers.mqtt.habits import Habits
 from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.simulator import running
 from drivers.mqtt.store import EventStore
-from tests.edge.doubles import EDGE, GatewayDouble, until
+from tests.edge.doubles import EDGE, until
+from tests.edge.gateway_double import GatewayDouble
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,13 +90,15 @@ class Rig:
     doors: dict[str, SimulatedDoor]
 
 
-def write_settings(folder: Path, *, gateway: str, broker_port: int, edge: dict[str, Any] | None = None) -> Path:
+def write_settings(
+    folder: Path, *, gateway: GatewayDouble, broker_port: int, edge: dict[str, Any] | None = None
+) -> Path:
     """Write the worker's settings file."""
-    (folder / "token").write_text("token")
+    (folder / "token").write_text(gateway.token)
     settings = {
         "edge": {
             "id": EDGE,
-            "gateway": gateway,
+            "gateway": gateway.url,
             "data_dir": str(folder / "edge"),
             "token_file": str(folder / "token"),
             "broker": {"host": "127.0.0.1", "port": broker_port, "user": "edge", "password_file": str(folder / "pw")},
@@ -126,7 +129,7 @@ async def open_rig(
     users = {"edge": {"password": "edge-password"}, "doors": {door_id: f"pw-{door_id}" for door_id in door_ids}}
     (broker_dir / "users.json").write_text(json.dumps(users))
     broker = Process(["drivers", "mqtt", "broker", "--dir", str(broker_dir), "--port", str(port)])
-    config = write_settings(folder, gateway=gateway.url, broker_port=port, edge=edge)
+    config = write_settings(folder, gateway=gateway, broker_port=port, edge=edge)
     worker = Process(["edge", "worker", "--config", str(config)])
     rng = random.Random(1)
     try:

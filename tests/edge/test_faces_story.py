@@ -20,7 +20,8 @@ from models.errors import GatehouseError
 from models.link import EnrolFace
 from models.places import Camera
 from models.policy import Policy
-from tests.edge.doubles import GatewayDouble, consent, door, now, permit, person, policy, until
+from tests.edge.doubles import consent, door, now, permit, person, policy, until
+from tests.edge.gateway_double import GatewayDouble
 from tests.edge.rig import Process, Rig, open_rig
 
 pytestmark = pytest.mark.slow

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import secrets
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import msgspec
-import pytest
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from edge.clock import SteadyClock
-from edge.identity import Signer, is_loopback, load_key, public_key, trust
+from edge.checkpoints import KEPT, Checkpoints
+from edge.checkpoints import KEY as CHECKPOINTS
 from edge.spool import Spool
-from edge.uplink import Uplink, enrol
-from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput, NotFound
 from models.events import DoorFaulted, fact_id
-from models.link import MAX_PHOTO_BYTES, Command, EdgeStatus, Result, Unlock
-from models.policy import Policy
-from tests.edge.doubles import EDGE, GatewayDouble, now, policy, until
-
-
-@dataclass
-class Side:
-    """One end of a link: the uplink, its spool, and what it was told."""
-
-    uplink: Uplink
-    spool: Spool
-    gateway: GatewayDouble
-    policies: list[Policy] = field(default_factory=list)
-    obeyed: list[str] = field(default_factory=list)
-    deadlines: list[datetime] = field(default_factory=list)
-
-
-@contextlib.asynccontextmanager
-async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) -> AsyncIterator[Side]:
-    key = load_key(folder / "edge.key")
-    clock = SteadyClock()
-    async with (
-        Spool(folder / "spool.db") as spool,
-        httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client,
-    ):
-        body = {"token": "token", "edge_id": EDGE, "name": "x", "public_key": public_key(key)}
-        await enrol(client, body)
-        signer = Signer(key, edge_id=EDGE, unix=clock.unix, nonce=lambda: secrets.token_hex(16))
-        side: Side
-
-        async def on_policy(new: Policy) -> None:
-            side.policies.append(new)
-
-        async def obey(command: Command) -> Result:
-            side.obeyed.append(command.id)
-            side.deadlines.append(command.deadline)
-            return Result(command_id=command.id, state="confirmed", at=now())
-
-        def status() -> EdgeStatus:
-            return EdgeStatus(
-                edge_id=EDGE, at=now(), backlog=spool.backlog, doors=(), cameras=(), counters={}, policy=(1, 1)
-            )
-
-        uplink = Uplink(
-            client=client, signer=signer, spool=spool, clock=clock, status=status, on_policy=on_policy, obey=obey
-        )
-        side = Side(uplink, spool, gateway)
-        async with asyncio.TaskGroup() as tasks:
-            if start:
-                uplink.start(tasks)
-            yield side
-            for task in list(tasks._tasks):
-                task.cancel()
+from models.link import Checkpoint, EraseFace, Unlock
+from tests.edge.doubles import EDGE, now, policy, until
+from tests.edge.gateway_double import GatewayDouble
+from tests.edge.linked import linked
 
 
 def faults(*numbers: int, detail: str = "") -> list[DoorFaulted]:
@@ -167,7 +107,7 @@ async def test_a_wrong_clock_is_learnt_from_the_gateway(tmp_path: Path) -> None:
     async with GatewayDouble(policy(), clock_ahead_s=7200.0) as gateway, linked(tmp_path, gateway) as side:
         await side.spool.commit(None, faults(1))
         await until(lambda: len(gateway.facts) == 1)
-        assert abs((side.uplink.gateway_now() - now()).total_seconds() - 7200) < 3
+        assert abs((side.channel.gateway_now() - now()).total_seconds() - 7200) < 3
 
 
 async def test_the_policy_is_fetched_once_and_again_when_it_changes(tmp_path: Path) -> None:
@@ -197,7 +137,7 @@ async def test_a_command_is_obeyed_once_and_an_expired_one_never(tmp_path: Path)
 async def test_a_deadline_is_handed_on_in_the_edges_own_clock(tmp_path: Path) -> None:
     async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
         await until(lambda: gateway.listeners == 1)
-        side.uplink._signer.offset_s = 200.0  # the gateway's clock is ahead of ours
+        side.channel.signer.offset_s = 200.0  # the gateway's clock is ahead of ours
         wanted = now() + timedelta(seconds=3)
         ahead = wanted + timedelta(seconds=200)
         gateway.send(Unlock(id="c", door_id="d1", reason="r", requested_by="u", deadline=ahead))
@@ -211,7 +151,7 @@ async def test_the_command_stream_is_opened_again(tmp_path: Path) -> None:
         gateway._push("")
         await until(lambda: gateway.listeners == 0)
         await until(lambda: gateway.listeners == 1)
-        assert side.uplink.last_heard is not None
+        assert side.channel.last_heard is not None
 
 
 async def test_a_change_of_status_is_sent_soon(tmp_path: Path) -> None:
@@ -221,72 +161,60 @@ async def test_a_change_of_status_is_sent_soon(tmp_path: Path) -> None:
         await until(lambda: len(gateway.statuses) == 2, limit_s=3)
 
 
-async def test_photos_come_through_the_relay_once_and_bounded(tmp_path: Path) -> None:
-    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway, start=False) as side:
-        gateway.photos = {"t1": b"photo", "t2": b"x" * (MAX_PHOTO_BYTES + 1)}
-        assert await side.uplink.relay("t1") == b"photo"
-        with pytest.raises(NotFound):
-            await side.uplink.relay("t1")
-        with pytest.raises(InvalidInput):
-            await side.uplink.relay("t2")
-        with pytest.raises(InvalidInput):
-            await side.uplink.relay("../policy")
+async def test_a_command_that_breaks_fails_alone_and_the_next_is_obeyed(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        soon = now() + timedelta(seconds=5)
+        for command_id in ("breaks", "works"):
+            gateway.send(Unlock(id=command_id, door_id="d1", reason="r", requested_by="u", deadline=soon))
+        await until(
+            lambda: {r.command_id: r.state for r in gateway.results} == {"breaks": "failed", "works": "confirmed"}
+        )
+        assert next(r.detail for r in gateway.results if r.command_id == "breaks") == "ZeroDivisionError"
+        assert side.uplink.counters["commands_broken"] == 1
 
 
-async def test_enrolment_says_whether_the_token_or_the_gateway_is_at_fault() -> None:
+async def test_a_command_that_comes_again_after_a_restart_is_answered_and_not_obeyed_again(tmp_path: Path) -> None:
+    again = EraseFace(id="e1", person_id="p1", deadline=now() + timedelta(days=30))
     async with GatewayDouble(policy()) as gateway:
-        async with httpx.AsyncClient(base_url=gateway.url) as client:
-            with pytest.raises(DeviceRefused):
-                await enrol(client, {"token": "wrong", "edge_id": EDGE, "name": "", "public_key": ""})
-        port = gateway.port
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        with pytest.raises(DeviceUnreachable):
-            await enrol(client, {"token": "t"})
+        for _ in range(2):
+            gateway.results.clear()
+            async with linked(tmp_path, gateway) as side:
+                await until(lambda: gateway.listeners == 1)
+                gateway.send(again)
+                await until(lambda: [r.command_id for r in gateway.results] == ["e1"])
+                obeyed = side.obeyed
+            await until(lambda: gateway.listeners == 0)
+        assert obeyed == []
 
 
-def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
-    first = public_key(load_key(tmp_path / "edge.key"))
-    assert public_key(load_key(tmp_path / "edge.key")) == first
-    assert (tmp_path / "edge.key").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "edge.key").chmod(0o640)
-    with pytest.raises(InvalidInput):
-        load_key(tmp_path / "edge.key")
-    (tmp_path / "edge.key").chmod(0o600)
-    (tmp_path / "edge.key").write_bytes(b"short")
-    with pytest.raises(InvalidInput):
-        load_key(tmp_path / "edge.key")
+async def test_the_audit_logs_checkpoints_are_kept_once_each_and_the_newest_is_told(tmp_path: Path) -> None:
+    def checkpoint(seq: int, digest: str = "aa") -> Checkpoint:
+        return Checkpoint(seq=seq, digest=digest, at=now(), signature="s")
+
+    async with GatewayDouble(policy(), checkpoint=checkpoint(5)) as gateway:
+        async with linked(tmp_path, gateway) as side:
+            await until(lambda: side.checkpoints.newest is not None)
+            for told in (checkpoint(4), checkpoint(9), checkpoint(9, "bb")):
+                gateway.checkpoint = told
+                asked = gateway.answered
+                side.uplink._policy_due.set()
+                await until(lambda: gateway.answered > asked)  # noqa: B023 - called at once
+            await until(lambda: side.checkpoints.counters == {"contradictions": 1})
+            assert [one.seq for one in side.checkpoints.kept] == [5, 9]
+            await side.checkpoints.witness("{not json")
+            assert side.checkpoints.counters["unreadable"] == 1
+        async with linked(tmp_path, gateway, start=False) as side:
+            newest = side.checkpoints.newest
+            assert newest is not None
+            assert (newest.seq, newest.digest) == (9, "aa")
 
 
-@pytest.mark.parametrize(
-    ("url", "here"),
-    [
-        ("http://127.0.0.1:1", True), ("http://localhost", True), ("http://[::1]:8", True),
-        ("http://10.0.0.1", False), ("http://127.0.0.1.example.com", False), ("http://", False),
-    ],
-)  # fmt: skip
-def test_plain_http_is_for_this_machine_only(url: str, here: bool) -> None:
-    assert is_loopback(url) is here
-    if here:
-        assert trust(url, ca_file=None, allow_plain=False) is False
-    else:
-        with pytest.raises(InvalidInput):
-            trust(url, ca_file=None, allow_plain=False)
-        assert trust(url, ca_file=None, allow_plain=True) is False
-
-
-def test_a_certificate_file_that_cannot_be_used_is_said(tmp_path: Path) -> None:
-    assert trust("https://gateway", ca_file=None, allow_plain=False) is not False
-    (tmp_path / "ca.pem").write_text("no certificate")
-    for name in ("ca.pem", "missing.pem"):
-        with pytest.raises(InvalidInput):
-            trust("https://gateway", ca_file=tmp_path / name, allow_plain=False)
-
-
-def test_a_gateway_without_a_time_teaches_nothing(tmp_path: Path) -> None:
-    signer = Signer(load_key(tmp_path / "k"), edge_id=EDGE, unix=time.time, nonce=lambda: "n")
-    assert not signer.learn_offset(None)
-    assert not signer.learn_offset("yesterday")
-    assert signer.offset_s == 0.0
-    headers: dict[str, Any] = signer.headers("GET", "/x", body=b"")
-    assert set(headers) == {"Gatehouse-Edge", "Gatehouse-Time", "Gatehouse-Nonce", "Gatehouse-Signature"}
-    assert msgspec.json.encode(headers)
+async def test_of_checkpoints_the_last_thousand_stay(tmp_path: Path) -> None:
+    async with Spool(tmp_path / "spool.db") as spool:
+        many = tuple(Checkpoint(seq=n, digest="aa", at=now(), signature="s") for n in range(1, KEPT + 1))
+        await spool.remember(CHECKPOINTS, msgspec.json.encode(many))
+        checkpoints = Checkpoints(spool)
+        await checkpoints.load()
+        await checkpoints.witness(msgspec.json.encode(msgspec.structs.replace(many[-1], seq=KEPT + 1)).decode())
+        assert [one.seq for one in checkpoints.kept] == list(range(2, KEPT + 2))

@@ -17,9 +17,11 @@ from starlette.responses import Response
 from drivers.mqtt.habits import Habits
 from drivers.mqtt.simdoor import SimulatedDoor
 from edge.spool import Spool
-from edge.worker import TIMES_KEY, Times
+from edge.times import KEY as TIMES_KEY
+from edge.times import Times
 from models.link import Unlock
-from tests.edge.doubles import GatewayDouble, card, door, now, permit, pin, policy, until
+from tests.edge.doubles import card, door, now, permit, pin, policy, until
+from tests.edge.gateway_double import GatewayDouble
 from tests.edge.rig import Process, open_rig
 
 RESIDENT: dict[str, Any] = {
@@ -183,7 +185,7 @@ async def test_an_edge_that_died_between_enrolment_and_its_note_is_still_known(t
         await until(lambda: gateway.listeners > 0)
         await rig.worker.stop(signal.SIGKILL)
         (tmp_path / "edge" / "enrolled.json").unlink()
-        gateway.token = "spent"
+        gateway.spent = gateway.token
         await rig.worker.start()
         await until(lambda: gateway.listeners > 0)
         await until((tmp_path / "edge" / "enrolled.json").exists)
@@ -193,8 +195,8 @@ async def test_a_gateway_that_forgot_the_edge_is_told_again_with_a_new_token(tmp
     async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway):
         await until(lambda: gateway.listeners > 0)
         gateway.public_key = None
-        gateway.token = "new"
-        (tmp_path / "token").write_text("new")
+        gateway.secret = "new"
+        (tmp_path / "token").write_text(gateway.token)
         gateway._push("")
         await until(lambda: gateway.public_key is not None, limit_s=30)
         await until(lambda: gateway.listeners > 0, limit_s=30)

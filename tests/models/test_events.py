@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.events import AnyFact, CameraBack, CameraLost, DoorFact, DoorForced, Fact, fact_id, kind_of, source_of
+from models.events import (
+    AnyFact,
+    CameraBack,
+    CameraLost,
+    ClockDoubted,
+    ClockTrusted,
+    DoorFact,
+    DoorForced,
+    Fact,
+    fact_id,
+    kind_of,
+    source_of,
+)
 
 KINDS: tuple[type[Fact], ...] = get_args(AnyFact)
 facts = st.one_of([st.from_type(kind) for kind in KINDS])
@@ -35,14 +47,16 @@ def test_kinds_are_unique_and_in_the_past_tense_of_the_class_name() -> None:
 @given(facts)
 def test_a_fact_names_its_kind_and_its_source(fact: AnyFact) -> None:
     assert kind_of(fact) == fact.__struct_config__.tag
-    assert source_of(fact) == (fact.camera_id if isinstance(fact, CameraLost | CameraBack) else fact.door_id)
+    about = {"camera": CameraLost | CameraBack, "edge": ClockDoubted | ClockTrusted}
+    named = next((name for name, kinds in about.items() if isinstance(fact, kinds)), "door")
+    assert source_of(fact) == getattr(fact, f"{named}_id")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fact_can_hold_no_name_card_pin_or_picture(kind: type[Fact]) -> None:
     fields = set(kind.__struct_fields__)
     assert fields.isdisjoint({"name", "value", "card", "pin", "image", "jpeg", "embedding", "template"})
-    assert issubclass(kind, DoorFact) or "camera_id" in fields
+    assert issubclass(kind, DoorFact) or not fields.isdisjoint({"camera_id", "edge_id"})
 
 
 @pytest.mark.parametrize(
