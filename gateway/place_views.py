@@ -6,7 +6,7 @@ How doors and cameras stand at this moment is in gateway.views.
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,6 +65,7 @@ class ReaderView(DoorReader, frozen=True, kw_only=True):
 class DoorSettings(Door, frozen=True, kw_only=True):
     """Show how a door is configured."""
 
+    driver: dict[str, Any]
     version: int
     seeded: bool
 

@@ -153,7 +153,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     register: CameraRegister | None = None
 
 
-def check_area_code(code: str, level: str) -> str:
+def check_area_code(code: str, level: str, *, where: str = "code") -> str:
     """Return the code if it has the level's number of digits.
 
     Raises:
@@ -163,7 +163,7 @@ def check_area_code(code: str, level: str) -> str:
     if digits is None:
         raise InvalidInput("level", f"use one of {', '.join(AREA_DIGITS)}, not {level!r}")
     if len(code) != digits or not (code.isascii() and code.isdigit()):
-        raise InvalidInput("code", f"a {level} code has {digits} digits, not {code!r}")
+        raise InvalidInput(where, f"a {level} code has {digits} digits, not {code!r}")
     return code
 
 
@@ -182,7 +182,7 @@ def check_area(area: Area) -> Area:
         if area.parent != area.code[: AREA_DIGITS[AREA_LEVELS[above]]]:
             raise InvalidInput("parent", f"the {AREA_LEVELS[above]} above it has the first digits of its code")
     if area.successor is not None:
-        check_area_code(area.successor, area.level)
+        check_area_code(area.successor, area.level, where="successor")
         if area.successor == area.code:
             raise InvalidInput("successor", "no area replaces itself")
     if area.valid_from is not None and area.valid_until is not None and area.valid_until <= area.valid_from:
@@ -231,9 +231,9 @@ def check_site(site: Site) -> Site:
         InvalidInput: a code has other digits, the grid is not in the community, the zone is unknown, or one coordinate
             stands alone.
     """
-    check_area_code(site.community, "community")
+    check_area_code(site.community, "community", where="community")
     if site.grid is not None:
-        check_area_code(site.grid, "grid")
+        check_area_code(site.grid, "grid", where="grid")
         if not site.grid.startswith(site.community):
             raise InvalidInput("grid", "the grid's code begins with the community's")
     check_timezone(site.timezone)
@@ -305,7 +305,8 @@ def check_register(register: CameraRegister, where: str) -> CameraRegister:
     """Return the entry if it is complete.
 
     Raises:
-        InvalidInput: it names no purpose, nobody checked the banned areas, or a mask is no rectangle in 0..1.
+        InvalidInput: it names no purpose, nobody checked the banned areas, the day of the sign is no day of our time, or
+            a mask is no rectangle in 0..1.
     """
     if not register.purpose.strip():
         raise InvalidInput(f"{where}.purpose", "say what this camera is for")
@@ -313,6 +314,8 @@ def check_register(register: CameraRegister, where: str) -> CameraRegister:
         raise InvalidInput(
             f"{where}.banned_area_checked", "check first that it sees no banned area (Order 799 article 8)"
         )
+    if not 1990 <= register.sign_confirmed_on.year <= 2200:
+        raise InvalidInput(f"{where}.sign_confirmed_on", "give the day on which somebody saw that the sign hangs")
     for x0, y0, x1, y1 in register.privacy_masks:
         if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
             raise InvalidInput(f"{where}.privacy_masks", "a mask is x0, y0, x1, y1 in 0..1 with x0 < x1 and y0 < y1")

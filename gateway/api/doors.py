@@ -1,4 +1,4 @@
-"""Doors and cameras: how they stand, and unlocking one from afar."""
+"""Doors: how they stand, unlocking one from afar, and how they are configured. Modes are beside it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,89 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from gateway.api.deps import Key, Shared, allowed, once
+from gateway.api.deps import Key as Once
+from gateway.api.deps import Shared, allowed, new_id, once
+from gateway.api.places import (
+    Body,
+    DeviceWriter,
+    Id,
+    IfMatch,
+    Key,
+    Name,
+    Text,
+    change_kept,
+    changes_in,
+    create_kept,
+    id_of,
+    record_from,
+    remove_kept,
+    show_kept,
+    site_of,
+)
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
 from gateway.orders import unlock_door
+from gateway.place_views import DoorSettings
 from gateway.runtime import Runtime
-from gateway.store.places import camera_views, door_by_id, door_views
-from gateway.views import CameraView, DoorView
+from gateway.store.devices import DOORS
+from gateway.store.places import door_by_id, door_views
+from gateway.views import DoorView
 from models.errors import NotFound
-from models.places import Door
+from models.places import Door, ExitKind, Factor, Reader
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
 DoorReader = Annotated[Caller, Depends(allowed("doors:read"))]
-CameraReader = Annotated[Caller, Depends(allowed("cameras:read"))]
 Opener = Annotated[Caller, Depends(allowed("doors:unlock"))]
+
+
+DRIVER_BYTES = 8192
+
+
+def _bounded(driver: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        text = msgspec.json.encode(driver)
+    except RecursionError as error:
+        raise ValueError("must not nest endlessly") from error
+    if len(text) > DRIVER_BYTES or b"\\u0000" in text:
+        raise ValueError(f"must be at most {DRIVER_BYTES} bytes of JSON, without NUL")
+    return driver
+
+
+def _mqtt() -> dict[str, JsonValue]:
+    return {"kind": "mqtt"}
+
+
+Driver = Annotated[dict[Annotated[str, Field(max_length=64)], JsonValue], AfterValidator(_bounded)]
+Factors = Annotated[tuple[Factor, ...], Field(min_length=1, max_length=8)]
+
+
+class DoorChange(Body):
+    """Change how a door is configured. `driver` is read by its edge only."""
+
+    name: Name = ""
+    edge_id: Id = ""
+    address: Text = ""
+    controller_id: Id | None = None
+    exit_kind: ExitKind = "button"
+    held_open_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 30.0
+    unlock_s: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False)] = 5.0
+    factors: Factors = ("card", "pin")
+    hands_free: bool = False
+    impact_assessment: Id | None = None
+    high_security: bool = False
+    camera_id: Id | None = None
+    driver: Driver = Field(default_factory=_mqtt)
+
+
+class DoorBody(DoorChange):
+    """Name a door. `site_id` may be left out by who has one site in scope."""
+
+    id: Id | None = None
+    site_id: Id | None = None
+    name: Name
+    edge_id: Id
 
 
 class UnlockRequest(BaseModel):
@@ -59,8 +126,21 @@ async def list_doors(caller: DoorReader, runtime: Shared) -> Response:
     return reply(Page(items=await runtime.store.read(door_views, site_ids=caller.sites)))
 
 
+@router.post("/doors", **shows(DoorSettings, 201))
+async def create_door(
+    body: DoorBody, request: Request, *, caller: DeviceWriter, runtime: Shared, key: Once = None
+) -> Response:
+    """Add a door with one reader; its edge learns of it at once."""
+
+    def make() -> Door:
+        readers = msgspec.to_builtins((Reader(id=new_id("r")),))
+        return record_from(body, Door, id=id_of(body.id, "d"), site_id=site_of(caller, body.site_id), readers=readers)
+
+    return await create_kept(request, runtime, caller=caller, key=key, kind=DOORS, make=make)
+
+
 @router.get("/doors/{door_id}", **shows(DoorView))
-async def show_door(door_id: str, caller: DoorReader, *, runtime: Shared) -> Response:
+async def show_door(door_id: Key, caller: DoorReader, *, runtime: Shared) -> Response:
     """Show how a door stands."""
     found = await runtime.store.read(door_views, [door_id], site_ids=caller.sites)
     if not found:
@@ -70,7 +150,7 @@ async def show_door(door_id: str, caller: DoorReader, *, runtime: Shared) -> Res
 
 @router.post("/doors/{door_id}/unlock", **shows(UnlockView, about="The lock has confirmed."))
 async def unlock(
-    door_id: str, body: UnlockRequest, *, request: Request, caller: Opener, runtime: Shared, key: Key = None
+    door_id: Key, body: UnlockRequest, *, request: Request, caller: Opener, runtime: Shared, key: Once = None
 ) -> Response:
     """Unlock a door once, now. Answers when the lock has confirmed, or with a problem if it did not in time."""
     door = await door_for(runtime, caller, door_id=door_id)
@@ -82,16 +162,21 @@ async def unlock(
     return await once(request, runtime, caller=caller, key=key, work=work)
 
 
-@router.get("/cameras", **shows(Page[CameraView]))
-async def list_cameras(caller: CameraReader, runtime: Shared) -> Response:
-    """List the cameras in scope and how they stand; never with their passwords."""
-    return reply(Page(items=await runtime.store.read(camera_views, site_ids=caller.sites)))
+@router.get("/doors/{door_id}/settings", **shows(DoorSettings))
+async def show_settings(door_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
+    """Show how a door is configured."""
+    return await show_kept(runtime, DOORS, door_id, caller=caller)
 
 
-@router.get("/cameras/{camera_id}", **shows(CameraView))
-async def show_camera(camera_id: str, caller: CameraReader, *, runtime: Shared) -> Response:
-    """Show how a camera stands."""
-    found = await runtime.store.read(camera_views, [camera_id], site_ids=caller.sites)
-    if not found:
-        raise NotFound("camera", camera_id)
-    return reply(found[0])
+@router.patch("/doors/{door_id}/settings", **shows(DoorSettings))
+async def change_settings(
+    door_id: Key, body: DoorChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
+) -> Response:
+    """Change a door; its edge follows at once."""
+    return await change_kept(runtime, DOORS, door_id, caller=caller, changes=changes_in(body), if_match=if_match)
+
+
+@router.delete("/doors/{door_id}", status_code=204)
+async def delete_door(door_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
+    """Delete a door that no camera, group, permit, consent or pass names; its history stays."""
+    return await remove_kept(runtime, DOORS, door_id, caller=caller, if_match=if_match)

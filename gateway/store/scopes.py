@@ -46,6 +46,13 @@ def below_areas(caller: Caller, replaced: dict[str, str]) -> ColumnElement[bool]
     return or_(*(areas.c.code.startswith(code) for code in wanted), areas.c.code.in_(()))
 
 
+def covers(connection: Connection, caller: Caller, codes: Iterable[str]) -> bool:
+    """Return whether a place with these codes lies in the caller's areas."""
+    replaced = successors(connection)
+    wanted = {code for area in caller.areas for code in followed(area, replaced)}
+    return caller.everywhere or not wanted.isdisjoint(lineage(codes, replaced))
+
+
 def seen_areas(connection: Connection, caller: Caller) -> ColumnElement[bool]:
     """Return the condition on `areas` that a caller may see one: it is in scope, or above a site in scope."""
     replaced = successors(connection)

@@ -1,0 +1,142 @@
+"""Cameras: how they stand, how they are configured, and their register entries, without which a stream stays off."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import AfterValidator, Field, SecretStr
+
+from gateway.api.deps import Key as Once
+from gateway.api.deps import Shared, allowed
+from gateway.api.places import (
+    Body,
+    DeviceWriter,
+    Fraction,
+    Id,
+    IfMatch,
+    Key,
+    Name,
+    Text,
+    change_kept,
+    changes_in,
+    create_kept,
+    id_of,
+    record_from,
+    remove_kept,
+    show_kept,
+    site_of,
+)
+from gateway.api.replies import Page, reply, shows
+from gateway.auth.roles import Caller
+from gateway.place_views import CameraSettings
+from gateway.store.devices import CAMERAS
+from gateway.store.places import camera_views
+from gateway.views import CameraView
+from models.errors import NotFound
+from models.places import Camera, PlaceClass
+
+router = APIRouter(prefix="/api/v1/cameras", tags=["cameras"])
+Viewer = Annotated[Caller, Depends(allowed("cameras:read"))]
+Zone = tuple[Fraction, Fraction, Fraction, Fraction]
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if "\0" in value.get_secret_value():
+        raise ValueError("must hold no NUL")
+    return value
+
+
+Password = Annotated[SecretStr, Field(max_length=256), AfterValidator(_secret)]
+
+
+class RegisterBody(Body):
+    """Register a camera as the law asks (Order 799 articles 8, 13, 14; FRM 13): complete, or not at all."""
+
+    purpose: Name
+    place_class: PlaceClass
+    sign_confirmed_on: date
+    banned_area_checked: bool
+    privacy_masks: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
+    filed_on: date | None = None
+    responsible: Text = ""
+
+
+class CameraChange(Body):
+    """Change a camera. `password` is kept and never shown; `register` null switches its stream off."""
+
+    name: Name = ""
+    edge_id: Id = ""
+    url: Annotated[str, Field(max_length=1024)] = ""
+    user: Text = ""
+    password: Password | None = None
+    transport: Literal["tcp", "udp"] = "tcp"
+    door_id: Id | None = None
+    near_zone: Zone = (0.0, 0.0, 1.0, 1.0)
+    min_eye_px: Annotated[float, Field(ge=10, le=500, allow_inf_nan=False)] = 30.0
+    lost_after_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = 20.0
+    register_entry: RegisterBody | None = Field(None, alias="register")
+
+    def given(self) -> dict[str, Any]:
+        """Return the secret as it was given; elsewhere it is masked."""
+        return {} if self.password is None else {"password": self.password.get_secret_value()}
+
+
+class CameraBody(CameraChange):
+    """Name a camera. `site_id` may be left out by who has one site in scope."""
+
+    id: Id | None = None
+    site_id: Id | None = None
+    name: Name
+    edge_id: Id
+    url: Annotated[str, Field(max_length=1024)]
+
+
+@router.get("", **shows(Page[CameraView]))
+async def list_cameras(caller: Viewer, runtime: Shared) -> Response:
+    """List the cameras in scope and how they stand; never with their passwords."""
+    return reply(Page(items=await runtime.store.read(camera_views, site_ids=caller.sites)))
+
+
+@router.post("", **shows(CameraSettings, 201))
+async def create_camera(
+    body: CameraBody, request: Request, *, caller: DeviceWriter, runtime: Shared, key: Once = None
+) -> Response:
+    """Add a camera. Without a register entry its stream stays off."""
+
+    def make() -> Camera:
+        given = {"password": "", **body.given()}
+        return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_of(caller, body.site_id), **given)
+
+    return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make)
+
+
+@router.get("/{camera_id}", **shows(CameraView))
+async def show_camera(camera_id: Key, caller: Viewer, *, runtime: Shared) -> Response:
+    """Show how a camera stands."""
+    found = await runtime.store.read(camera_views, [camera_id], site_ids=caller.sites)
+    if not found:
+        raise NotFound("camera", camera_id)
+    return reply(found[0])
+
+
+@router.get("/{camera_id}/settings", **shows(CameraSettings))
+async def show_settings(camera_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
+    """Show how a camera is configured, without its password."""
+    return await show_kept(runtime, CAMERAS, camera_id, caller=caller)
+
+
+@router.patch("/{camera_id}/settings", **shows(CameraSettings))
+async def change_settings(
+    camera_id: Key, body: CameraChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
+) -> Response:
+    """Change a camera; its edge follows at once."""
+    changes = {name: value for name, value in changes_in(body).items() if name != "password"} | body.given()
+    return await change_kept(runtime, CAMERAS, camera_id, caller=caller, changes=changes, if_match=if_match)
+
+
+@router.delete("/{camera_id}", status_code=204)
+async def delete_camera(camera_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
+    """Delete a camera that no door needs."""
+    return await remove_kept(runtime, CAMERAS, camera_id, caller=caller, if_match=if_match)
