@@ -116,7 +116,7 @@ async def _enrol_at(
         id=str(uuid.uuid4()), person_id=person_id, consent_id=plan.consent_id, relay_ticket=ticket, deadline=deadline
     )
     entry = AuditEntry(
-        actor=caller.id, action="face.enrol", subject=person_id, result="sent",
+        actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result="sent",
         detail={"edge": edge_id, "consent": plan.consent_id, "command": command.id},
     )  # fmt: skip
     try:
@@ -127,7 +127,7 @@ async def _enrol_at(
 
 
 async def _record(runtime: Runtime, caller: Caller, *, person_id: str, result: str) -> None:
-    entry = AuditEntry(actor=caller.id, action="face.enrol", subject=person_id, result=result)
+    entry = AuditEntry(actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result=result)
     await runtime.store.write(append_audit, entry, at=runtime.clock())
 
 

@@ -88,7 +88,11 @@ def _acknowledge(
     alert_by_id(connection, alert_id, site_ids=caller.sites)
     check_version(connection, alert_id, version=version)
     acknowledge_alert(connection, alert_id, user_id=caller.id, note=body.note, site_ids=caller.sites, at=at)
-    append_audit(connection, AuditEntry(actor=caller.id, action="alert.acknowledge", subject=alert_id), at=at)
+    append_audit(
+        connection,
+        AuditEntry(actor=caller.id, reason=caller.reason, action="alert.acknowledge", subject=alert_id),
+        at=at,
+    )
     return tell_change(connection, alert_id, change="acknowledged", at=at, routes=runtime.routes)
 
 
@@ -120,7 +124,11 @@ def _resolve(
         at=at,
     )
     entry = AuditEntry(
-        actor=caller.id, action="alert.resolve", subject=alert_id, detail={"disposition": body.disposition}
+        actor=caller.id,
+        reason=caller.reason,
+        action="alert.resolve",
+        subject=alert_id,
+        detail={"disposition": body.disposition},
     )
     append_audit(connection, entry, at=at)
     return tell_change(connection, alert_id, change="resolved", at=at, routes=runtime.routes)

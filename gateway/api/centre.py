@@ -82,7 +82,13 @@ async def replay(
 ) -> Response:
     """Put the dead letters of a centre back on their way, under their old ids."""
     replayed = await runtime.store.write(replay_dead, centre_id, at=runtime.clock())
-    entry = AuditEntry(actor=caller.id, action="centre.replay", subject=centre_id, detail={"count": str(replayed)})
+    entry = AuditEntry(
+        actor=caller.id,
+        reason=caller.reason,
+        action="centre.replay",
+        subject=centre_id,
+        detail={"count": str(replayed)},
+    )
     await runtime.store.write(append_audit, entry, at=runtime.clock())
     runtime.bells.outbox.ring()
     return reply(Replayed(replayed=replayed))

@@ -64,7 +64,13 @@ async def list_facts(
         facts_of, site_ids=caller.sites, source_id=source_id, kind=kind, before=place_in(cursor), limit=limit + 1
     )
     items = found[:limit]
-    entry = AuditEntry(actor=caller.id, action="facts.list", subject=source_id or "", detail={"count": str(len(items))})
+    entry = AuditEntry(
+        actor=caller.id,
+        reason=caller.reason,
+        action="facts.list",
+        subject=source_id or "",
+        detail={"count": str(len(items))},
+    )
     await runtime.store.write(append_audit, entry, at=runtime.clock())
     more = cursor_after(items[-1][0], items[-1][1]) if len(found) > limit else None
     return reply(Page(items=[body for _, _, body in items], next=more))

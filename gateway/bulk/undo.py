@@ -78,7 +78,7 @@ def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: 
 def _end(connection: Connection, view: ImportView, *, report: ImportReport, caller: Caller, at: datetime) -> ImportView:
     note_import(connection, view.id, state="undone", report=report, at=at)
     counts = {"undone": str(report.undone), "conflicts": str(len(report.conflicts) + report.more_conflicts)}
-    entry = AuditEntry(actor=caller.id, action="import.undone", subject=view.id, detail=counts)
+    entry = AuditEntry(actor=caller.id, reason=caller.reason, action="import.undone", subject=view.id, detail=counts)
     append_audit(connection, entry, at=at)
     return msgspec.structs.replace(view, state="undone", report=report, undone_at=at)
 
@@ -86,7 +86,7 @@ def _end(connection: Connection, view: ImportView, *, report: ImportReport, call
 def _entry(change: Change, view: ImportView, caller: Caller) -> AuditEntry:
     action = "person.remove" if change.kind == "person.add" else "person.change"
     detail = {"import": view.id, "undo": change.kind}
-    return AuditEntry(actor=caller.id, action=action, subject=_subject(change), detail=detail)
+    return AuditEntry(actor=caller.id, reason=caller.reason, action=action, subject=_subject(change), detail=detail)
 
 
 def _subject(change: Change) -> str:
