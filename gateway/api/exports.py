@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import HTMLResponse
 
 from gateway.api.deps import Shared, allowed
-from gateway.api.replies import reply, shows
+from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
+from gateway.counts import Filing, filings_for, pack
 from gateway.erasing import erase, proof_of
 from gateway.proofs import ErasureProof
 from gateway.subject_access import SubjectExport, export_person
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 Exporter = Annotated[Caller, Depends(allowed("people:export"))]
+Filer = Annotated[Caller, Depends(allowed("assessments:read"))]
 Eraser = Annotated[Caller, Depends(allowed("people:erase"))]
 
 
@@ -36,3 +39,16 @@ async def erase_one(person_id: str, caller: Eraser, *, runtime: Shared) -> Respo
 async def show_erasure(person_id: str, caller: Eraser, *, runtime: Shared) -> Response:
     """Show the proof of an erasure: which edges confirmed it, signed by each and by the gateway."""
     return reply(await runtime.store.write(proof_of, person_id, caller=caller, runtime=runtime))
+
+
+@router.get("/filings", **shows(Page[Filing]))
+async def list_filings(caller: Filer, runtime: Shared) -> Response:
+    """List the handlers whose sites are all in scope, with how many people they enrolled and when they must file."""
+    return reply(Page(items=await runtime.store.read(filings_for, caller=caller)))
+
+
+@router.get("/filings/{handler_id}/pack", response_class=HTMLResponse)
+async def print_filing(handler_id: str, caller: Filer, *, runtime: Shared) -> Response:
+    """Give the printable pack of a handler's filing: count, sites, notices, measures, impact assessments."""
+    page = await runtime.store.write(pack, handler_id, caller=caller, at=runtime.clock())
+    return HTMLResponse(page)
