@@ -105,6 +105,12 @@ class GatewaySettings(Strict):
         3600, ge=60, le=86_400, description="Seconds for which an enrolment token of an edge is good."
     )
     keep_facts_days: int = Field(180, ge=1, le=3650, description="Days for which access facts are kept.")
+    keep_leavers_days: int = Field(
+        30, ge=1, le=3650, description="Days after the last tenancy of a person until everything about them is erased."
+    )
+    keep_idle_faces_days: int = Field(
+        365, ge=30, le=3650, description="Days without any use of a door after which a face is erased."
+    )
 
     def database_url(self) -> str:
         """Return the database's address without its password: as set, or SQLite in the data folder."""

@@ -18,6 +18,8 @@ from gateway.centre.pulse import Pulse
 from gateway.centre.receipts import pull_receipts
 from gateway.checkpoints import FILE as CHECKPOINTS
 from gateway.checkpoints import note_checkpoint
+from gateway.counts import note_counts
+from gateway.expiry import Terms, keep_terms
 from gateway.files import write_private
 from gateway.housekeeping import clean_up, offer_edge_token
 from gateway.runtime import Runtime
@@ -26,6 +28,7 @@ from gateway.syslog import follow_audit
 
 LOOK_S = 10.0
 TOKEN_LOOK_S = 0.5
+TERMS_LOOK_S = 300.0
 CLEAN_EVERY = timedelta(hours=1)
 
 
@@ -34,6 +37,7 @@ def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path 
     loops: dict[str, Start] = {"housekeeping": lambda good: _keep_house(runtime, settings, good)}
     loops |= _witnessing(runtime, settings)
     loops["imports"] = lambda good: run_imports(runtime, good)
+    loops["terms"] = lambda good: _keep_terms(runtime, settings, good)
     if edge_token_file is not None:
         loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)
     return loops
@@ -99,6 +103,20 @@ async def _keep_house(runtime: Runtime, settings: Settings, good: Good) -> None:
             cleaned = at
         good()
         await asyncio.sleep(LOOK_S)
+
+
+async def _keep_terms(runtime: Runtime, settings: Settings, good: Good) -> None:
+    """End what has had its time, and count who is enrolled."""
+    own = settings.gateway
+    terms = Terms(leavers=timedelta(days=own.keep_leavers_days), idle_faces=timedelta(days=own.keep_idle_faces_days))
+    counted = datetime.min.replace(tzinfo=runtime.clock().tzinfo)
+    while True:
+        await keep_terms(runtime, terms)
+        if runtime.clock() - counted >= CLEAN_EVERY:
+            counted = runtime.clock()
+            await runtime.store.write(note_counts, at=counted)
+        good()
+        await asyncio.sleep(TERMS_LOOK_S)
 
 
 async def _offer_token(runtime: Runtime, settings: Settings, *, file: Path, good: Good) -> None:
