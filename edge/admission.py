@@ -108,7 +108,7 @@ class Admission:
 
     async def _check(self, request: Request, door: Door, *, at: datetime) -> None:
         family, flat = FAMILIES[request.kind], self._flat(request)
-        if self._guesses.locked(door.id, family, flat):
+        if self._guesses.locked(door.id, family, flat=flat):
             await self._refuse(request, "locked_out")
             return
         decisions = [(found, self._decide(request, door, found=found, at=at)) for found in self._found(request, at=at)]
@@ -127,7 +127,7 @@ class Admission:
         if isinstance(decision, Grant):
             self._guesses.right(door.id, flat)
         elif decision.reason in GUESSED:
-            self._guesses.wrong(door.id, family, flat)
+            self._guesses.wrong(door.id, family, flat=flat)
 
     async def _answer(self, door: Door, found: Found, *, decision: Grant | Denial, at: datetime) -> None:
         """Open, or say why not; of a visitor's pass one use is taken first."""

@@ -61,12 +61,12 @@ class Guesses:
         self._doors: dict[str, Tally] = {}
         self.lockouts = 0
 
-    def locked(self, door_id: str, family: Family, flat: str = "") -> bool:
+    def locked(self, door_id: str, family: Family, *, flat: str = "") -> bool:
         """Return whether attempts of a kind (and for a flat) are refused unseen at a door now."""
         tally = self._tallies.get((door_id, family, flat))
         return tally is not None and self._unix() < tally.until
 
-    def wrong(self, door_id: str, family: Family, flat: str = "") -> None:
+    def wrong(self, door_id: str, family: Family, *, flat: str = "") -> None:
         """Note a wrong attempt; `flat` is empty for one that no flat answers to, which locks nothing but guards the door."""
         now = self._unix()
         rule = LOCKOUTS[family]

@@ -24,20 +24,20 @@ class Clock:
 
 def guess(guesses: Guesses, n: int, flat: str = "1", door_id: str = "d") -> None:
     for _ in range(n):
-        guesses.wrong(door_id, "flat", flat)
+        guesses.wrong(door_id, "flat", flat=flat)
 
 
 def test_a_flat_is_locked_at_the_door_where_it_was_guessed_and_nowhere_else() -> None:
     guesses = Guesses(clock := Clock())
     guess(guesses, LOCKOUTS["flat"].attempts - 1)
-    assert not guesses.locked("d", "flat", "1")
+    assert not guesses.locked("d", "flat", flat="1")
     guess(guesses, 1)
-    assert guesses.locked("d", "flat", "1")
-    assert not guesses.locked("d", "flat", "2"), "another flat at the same door"
-    assert not guesses.locked("e", "flat", "1"), "the same flat at another door"
+    assert guesses.locked("d", "flat", flat="1")
+    assert not guesses.locked("d", "flat", flat="2"), "another flat at the same door"
+    assert not guesses.locked("e", "flat", flat="1"), "the same flat at another door"
     assert not guesses.locked("d", "pin")
     clock.at += LOCKOUTS["flat"].for_s
-    assert not guesses.locked("d", "flat", "1")
+    assert not guesses.locked("d", "flat", flat="1")
 
 
 def test_wrong_attempts_are_forgotten_after_five_minutes() -> None:
@@ -45,7 +45,7 @@ def test_wrong_attempts_are_forgotten_after_five_minutes() -> None:
     for _ in range(20):
         guess(guesses, LOCKOUTS["flat"].attempts - 1)
         clock.at += LOCKOUTS["flat"].within_s + 1
-    assert not guesses.locked("d", "flat", "1")
+    assert not guesses.locked("d", "flat", flat="1")
 
 
 def test_a_right_pin_forgets_what_its_own_flat_got_wrong() -> None:
@@ -54,9 +54,9 @@ def test_a_right_pin_forgets_what_its_own_flat_got_wrong() -> None:
     guess(guesses, 4, "2")
     guesses.right("d", "1")
     guess(guesses, 4)
-    assert not guesses.locked("d", "flat", "1")
+    assert not guesses.locked("d", "flat", flat="1")
     guess(guesses, 1, "2")
-    assert guesses.locked("d", "flat", "2")
+    assert guesses.locked("d", "flat", flat="2")
 
 
 def test_where_many_flats_are_tried_each_has_one_try_and_who_makes_no_mistake_gets_in(
@@ -65,13 +65,13 @@ def test_where_many_flats_are_tried_each_has_one_try_and_who_makes_no_mistake_ge
     guesses = Guesses(clock := Clock())
     for n in range(SPRAYED.attempts):
         guess(guesses, 1, str(n))
-    assert not guesses.locked("d", "flat", "new"), "nobody is locked out who did nothing wrong"
+    assert not guesses.locked("d", "flat", flat="new"), "nobody is locked out who did nothing wrong"
     guess(guesses, 1, "new")
-    assert guesses.locked("d", "flat", "new")
+    assert guesses.locked("d", "flat", flat="new")
     guess(guesses, 1, "new", door_id="e")
-    assert not guesses.locked("e", "flat", "new"), "other doors are as they were"
+    assert not guesses.locked("e", "flat", flat="new"), "other doors are as they were"
     clock.at += GUARDED.for_s
-    assert not guesses.locked("d", "flat", "new")
+    assert not guesses.locked("d", "flat", flat="new")
     assert sum("many flats" in line for line in caplog.messages) == 1
 
 
@@ -83,19 +83,19 @@ def test_a_guarded_door_stays_so_while_the_spraying_goes_on_and_an_hour_longer(
         guess(guesses, 1, str(n))
     clock.at += SPRAYED.for_s - 1
     guess(guesses, 1, "late")
-    assert guesses.locked("d", "flat", "late")
+    assert guesses.locked("d", "flat", flat="late")
     clock.at += 10
     guess(guesses, 1, "later")
-    assert not guesses.locked("d", "flat", "later")
+    assert not guesses.locked("d", "flat", flat="later")
     assert sum("many flats" in line for line in caplog.messages) == 1, "said once"
 
 
 def test_flats_that_do_not_exist_guard_the_door_and_are_not_remembered() -> None:
     guesses = Guesses(Clock())
     guess(guesses, SPRAYED.attempts, "")
-    assert not guesses.locked("d", "flat", "")
+    assert not guesses.locked("d", "flat", flat="")
     guess(guesses, 1)
-    assert guesses.locked("d", "flat", "1")
+    assert guesses.locked("d", "flat", flat="1")
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -111,9 +111,9 @@ def test_a_flat_that_made_no_mistake_is_never_locked(attempts: list[tuple[str, f
     guesses = Guesses(clock := Clock())
     for flat, passed_s in attempts:
         clock.at += passed_s
-        guesses.wrong("d", "flat", flat)
-        assert not guesses.locked("d", "flat", "4")
-        assert not guesses.locked("e", "flat", flat)
+        guesses.wrong("d", "flat", flat=flat)
+        assert not guesses.locked("d", "flat", flat="4")
+        assert not guesses.locked("e", "flat", flat=flat)
 
 
 # ---- at the door ----------------------------------------------------------------------------------------------------
