@@ -1,0 +1,56 @@
+"""Ask a gateway over its HTTP API with a machine's token: what the commands about people share. Prints nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from models.errors import DeviceUnreachable, Forbidden, InvalidInput
+
+if TYPE_CHECKING:
+    import httpx
+
+Url = Annotated[str, typer.Option("--url", envvar="GATEHOUSE_URL", help="address of the gateway")]
+Token = Annotated[str, typer.Option("--token", envvar="GATEHOUSE_TOKEN", help="token of a machine, see `token add`")]
+Reason = Annotated[str, typer.Option("--reason", help="why: it goes on record")]
+LOCAL = "http://127.0.0.1:8440"
+PATIENCE_S = 40.0
+
+
+def ask(method: str, path: str, *, url: str, token: str, reason: str = "", **what: Any) -> Any:
+    """Send a request and return the answer's JSON.
+
+    Raises:
+        DeviceUnreachable: the gateway does not answer.
+        Forbidden: it refuses the token or the act.
+        InvalidInput: it refuses what was sent.
+    """
+    import httpx
+
+    if not token:
+        raise InvalidInput("--token", "set GATEHOUSE_TOKEN or give --token; make one with `gatehouse token add`")
+    headers = {"Authorization": f"Bearer {token}", **what.pop("headers", {})}
+    if reason:
+        headers["Gatehouse-Reason"] = quote(reason)
+    patience_s = what.pop("patience_s", PATIENCE_S)
+    try:
+        answer = httpx.request(
+            method, f"{url.rstrip('/')}/api/v1/{path}", headers=headers, timeout=patience_s, trust_env=False, **what
+        )
+    except httpx.HTTPError as error:
+        raise DeviceUnreachable("gateway", f"{url}: {error}") from error
+    if answer.is_error:
+        raise _problem(answer)
+    return answer.json() if answer.content else {}
+
+
+def _problem(answer: httpx.Response) -> Exception:
+    try:
+        told = answer.json()
+    except json.JSONDecodeError:
+        told = {}
+    text = f"{told.get('reason') or told.get('code') or answer.status_code}: {told.get('detail', '')}"
+    return Forbidden(text) if answer.status_code in {401, 403} else InvalidInput("gateway", text)
