@@ -5,58 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway.commands.common import Json, show
-from models.errors import DeviceUnreachable, Forbidden, InvalidInput
-
-if TYPE_CHECKING:
-    import httpx
+from gateway.commands.remote import LOCAL, Token, Url
+from gateway.commands.remote import ask as _ask
+from models.errors import InvalidInput
 
 person = typer.Typer(help="Residents: add, consent, enrol, credential, permit, withdraw, show.", no_args_is_help=True)
-Url = Annotated[str, typer.Option("--url", envvar="GATEHOUSE_URL", help="address of the gateway")]
-Token = Annotated[str, typer.Option("--token", envvar="GATEHOUSE_TOKEN", help="token of a machine, see `token add`")]
 Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be given several times")]
 SomeDoors = Annotated[list[str] | None, typer.Option("--door", help="id of a door; may be given several times")]
 When = Annotated[str | None, typer.Option(help="a time with its offset, as 2027-01-31T18:00:00+08:00")]
-LOCAL = "http://127.0.0.1:8440"
 TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
-PATIENCE_S = 40.0
-
-
-def _ask(method: str, path: str, *, url: str, token: str, **what: Any) -> Any:
-    """Send a request and return the answer's JSON.
-
-    Raises:
-        DeviceUnreachable: the gateway does not answer.
-        Forbidden: it refuses the token or the act.
-        InvalidInput: it refuses what was sent.
-    """
-    import httpx
-
-    if not token:
-        raise InvalidInput("--token", "set GATEHOUSE_TOKEN or give --token; make one with `gatehouse token add`")
-    headers = {"Authorization": f"Bearer {token}", **what.pop("headers", {})}
-    try:
-        answer = httpx.request(
-            method, f"{url.rstrip('/')}/api/v1/{path}", headers=headers, timeout=PATIENCE_S, trust_env=False, **what
-        )
-    except httpx.HTTPError as error:
-        raise DeviceUnreachable("gateway", f"{url}: {error}") from error
-    if answer.is_error:
-        raise _problem(answer)
-    return answer.json() if answer.content else {}
-
-
-def _problem(answer: httpx.Response) -> Exception:
-    try:
-        told = answer.json()
-    except json.JSONDecodeError:
-        told = {}
-    text = f"{told.get('reason') or told.get('code') or answer.status_code}: {told.get('detail', '')}"
-    return Forbidden(text) if answer.status_code in (401, 403) else InvalidInput("gateway", text)
 
 
 @person.command("add")
