@@ -205,7 +205,7 @@ def _passes(connection: Connection, site_id: str) -> tuple[VisitorPass, ...]:
     return tuple(
         VisitorPass(
             id=row.id, host_id=row.host_id, doors=read(row.doors), valid_from=row.valid_from,
-            valid_until=row.valid_until, uses=row.uses, pin_digest=row.pin_digest,
+            valid_until=row.valid_until, uses=row.uses, used=row.used, pin_digest=row.pin_digest,
         )
         for row in connection.execute(query)
     )  # fmt: skip
