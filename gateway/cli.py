@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gateway.commands import access, person, running, site
+from gateway.commands import access, bulk, person, running, site
 from gateway.rehearsal.commands import register as rehearse
 from models.errors import GatehouseError
 
@@ -22,6 +22,7 @@ app.add_typer(running.simulate, name="simulate")
 app.command("check")(site.check)
 app.command("apply")(site.apply)
 app.command("verify-audit")(site.verify_audit)
+app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(person.person, name="person")
 app.add_typer(access.user, name="user")
 app.add_typer(access.token, name="token")
