@@ -7,7 +7,6 @@ is signed as every other request. It knows not what the bytes are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -25,7 +24,6 @@ EXCHANGE_S: Final = 30.0
 """A ticket's life: whoever is not done by then has lost it."""
 MAX_TICKET: Final = 200
 QUEUE_MESSAGES: Final = 8
-CLOSE_S: Final = 2.0
 SPENT: Final = frozenset({403, 404, 409, 410})
 
 
@@ -77,10 +75,7 @@ class Relay:
             for start in range(0, len(content), RELAY_MESSAGE_BYTES):
                 await socket.send(content[start : start + RELAY_MESSAGE_BYTES])
             await socket.send(b"")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await socket.wait_closed()  # the gateway may still say that the other end went away
-            await socket.close()
+            await socket.wait_closed()  # the gateway says by its code whether the other end has all
             if socket.close_code != 1000:
                 raise DeviceUnreachable("gateway", f"relay: the other end did not take all ({socket.close_code})")
 

@@ -22,6 +22,7 @@ PROGRAMS = {
     "mosquitto": ("mosquitto",),
     "mosquitto-clients": ("mosquitto_pub", "mosquitto_sub"),
     "postgresql": ("initdb", "postgres"),
+    "swtpm": ("swtpm", "tpm2_unseal"),
 }
 
 

@@ -69,16 +69,11 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
                 raise ZeroDivisionError("a defect of ours")
             return Result(command_id=command.id, state="confirmed", at=now())
 
-        def status() -> EdgeStatus:
-            return EdgeStatus(
-                edge_id=EDGE, at=now(), backlog=spool.backlog, doors=(), cameras=(), counters={}, policy=(1, 1)
-            )
-
         channel = Channel(client=client, signer=signer, clock=clock)
         checkpoints = Checkpoints(spool)
         uplink = Uplink(
-            channel=channel, spool=spool, clock=clock, status=status, policy=lambda: held.current, on_policy=on_policy,
-            on_checkpoint=checkpoints.witness, obey=obey,
+            channel=channel, spool=spool, clock=clock, status=lambda: _status(spool), policy=lambda: held.current,
+            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=obey,
         )  # fmt: skip
         relay = Relay(base_url=gateway.url, signer=signer, tls=False)
         side = Side(uplink, channel, relay, spool, gateway, held, checkpoints)
@@ -91,3 +86,7 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
             yield side
             for task in list(tasks._tasks):
                 task.cancel()
+
+
+def _status(spool: Spool) -> EdgeStatus:
+    return EdgeStatus(edge_id=EDGE, at=now(), backlog=spool.backlog, doors=(), cameras=(), counters={}, policy=(1, 1))
