@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime, timedelta
 
 from gateway.auth.roles import Role
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.edges import add_edge_token, drop_old_commands, drop_old_nonces, edge_identity
+from gateway.store.edges import add_edge_token, drop_old_commands, drop_old_nonces, edge_identity, new_edge_token
 from gateway.store.facts import drop_old_facts
 from gateway.store.feed import drop_old_announcements
 from gateway.store.outbox import drop_delivered
@@ -28,14 +27,16 @@ def first_user(connection: Connection, password_hash: str, *, at: datetime) -> b
     return True
 
 
-def offer_edge_token(connection: Connection, edge_id: str, *, life: timedelta, at: datetime) -> str | None:
+def offer_edge_token(
+    connection: Connection, edge_id: str, *, life: timedelta, at: datetime, gateway_key: str = ""
+) -> str | None:
     """Return a new enrolment token for an edge that has a site and is not enrolled; None if there is nothing to do."""
     if edge_identity(connection, edge_id) is not None:
         return None
     site_id = site_of_edge(connection, edge_id) or only_site(connection)
     if site_id is None:
         return None
-    token = secrets.token_urlsafe(32)
+    token = new_edge_token(gateway_key)
     add_edge_token(connection, token, site_id=site_id, at=at, life=life)
     entry = AuditEntry(actor="system", action="edge.token", subject=edge_id, detail={"site": site_id})
     append_audit(connection, entry, at=at)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -16,15 +17,16 @@ from gateway.changes import tell_change
 from gateway.store import Connection
 from gateway.store.alerts import clear_alerts, raise_alert
 from gateway.store.dialect import hold_feed
-from gateway.store.edges import EdgeIdentity
+from gateway.store.edges import EdgeIdentity, speaks_for
 from gateway.store.facts import set_aside, write_fact
 from gateway.store.people import note_activity
-from gateway.store.places import foreign_device, place_of
+from gateway.store.places import place_of
 from gateway.store.visitors import note_pass_use
 from models.alerts import Clear, Raise, alerts_for
 from models.errors import InvalidInput
 from models.events import AccessGranted, AnyFact, source_of
 from models.link import MAX_FACTS, Committed
+from models.places import ID_LIMIT
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
 _fact = msgspec.json.Decoder(AnyFact)
@@ -59,7 +61,7 @@ def take_in(
         raw = bytes(item)
         try:
             fact = _fact.decode(raw)
-            _check(connection, fact, edge=edge)
+            _check(connection, fact, raw=raw, edge=edge)
         except (msgspec.DecodeError, UnicodeDecodeError, InvalidInput) as error:
             key = hashlib.sha256(edge.id.encode() + b"\x1f" + raw).hexdigest()
             name = _id_of(raw)
@@ -88,7 +90,7 @@ def _follow(
 
 def _note_grant(connection: Connection, fact: AccessGranted, *, site_id: str, at: datetime) -> None:
     """Count the use of a visitor's pass, and note that a person is active; both only at the edge's own site."""
-    if fact.pass_id is not None:
+    if fact.pass_id is not None and fact.unlocked:  # what may have opened without our knowing, the edge counts itself
         note_pass_use(connection, fact.pass_id, site_id=site_id)
     if fact.person_id is not None:
         note_activity(connection, fact.person_id, site_id=site_id, at=min(fact.at, at))
@@ -116,16 +118,46 @@ def clear_and_tell(connection: Connection, ended: Clear, *, at: datetime, routes
         tell_change(connection, alert_id, change="cleared", at=at, routes=routes)
 
 
-def _check(connection: Connection, fact: AnyFact, *, edge: EdgeIdentity) -> None:
+def _check(connection: Connection, fact: AnyFact, *, raw: bytes, edge: EdgeIdentity) -> None:
     for name, value in (("at", fact.at), ("device_at", fact.device_at)):
-        if value is not None and value.tzinfo is None:
-            raise InvalidInput(name, "a time needs its zone, for example Z")
-    if foreign_device(connection, source_of(fact), site_id=edge.site_id):
-        raise InvalidInput("door_id", f"{source_of(fact)!r} belongs to another site than edge {edge.id!r}")
+        if value is not None:
+            check_time(value, where=name)
+    for name, text in (("id", fact.id), ("source", source_of(fact))):
+        if not 1 <= len(text) <= ID_LIMIT:
+            raise InvalidInput(name, f"an id has 1 to {ID_LIMIT} characters")
+    if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
+        raise InvalidInput("fact", "no database keeps the character NUL")
+    if not speaks_for(connection, edge, source_of(fact)):
+        raise InvalidInput("door_id", f"{source_of(fact)!r} is not a device of edge {edge.id!r}")
+
+
+def check_time(value: datetime, *, where: str) -> datetime:
+    """Return an aware time within bounds that every database keeps.
+
+    Raises:
+        InvalidInput: it has no zone, or is before 2000 or after 2099.
+    """
+    if value.tzinfo is None:
+        raise InvalidInput(where, "a time needs its zone, for example Z")
+    if not 2000 <= value.year < 2100:
+        raise InvalidInput(where, "a time lies between 2000 and 2099")
+    return value
+
+
+def _holds_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case dict():
+            return any(_holds_nul(item) for pair in value.items() for item in pair)
+        case list():
+            return any(_holds_nul(item) for item in value)
+        case _:
+            return False
 
 
 def _id_of(raw: bytes) -> str | None:
     try:
-        return msgspec.json.decode(raw, type=_Named).id[:200]
+        return msgspec.json.decode(raw, type=_Named).id[:200].replace("\x00", "\ufffd")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -126,7 +126,8 @@ async def _offer_token(runtime: Runtime, settings: Settings, *, file: Path, good
     while True:
         at = runtime.clock()
         if offered is None or at - offered > life / 2:
-            token = await runtime.store.write(offer_edge_token, settings.edge.id, life=life, at=at)
+            key = runtime.gateway_key.public_key
+            token = await runtime.store.write(offer_edge_token, settings.edge.id, life=life, at=at, gateway_key=key)
             if token is not None:
                 write_private(file, token)
                 offered = at

@@ -6,30 +6,80 @@ from fastapi import FastAPI
 
 from gateway.api import (
     alerts,
+    areas,
     assessments,
     audit,
+    cameras,
     centre,
+    companies,
     consents,
     console,
+    controllers,
     doors,
     edge_link,
+    edges,
     exports,
+    flats,
+    groups,
     imports,
     live,
     modes,
+    moves,
     notices,
     people,
+    readers,
+    relay,
     rights,
     role_changes,
+    schedules,
     session,
+    sites,
     system,
     tokens,
     users,
+    visitors,
 )
 from gateway.api.errors import add_error_handlers
 from gateway.api.middleware import BodyLimit, SecurityHeaders
 from gateway.api.replies import describe
 from gateway.runtime import Runtime
+
+PARTS = (
+    session,
+    users,
+    role_changes,
+    tokens,
+    audit,
+    notices,
+    assessments,
+    alerts,
+    areas,
+    companies,
+    sites,
+    flats,
+    controllers,
+    doors,
+    modes,
+    readers,
+    cameras,
+    people,
+    consents,
+    rights,
+    moves,
+    groups,
+    schedules,
+    visitors,
+    imports,
+    exports,
+    live,
+    system,
+    centre,
+    edges,
+    edge_link,
+    relay,
+    console,
+)
+"""The parts of the application in the order in which their routes are tried; the console takes what is left."""
 
 
 def application(runtime: Runtime) -> FastAPI:
@@ -39,28 +89,7 @@ def application(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.state.runtime = runtime
-    for part in (
-        session,
-        users,
-        role_changes,
-        tokens,
-        audit,
-        notices,
-        assessments,
-        alerts,
-        doors,
-        modes,
-        people,
-        consents,
-        rights,
-        imports,
-        exports,
-        live,
-        system,
-        centre,
-        edge_link,
-        console,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
     add_error_handlers(app)
     app.openapi = describe(app)  # type: ignore[method-assign]

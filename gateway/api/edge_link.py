@@ -24,7 +24,7 @@ from gateway.status import take_status
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.checkpoints import latest_checkpoint
-from gateway.store.edges import EdgeIdentity, enrol_edge, is_enrolled, mark_delivered, waiting_commands
+from gateway.store.edges import NAME_CHARS, EdgeIdentity, enrol_edge, is_enrolled, mark_delivered, waiting_commands
 from models.errors import InvalidInput
 from models.link import (
     HEADER_CHECKPOINT,
@@ -42,7 +42,6 @@ router = APIRouter(prefix="/edge/v1", tags=["edges"], include_in_schema=False)
 PING_S = 10.0
 LOOK_S = 1.0
 """How often a stream looks for what another process did: commands, a revocation, a change."""
-NAME_CHARS = 128
 T = TypeVar("T", bound=msgspec.Struct)
 
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import problem
 from gateway.bulk.reading import MAX_BYTES as IMPORT_BYTES
-from models.link import MAX_BODY_BYTES, MAX_PHOTO_BYTES
+from models.link import MAX_BODY_BYTES, MAX_PHOTO_BYTES, MAX_VIDEO_BYTES
 
 DEFAULT_LIMIT = 64 * 1024
 CALENDAR_LIMIT = 256 * 1024
@@ -35,8 +35,10 @@ HEADERS = {
 
 def body_limit(path: str) -> int:
     """Return how many bytes a request to a path may carry."""
-    if path in {"/edge/v1/facts", "/edge/v1/status"}:
+    if path in {"/edge/v1/facts", "/edge/v1/status", "/edge/v1/results"}:
         return MAX_BODY_BYTES
+    if path == "/edge/v1/media":
+        return MAX_VIDEO_BYTES
     if path == "/api/v1/imports":
         return IMPORT_BYTES
     if path.startswith("/api/v1/calendars/") and path.endswith("/ical"):

@@ -1,4 +1,4 @@
-"""`user`, `token` and the commands of `edge`: who may use the gateway. They work on the database of this machine."""
+"""`user` and `token`: who may use the gateway. They work on the database of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.commands.common import Config, Json, opened, say, show
-from gateway.commands.running import edge
 from models.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -167,49 +166,3 @@ def token_revoke(token_id: str, *, config: Config = None) -> None:
             lambda c: _audited(c, "token.revoke", subject=token_id, act=lambda: revoke_api_token(c, token_id, at=now()))
         )
     say(f"token {token_id} revoked")
-
-
-@edge.command("token")
-def edge_token(
-    config: Config = None,
-    *,
-    site: Annotated[str | None, typer.Option(help="id of the site (default: the only one)")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a one-time enrolment token for an edge of a site."""
-    from datetime import timedelta
-
-    from gateway.commands.common import load
-    from gateway.runtime import now
-    from gateway.store.edges import add_edge_token
-    from gateway.store.places import only_site, site_by_id
-
-    secret, life = secrets.token_urlsafe(32), timedelta(seconds=load(config).gateway.edge_token_s)
-
-    def act(connection: Connection) -> str:
-        site_id = site or only_site(connection)
-        if site_id is None:
-            raise InvalidInput("--site", "say which site: there is not exactly one")
-        site_by_id(connection, site_id)
-        _audited(
-            connection, "edge.token", subject=site_id,
-            act=lambda: add_edge_token(connection, secret, site_id=site_id, at=now(), life=life),
-        )  # fmt: skip
-        return site_id
-
-    with opened(config) as store:
-        site_id = store.write_now(act)
-    show({"site_id": site_id, "token": secret, "valid_s": life.total_seconds()}, secret, as_json=as_json)
-
-
-@edge.command("revoke")
-def edge_revoke(edge_id: str, *, config: Config = None) -> None:
-    """Refuse an edge from now on."""
-    from gateway.runtime import now
-    from gateway.store.edges import revoke_edge
-
-    with opened(config) as store:
-        store.write_now(
-            lambda c: _audited(c, "edge.revoke", subject=edge_id, act=lambda: revoke_edge(c, edge_id, at=now()))
-        )
-    say(f"edge {edge_id} revoked")

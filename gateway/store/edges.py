@@ -16,7 +16,7 @@ from gateway.store.tables import cameras, commands, doors, edge_nonces, edge_tok
 from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
-from models.errors import Conflict, Forbidden, NotFound
+from models.errors import Conflict, Forbidden, InvalidInput, NotFound
 from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, Result
 
 TOKEN_LIFE = timedelta(hours=1)
@@ -24,6 +24,7 @@ ONLINE_FOR = timedelta(seconds=45)
 NONCE_LIFE = timedelta(seconds=2 * CLOCK_WINDOW_S + 60)
 ENDED_COMMANDS_LIFE = timedelta(days=30)
 COMMANDS_AT_ONCE = 100
+NAME_CHARS = 128
 
 
 class EdgeIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,8 @@ def hashed(secret: str) -> str:
 
 def new_edge_token(gateway_key: str) -> str:
     """Return a fresh one-time token that pins the gateway's key: a random part, a dot, the base64url SHA-256 of the key."""
+    if not gateway_key:
+        return secrets.token_urlsafe(32)
     pin = hashlib.sha256(base64.b64decode(gateway_key)).digest()
     return f"{secrets.token_urlsafe(32)}.{base64.urlsafe_b64encode(pin).decode().rstrip('=')}"
 
@@ -150,6 +153,18 @@ def edge_view(connection: Connection, edge_id: str, *, site_ids: frozenset[str],
         if view.id == edge_id:
             return view
     raise NotFound("edge", edge_id)
+
+
+def check_edge_name(name: str) -> str:
+    """Return a name without surrounding spaces.
+
+    Raises:
+        InvalidInput: it is empty, too long, or has characters that cannot be shown.
+    """
+    text = name.strip()
+    if not text or len(text) > NAME_CHARS or not text.isprintable():
+        raise InvalidInput("name", f"use 1 to {NAME_CHARS} printable characters")
+    return text
 
 
 def rename_edge(connection: Connection, edge_id: str, *, name: str, version: int | None) -> None:

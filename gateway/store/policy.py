@@ -159,16 +159,12 @@ def content_of(
     return Policy(
         edge_id=edge_id, site_id=site_id, epoch=0, n=0, issued_at=NEVER, valid_until=NEVER,
         doors=kept("doors", (owned,), lambda: tuple(one.door for one in owned)),
-        cameras=tuple(camera for camera in records.cameras if camera.edge_id == edge_id and registered(camera)),
-        people=kept(
-            "people", (records.residents, records.dwellings, known), lambda: _members(records, known, at=at)
-        ),
+        cameras=_cameras(records, edge_id),
+        people=kept("people", (records.residents, records.dwellings, known), partial(_members, records, known, at=at)),
         groups=groups, schedules=schedules,
         calendars=tuple(calendar for calendar in records.calendars if calendar.id in calendars),
         permits=given,
-        passes=kept(
-            "passes", (records.passes, own), lambda: tuple(_narrowed(_fresh(records.passes, at=at), own))
-        ),
+        passes=kept("passes", (records.passes, own), lambda: tuple(_narrowed(_fresh(records.passes, at=at), own))),
         credentials=kept(
             "credentials", (records.credentials, known),
             lambda: tuple(one for one in _fresh(records.credentials, at=at) if one.person_id in known),
@@ -179,6 +175,10 @@ def content_of(
         siblings=siblings,
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
+
+
+def _cameras(records: SiteRecords, edge_id: str) -> tuple[Camera, ...]:
+    return tuple(camera for camera in records.cameras if camera.edge_id == edge_id and registered(camera))
 
 
 def registered(camera: Camera) -> bool:
