@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gateway.commands import access, bulk, person, running, site
+from gateway.commands import access, backup, bulk, edges, person, running, site
 from gateway.rehearsal.commands import register as rehearse
 from models.errors import GatehouseError
 
@@ -17,11 +17,14 @@ app = typer.Typer(
 app.command("up")(running.up)
 app.command("gateway")(running.gateway)
 app.command("serve", hidden=True)(running.gateway)
-app.add_typer(running.edge, name="edge")
+app.add_typer(edges.edge, name="edge")
 app.add_typer(running.simulate, name="simulate")
 app.command("check")(site.check)
 app.command("apply")(site.apply)
 app.command("verify-audit")(site.verify_audit)
+app.command("backup")(backup.backup)
+app.command("verify-backup")(backup.verify_backup)
+app.command("restore")(backup.restore)
 app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(person.person, name="person")
 app.add_typer(access.user, name="user")

@@ -56,17 +56,22 @@ def read_tombstones(file: Path) -> list[Tombstone]:
     Raises:
         StorageUnavailable: the file is there and cannot be read.
     """
-    found: dict[str, Tombstone] = {}
     try:
         with file.open("rb") as stream:
-            while line := stream.readline(LINE_LIMIT):
-                try:
-                    tombstone = msgspec.json.decode(line, type=Tombstone)
-                except msgspec.DecodeError:
-                    continue
-                found.setdefault(tombstone.person_id, tombstone)
+            return tombstones_in(iter(lambda: stream.readline(LINE_LIMIT), b""))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageUnavailable(f"{file} cannot be read: {error.strerror}") from error
+
+
+def tombstones_in(lines: Iterable[bytes]) -> list[Tombstone]:
+    """Return the tombstones of some lines, each person once; what is none is passed over."""
+    found: dict[str, Tombstone] = {}
+    for line in lines:
+        try:
+            tombstone = msgspec.json.decode(line, type=Tombstone)
+        except msgspec.DecodeError:
+            continue
+        found.setdefault(tombstone.person_id, tombstone)
     return list(found.values())
