@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gateway.commands import access, backup, bulk, edges, person, running, site
+from gateway.commands import access, backup, bulk, edges, household, person, running, site
 from gateway.rehearsal.commands import register as rehearse
 from models.errors import GatehouseError
 
@@ -27,6 +27,7 @@ app.command("verify-backup")(backup.verify_backup)
 app.command("restore")(backup.restore)
 app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(person.person, name="person")
+app.add_typer(household.visitor, name="visitor")
 app.add_typer(access.user, name="user")
 app.add_typer(access.token, name="token")
 rehearse(app)

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from gateway.commands.common import Json, show
-from gateway.commands.remote import LOCAL, Token, Url
-from gateway.commands.remote import ask as _ask
+from gateway.commands.remote import LOCAL, Reason, Token, Url, ask
 from models.errors import InvalidInput
 
-person = typer.Typer(help="Residents: add, consent, enrol, credential, permit, withdraw, show.", no_args_is_help=True)
+person = typer.Typer(
+    help="Residents: add, move in and out, consent, enrol, credentials, permits, show.", no_args_is_help=True
+)
 Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be given several times")]
 SomeDoors = Annotated[list[str] | None, typer.Option("--door", help="id of a door; may be given several times")]
+Relation = Annotated[str, typer.Option(help="owner, tenant, family or staff")]
 When = Annotated[str | None, typer.Option(help="a time with its offset, as 2027-01-31T18:00:00+08:00")]
 TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
@@ -25,19 +27,26 @@ def add(
     name: str, *, person_id: Annotated[str | None, typer.Option("--id", help="id to give (default: a new one)")] = None,
     flat: Annotated[str | None, typer.Option(help="id of the flat that the person lives in")] = None,
     site: Annotated[str | None, typer.Option(help="id of the site (default: the token's, where it has one)")] = None,
+    relation: Relation = "family",
+    born_on: Annotated[str | None, typer.Option(help="date of birth, as 2015-06-30")] = None,
     under_14: Annotated[bool, typer.Option("--under-14", help="a guardian consents for a child under 14")] = False,
-    url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    phone: Annotated[str | None, typer.Option(help="telephone number")] = None,
+    external_id: Annotated[str | None, typer.Option(help="number in another register")] = None,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Add a person and print the id."""
-    body = {"id": person_id, "name": name, "flat": flat, "site_id": site, "under_14": under_14}
-    made = _ask("POST", "people", url=url, token=token, json=body)
+    body = {
+        "id": person_id, "name": name, "flat": flat, "site_id": site, "under_14": under_14, "relation": relation,
+        "born_on": born_on, "phone": phone, "external_id": external_id,
+    }  # fmt: skip
+    made = ask("POST", "people", url=url, token=token, reason=reason, json=body)
     show(made, made["id"], as_json=as_json)
 
 
 @person.command("show")
-def show_person(person_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
+def show_person(person_id: str, *, reason: Reason = "", url: Url = LOCAL, token: Token = "") -> None:
     """Show a person with all that belongs to them, as JSON."""
-    show(_ask("GET", f"people/{person_id}", url=url, token=token), "", as_json=True)
+    show(ask("GET", f"people/{person_id}", url=url, token=token, reason=reason), "", as_json=True)
 
 
 @person.command("consent")
@@ -46,20 +55,24 @@ def consent(
     text_version: Annotated[str, typer.Option(help="version of the text that was agreed to")] = "face-door-1",
     text_sha256: Annotated[str | None, typer.Option(help="digest of a text that does not ship with Gatehouse")] = None,
     channel: Annotated[str, typer.Option(help="office, phone_page or paper")] = "office",
-    guardian: Annotated[str | None, typer.Option(help="who consents for a child under 14")] = None,
-    expires_at: When = None, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    guardian: Annotated[str | None, typer.Option(help="id of the guardian who consents for a child under 14")] = None,
+    own_request: Annotated[bool, typer.Option("--own-request", help="the person asks, after they refused")] = False,
+    expires_at: When = None, reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Record a separate consent to face matching at doors, and print its id."""
     body = {
         "doors": door, "evidence": evidence, "text_version": text_version, "text_sha256": text_sha256,
         "channel": channel, "guardian": guardian, "expires_at": expires_at,
+        "own_request": own_request,
     }  # fmt: skip
-    made = _ask("POST", f"people/{person_id}/consents", url=url, token=token, json=body)
+    made = ask("POST", f"people/{person_id}/consents", url=url, token=token, reason=reason, json=body)
     show(made, made["id"], as_json=as_json)
 
 
 @person.command("enrol")
-def enrol(person_id: str, photo: Path, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+def enrol(
+    person_id: str, photo: Path, *, reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
     """Enrol a face from a photo (JPEG or PNG, at most 4 MiB); the photo is not kept."""
     kind = TYPES.get(photo.suffix.lower())
     if kind is None:
@@ -69,37 +82,57 @@ def enrol(person_id: str, photo: Path, *, url: Url = LOCAL, token: Token = "", a
     except OSError as error:
         raise InvalidInput(str(photo), f"cannot be read: {error.strerror}") from error
     headers = {"Content-Type": kind}
-    made = _ask("PUT", f"people/{person_id}/face", url=url, token=token, content=content, headers=headers)
+    made = ask("PUT", f"people/{person_id}/face", url=url, token=token, reason=reason, content=content, headers=headers)
     show(made, f"enrolled: receipt {made['receipt']['id']}, quality {made['receipt']['quality']:.2f}", as_json=as_json)
 
 
 @person.command("credential")
 def credential(
-    person_id: str, kind: Annotated[str, typer.Argument(help="card or pin")], *, url: Url = LOCAL, token: Token = "",
+    person_id: str, kind: Annotated[str, typer.Argument(help="card or pin")], *, reason: Reason = "", url: Url = LOCAL,
+    token: Token = "", label: Annotated[str, typer.Option(help="what it looks like, for people")] = "",
     value: Annotated[str | None, typer.Option(help="the card number; a PIN is read from standard input")] = None,
+    make_up: Annotated[bool, typer.Option("--make-up", help="make up a PIN and print it, once")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a person a card or a PIN."""
+    body = {"kind": kind, "value": credential_value(kind, value, make_up=make_up), "label": label}
+    made = ask("POST", f"people/{person_id}/credentials", url=url, token=token, reason=reason, json=body)
+    show(made, made["pin"] or made["id"], as_json=as_json)
+
+
+def credential_value(kind: str, value: str | None, *, make_up: bool) -> str | None:
+    """Return what to send as the value of a card or PIN: given, read from standard input, or nothing to make one up.
+
+    Raises:
+        InvalidInput: a card has no number.
+    """
     if kind == "card" and not value:
         raise InvalidInput("--value", "give the number of the card")
-    text = value or sys.stdin.readline().strip()
-    made = _ask("POST", f"people/{person_id}/credentials", url=url, token=token, json={"kind": kind, "value": text})
-    show(made, made["id"], as_json=as_json)
+    return None if make_up else value or sys.stdin.readline().strip()
 
 
 @person.command("permit")
 def permit(
     person_id: str, *, door: SomeDoors = None, valid_from: When = None, valid_until: When = None,
-    url: Url = LOCAL, token: Token = "", as_json: Json = False,
+    group: Annotated[str | None, typer.Option(help="id of a permission group, in place of doors")] = None,
+    schedule: Annotated[str | None, typer.Option(help="id of a schedule (default: always)")] = None,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Let a person through doors; without --door through all of the site."""
-    body = {"doors": door or "all", "valid_from": valid_from, "valid_until": valid_until}
-    made = _ask("POST", f"people/{person_id}/permits", url=url, token=token, json=body)
+    """Let a person through doors; without --door or --group through all of the site."""
+    doors = None if group else door or "all"
+    body = {
+        "doors": doors,
+        "group": group,
+        "schedule_id": schedule,
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+    }
+    made = ask("POST", f"people/{person_id}/permits", url=url, token=token, reason=reason, json=body)
     show(made, made["id"], as_json=as_json)
 
 
 @person.command("withdraw")
-def withdraw(person_id: str, consent_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
+def withdraw(person_id: str, consent_id: str, *, reason: Reason = "", url: Url = LOCAL, token: Token = "") -> None:
     """Withdraw a consent: matching stops at once and the template is destroyed."""
-    _ask("DELETE", f"people/{person_id}/consents/{consent_id}", url=url, token=token)
+    ask("DELETE", f"people/{person_id}/consents/{consent_id}", url=url, token=token, reason=reason)
     show({}, "withdrawn", as_json=False)
