@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.keystore import Content, KeyStore, Opened, Sealed
+from edge.keystore import KEEP_RECORDS, Content, KeyStore, Opened, Plain, Sealed
 from models.errors import InvalidInput, StorageUnavailable
 from models.sealing import about_template, seal, unseal
 from tests.edge.doubles import now
@@ -135,6 +136,51 @@ def test_changes_made_at_once_lose_no_template_and_bring_none_back(tmp_path: Pat
         assert all(leave.result() for leave in leaves)
     for kept in (store, KeyStore(tmp_path)):
         assert {opened.person_id for opened in kept.open_all()} == {f"stays{n}" for n in range(8)}
+
+
+def plain(person: str, *, doors: tuple[str, ...] = ("d1",)) -> Plain:
+    return Plain(
+        person_id=person, doors=doors, contract="m", consent_id="c1", quality=0.5, at=now(), embedding=FACE.tobytes()
+    )
+
+
+def test_several_templates_come_in_one_change_and_travel_whole(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    put(store, "p1", face=-FACE)
+    first, second = store.put_all([plain("p1"), plain("p2", doors=("d2", "d3"))])
+    assert [opened.person_id for opened in KeyStore(tmp_path).open_all()] == ["p1", "p2"]
+    again = store.plain(second)
+    assert msgspec.structs.asdict(again) == msgspec.structs.asdict(plain("p2", doors=("d2", "d3"))) | {"at": second.at}
+    assert first.sealed != second.sealed
+    with pytest.raises(InvalidInput, match="one template"):
+        store.put_all([plain("p3"), plain("p3")])
+
+
+def test_whom_it_erased_is_remembered_for_receipts_but_not_for_ever(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    put(store, "p1")
+    at = now()
+    erased = store.erase("p1", at=at)
+    assert erased is not None
+    assert KeyStore(tmp_path).erasure_of("p1") == erased
+    put(store, "p1")
+    assert store.erasure_of("p1") is None, "a template came since"
+    store.erase_all(["p1"], at=at + KEEP_RECORDS + timedelta(days=1), tombstones=("p2",))
+    assert [one.id for one in (store.erasure_of("p1"),) if one] != [erased.id]
+    assert len(store._content.erased) == 1
+    store.erase_all([], at=at + 3 * KEEP_RECORDS, tombstones=("p3",))
+    assert store.tombstones == {"p3"}
+
+
+def test_a_store_of_the_first_version_is_read(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    sealed = put(store)
+    path = tmp_path / "keystore.bin"
+    old = {"version": 1, "keys": store._content.keys, "templates": msgspec.to_builtins(store._content.templates)}
+    old["templates"] = [{**row, "sealed": sealed.sealed} for row in old["templates"]]
+    path.write_bytes(msgspec.msgpack.encode(old))
+    assert [opened.person_id for opened in KeyStore(tmp_path).open_all()] == ["p1"]
+    assert KeyStore(tmp_path).restored_at is None
 
 
 @given(content=st.binary(max_size=300), about=st.binary(max_size=50), bit=st.integers(min_value=0))

@@ -1,0 +1,185 @@
+"""Backup and restore of an edge: only the owner opens it, and an old backup brings no erased person back (R7)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyrage
+import pytest
+
+from edge.backup import back_up, read_backup, restore, tombstones_in
+from edge.clock import SteadyClock
+from edge.erasing import Erasing
+from edge.identity import load_key, load_seal_key
+from edge.keystore import KeyStore, Opened
+from edge.membership import MARKER
+from edge.policies import Policies
+from edge.spool import Spool
+from models.errors import InvalidInput
+from tests.edge.doubles import EDGE, consent, door, now, person, policy
+
+ROOT = Path(__file__).resolve().parents[2]
+OWNER = pyrage.x25519.Identity.generate()
+FACE = np.linspace(-1, 1, 128, dtype=np.float32)
+
+
+def living(folder: Path, *people: str) -> KeyStore:
+    """Make an edge that holds templates of some people."""
+    load_key(folder / "edge.key")
+    load_seal_key(folder / "seal.key")
+    (folder / MARKER).write_bytes(b'{"gateway":"g","edge_id":"edge-1","gateway_key":"k"}')
+    keys = KeyStore(folder)
+    for person_id in people:
+        template = Opened(person_id=person_id, doors=("d1",), contract="m", embedding=FACE)
+        keys.put(template, consent_id=f"consent-{person_id}", quality=1.0, at=now())
+    return keys
+
+
+def backup_of(folder: Path, keys: KeyStore) -> bytes:
+    return back_up(folder, edge_id=EDGE, keys=keys, recipient=str(OWNER.to_public()), at=now())
+
+
+def restored(folder: Path, content: bytes, *, tombstones: Iterable[str] = ()) -> KeyStore:
+    folder.mkdir(exist_ok=True)
+    keys = KeyStore(folder)
+    backup = read_backup(content, identity=str(OWNER))
+    restore(backup, folder, edge_id=EDGE, keys=keys, tombstones=tombstones, at=now())
+    return keys
+
+
+def test_a_new_box_is_the_old_edge_again(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    content = backup_of(old, living(old, "p1", "p2"))
+    keys = restored(tmp_path / "new", content)
+    for name in ("edge.key", "seal.key", MARKER):
+        assert (tmp_path / "new" / name).read_bytes() == (old / name).read_bytes()
+        assert (tmp_path / "new" / name).stat().st_mode & 0o077 == 0
+    assert [np.array_equal(one.embedding, FACE) for one in keys.open_all()] == [True, True]
+    assert (old / "master.key").read_bytes() != (tmp_path / "new" / "master.key").read_bytes()
+    assert keys.restored_at is not None
+
+
+def test_only_the_owner_reads_a_backup(tmp_path: Path) -> None:
+    content = backup_of(tmp_path, living(tmp_path, "p1"))
+    for form in (
+        FACE.tobytes(),
+        (tmp_path / "edge.key").read_bytes(),
+        (tmp_path / "master.key").read_bytes(),
+        b"p1\xa5",
+    ):
+        assert form[:16] not in content
+    with pytest.raises(InvalidInput, match="identity"):
+        read_backup(content, identity=str(pyrage.x25519.Identity.generate()))
+    with pytest.raises(InvalidInput, match="damaged"):
+        read_backup(content[:-1] + bytes([content[-1] ^ 1]), identity=str(OWNER))
+    for none in ("", "AGE-SECRET-KEY-1", "# a comment only"):
+        with pytest.raises(InvalidInput, match="identity"):
+            read_backup(content, identity=none)
+    assert read_backup(content, identity=f"# made today\n{OWNER}\n").edge_id == EDGE
+    other = pyrage.encrypt(b"no backup", [OWNER.to_public()])
+    with pytest.raises(InvalidInput, match="no backup"):
+        read_backup(other, identity=str(OWNER))
+
+
+def test_a_recipient_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="age1"):
+        back_up(tmp_path, edge_id=EDGE, keys=living(tmp_path), recipient="age1nonsense", at=now())
+
+
+def test_a_folder_in_use_and_another_edges_backup_are_refused(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    content = backup_of(old, living(old, "p1"))
+    with pytest.raises(InvalidInput, match="empty"):
+        restored(old, content)
+    backup = msgspec.structs.replace(read_backup(content, identity=str(OWNER)), edge_id="edge-7")
+    with pytest.raises(InvalidInput, match="edge-7"):
+        restore(backup, tmp_path / "x", edge_id=EDGE, keys=KeyStore(tmp_path / "x"), tombstones=(), at=now())
+    held = tmp_path / "held"
+    keys = living(held, "p9")
+    for name in ("edge.key", "seal.key", MARKER):
+        (held / name).unlink()
+    with pytest.raises(InvalidInput, match="empty"):
+        restore(read_backup(content, identity=str(OWNER)), held, edge_id=EDGE, keys=keys, tombstones=(), at=now())
+
+
+def test_who_was_erased_before_or_since_the_backup_does_not_come_back(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    keys = living(old, "p1", "p2", "p3")
+    keys.erase_all([], at=now(), tombstones=("p1",))
+    content = backup_of(old, keys)
+    log = tmp_path / "tombstones.log"
+    lines = [{"person_id": "p2", "site_id": "s1", "erased_at": now().isoformat()}, {"other": 1}]
+    log.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"person_id": "p')
+    new = restored(tmp_path / "new", content, tombstones=tombstones_in(log))
+    assert [one.person_id for one in new.sealed()] == ["p3"]
+    assert new.tombstones == {"p1", "p2"}
+    assert tombstones_in(None) == ()
+    with pytest.raises(InvalidInput):
+        tombstones_in(tmp_path / "missing.log")
+
+
+async def test_an_old_backup_matches_nobody_until_a_later_policy_and_then_only_whom_it_allows(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    content = backup_of(old, living(old, "stays", "withdrew", "erased"))
+    keys = restored(tmp_path / "new", content)
+    people = tuple(person(who) for who in ("stays", "withdrew", "erased"))
+    everybody = tuple(consent(who) for who in ("stays", "withdrew", "erased"))
+    async with Spool(tmp_path / "s.db") as spool:
+        policies = Policies(edge_id=EDGE, spool=spool, keys=keys)
+        erasing = Erasing(
+            edge_id=EDGE, clock=SteadyClock(), keys=keys, policies=policies, sign=lambda _: "", on_change=lambda: None
+        )
+        before = msgspec.structs.replace(
+            policy(door(), people=people, consents=everybody), issued_at=now() - timedelta(hours=1)
+        )
+        await policies.take(before)
+        await erasing.apply(before)
+        assert not policies.carries_faces(now()), "a policy of before the restore allows no face"
+        assert len(keys.sealed()) == 3
+        after = policy(door(), n=2, people=people[:1], consents=everybody[:1], tombstones=("erased",))
+        await policies.take(after)
+        assert policies.carries_faces(now())
+        await erasing.apply(after)
+        assert [one.person_id for one in keys.sealed()] == ["stays"]
+        assert KeyStore(tmp_path / "new").restored_at is None
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge", *argv], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+
+
+def test_the_commands_back_up_and_restore_and_say_what_is_wrong(tmp_path: Path) -> None:
+    living(tmp_path / "edge", "p1")
+    config = tmp_path / "gatehouse.yaml"
+    config.write_text(json.dumps({"edge": {"id": EDGE, "data_dir": str(tmp_path / "edge")}}))
+    identity = tmp_path / "owner"
+    identity.write_text(str(OWNER))
+    file = tmp_path / "edge.age"
+    to = str(OWNER.to_public())
+    done = run("backup", "--config", str(config), str(file), "--to", to)
+    assert (done.returncode, file.stat().st_mode & 0o077) == (0, 0), done.stderr
+    again = run("backup", "--config", str(config), str(file), "--to", to)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+    full = run("restore", "--config", str(config), str(file), "--identity", str(identity))
+    assert full.returncode == 1
+    assert "empty" in full.stderr
+    (tmp_path / "edge").rename(tmp_path / "lost")
+    none = run("backup", "--config", str(config), str(tmp_path / "b.age"), "--to", to)
+    assert "no edge in it" in none.stderr
+    back = run("restore", "--config", str(config), str(file), "--identity", str(identity))
+    assert back.returncode == 0, back.stderr
+    assert "1 of 1 templates" in back.stdout
+    assert len(KeyStore(tmp_path / "edge").open_all()) == 1
+    assert (
+        run("restore", "--config", str(tmp_path / "none.yaml"), str(file), "--identity", str(identity)).returncode == 2
+    )
