@@ -59,6 +59,38 @@ def run_edge(context: typer.Context, config: Config = None) -> None:
         os.execv(sys.executable, [sys.executable, "-m", "edge", "worker", "--config", str(file)])
 
 
+@edge.command("backup")
+def backup_edge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the backup to write")],
+    *,
+    to: Annotated[str, typer.Option("--to", help="the owner's public age key, age1…")],
+    config: Config = None,
+) -> None:
+    """Back an edge up: its keys and templates, encrypted to the owner's key."""
+    _edge("backup", str(file), "--to", to, config=config)
+
+
+@edge.command("restore")
+def restore_edge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the backup to read")],
+    *,
+    identity: Annotated[Path, typer.Option("--identity", help="file with the owner's AGE-SECRET-KEY-1…")],
+    tombstones: Annotated[
+        Path | None, typer.Option("--tombstones", help="the gateway's tombstones.log: who must not come back")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Restore an edge into an empty data folder; no face is matched before a later policy has judged what came back."""
+    named = [] if tombstones is None else ["--tombstones", str(tombstones)]
+    _edge("restore", str(file), "--identity", str(identity), *named, config=config)
+
+
+def _edge(command: str, *arguments: str, config: Path | None) -> None:
+    sys.stdout.flush()
+    file = settings_file(config)
+    os.execv(sys.executable, [sys.executable, "-m", "edge", command, "--config", str(file), *arguments])
+
+
 simulate = typer.Typer(help="Run one simulator: door, camera or centre.", no_args_is_help=True)
 
 
