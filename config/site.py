@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from config.reading import read
+from config.reading import parse, read
 from config.site_entries import SiteFile
 from config.site_records import Seed, seed
-from config.site_rules import mistakes
+from config.site_rules import mistakes, warnings
+from models.errors import SettingsFault
 
-__all__ = ["Seed", "SiteFile", "mistakes", "read_site", "seed"]
+__all__ = ["Seed", "SiteFile", "doubts", "mistakes", "read_site", "seed"]
 
 
 def read_site(path: Path, *, environment: Mapping[str, str]) -> SiteFile:
@@ -24,3 +25,16 @@ def read_site(path: Path, *, environment: Mapping[str, str]) -> SiteFile:
         SettingsError: with every fault of the file, each with line, key and suggestion.
     """
     return read(path, SiteFile, environment=environment, rules=mistakes)
+
+
+def doubts(path: Path, *, environment: Mapping[str, str]) -> list[SettingsFault]:
+    """Return what in a right `site.yaml` works, but perhaps not as it is meant, each with line, key and suggestion.
+
+    Raises:
+        SettingsError: the file is wrong.
+    """
+    file = read_site(path, environment=environment)
+    document = parse(path.read_text("utf-8-sig"), file=str(path), environment=environment)
+    for mistake in warnings(file):
+        document.blame(mistake.key, mistake.message, suggestion=mistake.suggestion)
+    return sorted(document.faults, key=lambda fault: (fault.line, fault.path))

@@ -7,19 +7,26 @@ from collections.abc import Iterator
 import msgspec
 
 from config.settings import secret
-from config.site_entries import (
-    EVERY_DOOR,
+from config.site_entries import SiteFile
+from config.site_fields import EVERY_DOOR
+from config.site_people import (
     AssessmentEntry,
-    CameraEntry,
-    DoorEntry,
+    CalendarEntry,
+    GroupEntry,
+    NoticeEntry,
     PermitEntry,
-    RegisterEntry,
-    SiteFile,
+    PersonEntry,
+    ScheduleEntry,
+    WindowEntry,
 )
+from config.site_places import CameraEntry, ControllerEntry, DoorEntry, RegisterEntry
 from models import places
 from models.assessments import Assessment, Topics
-from models.people import Consent, Occupancy, Permit, Person, canonical_pin
-from models.schedules import EVERY_DAY, Schedule, Window, named_by_content
+from models.notices import Notice, NoticeText
+from models.people import Consent, Group, Occupancy, Permit, Person, canonical_pin
+from models.schedules import EVERY_DAY, Calendar, Schedule, SpecialDay, Window, named_by_content
+
+READER_ID_CHARS = places.ID_LIMIT - 2
 
 
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,14 +34,20 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
 
     site: places.Site
     areas: tuple[places.Area, ...]
+    companies: tuple[places.Company, ...]
     flats: tuple[places.Flat, ...]
+    controllers: tuple[places.Controller, ...]
     doors: tuple[places.Door, ...]
     cameras: tuple[places.Camera, ...]
+    calendars: tuple[Calendar, ...]
+    schedules: tuple[Schedule, ...]
+    """Those that the file names, and those that permits describe, under ids of their content."""
+    groups: tuple[Group, ...]
+    notices: tuple[Notice, ...]
     assessments: tuple[Assessment, ...]
     people: tuple[Person, ...]
     consents: tuple[Consent, ...]
     occupancies: tuple[Occupancy, ...]
-    schedules: tuple[Schedule, ...]
     permits: tuple[Permit, ...]
     cards: tuple[tuple[str, str], ...]
     pins: tuple[tuple[str, str], ...]
@@ -49,13 +62,19 @@ def seed(file: SiteFile) -> Seed:
     """
     site_id = file.site.id
     return Seed(
-        site=places.Site(**file.site.model_dump()),
+        site=site_from(file),
         areas=tuple(places.Area(**area.model_dump()) for area in file.areas),
+        companies=tuple(places.Company(**company.model_dump()) for company in file.companies),
         flats=tuple(places.Flat(site_id=site_id, **flat.model_dump()) for flat in file.flats),
+        controllers=tuple(controller_from(entry, site_id) for entry in file.controllers),
         doors=tuple(door_from(entry, site_id) for entry in file.doors),
         cameras=tuple(_camera(entry, site_id) for entry in file.cameras),
+        calendars=tuple(calendar_from(entry, site_id) for entry in file.calendars),
+        schedules=tuple(_schedules(file)),
+        groups=tuple(_group(entry, file) for entry in file.groups),
+        notices=tuple(notice_from(entry, site_id) for entry in file.notices),
         assessments=tuple(assessment_from(entry, site_id) for entry in file.assessments),
-        people=tuple(Person(id=who.id, site_id=site_id, name=who.name, under_14=who.under_14) for who in file.people),
+        people=tuple(_person(who, site_id) for who in file.people),
         consents=tuple(
             Consent(person_id=who.id, **consent.model_dump()) for who in file.people for consent in who.consents
         ),
@@ -64,11 +83,20 @@ def seed(file: SiteFile) -> Seed:
             for who in file.people
             if who.flat is not None
         ),
-        schedules=tuple({one.id: one for entry in file.permits if (one := _schedule(entry, file))}.values()),
         permits=tuple(_permit(entry, file) for entry in file.permits),
         cards=tuple((who.id, card) for who in file.people for card in who.cards),
         pins=tuple(_pins(file)),
     )
+
+
+def site_from(file: SiteFile) -> places.Site:
+    """Return the record of the site."""
+    return places.Site(company_id=file.site.company, **file.site.model_dump(exclude={"company"}))
+
+
+def controller_from(entry: ControllerEntry, site_id: str) -> places.Controller:
+    """Return the record of a controller."""
+    return places.Controller(site_id=site_id, edge_id=entry.edge, **entry.model_dump(exclude={"edge"}))
 
 
 def door_from(entry: DoorEntry, site_id: str) -> places.Door:
@@ -78,7 +106,15 @@ def door_from(entry: DoorEntry, site_id: str) -> places.Door:
         edge_id=entry.edge,
         controller_id=entry.controller,
         camera_id=entry.camera,
-        readers=tuple(places.Reader(side=reader.side, kinds=reader.kinds) for reader in entry.readers),
+        readers=tuple(
+            places.Reader(
+                id=reader.id or f"{entry.id[:READER_ID_CHARS]}-{number}",
+                side=reader.side,
+                kinds=reader.kinds,
+                name=reader.name,
+            )
+            for number, reader in enumerate(entry.readers, 1)
+        ),
         **entry.model_dump(exclude={"edge", "controller", "camera", "readers"}),
     )
 
@@ -105,24 +141,74 @@ def assessment_from(entry: AssessmentEntry, site_id: str) -> Assessment:
     return Assessment(site_id=site_id, state="approved", topics=topics, **entry.model_dump(exclude={"topics"}))
 
 
-def _schedule(entry: PermitEntry, file: SiteFile) -> Schedule | None:
-    """Return the schedule of a permit under an id of its content, or None if it always holds."""
-    if sorted(entry.weekdays) == list(EVERY_DAY) and entry.from_time == entry.until_time:
+def notice_from(entry: NoticeEntry, site_id: str) -> Notice:
+    """Return the record of a published notice."""
+    return Notice(
+        id=entry.id, site_id=site_id, purpose_kind=entry.purpose, version=entry.version, renews=entry.renews,
+        zh=NoticeText(**entry.zh.model_dump()), en=NoticeText(**entry.en.model_dump()), published_at=entry.published_at,
+    )  # fmt: skip
+
+
+def calendar_from(entry: CalendarEntry, site_id: str) -> Calendar:
+    """Return the record of a calendar."""
+    days = tuple(SpecialDay(**day.model_dump()) for day in entry.days)
+    return Calendar(id=entry.id, site_id=site_id, name=entry.name, days=days)
+
+
+def schedule_from(entry: ScheduleEntry, file: SiteFile) -> Schedule:
+    """Return the record of a schedule."""
+    holidays = entry.holiday_windows
+    return Schedule(
+        id=entry.id, site_id=file.site.id, name=entry.name, timezone=entry.timezone or file.site.timezone,
+        windows=_windows(entry.windows), calendars=entry.calendars,
+        holiday_windows=None if holidays is None else _windows(holidays),
+    )  # fmt: skip
+
+
+def _windows(entries: tuple[WindowEntry, ...]) -> tuple[Window, ...]:
+    return tuple(Window(**entry.model_dump()) for entry in entries)
+
+
+def _schedules(file: SiteFile) -> Iterator[Schedule]:
+    yield from (schedule_from(entry, file) for entry in file.schedules)
+    yield from {one.id: one for entry in file.permits if (one := _own_schedule(entry, file))}.values()
+
+
+def always(entry: PermitEntry) -> bool:
+    """Return whether a permit's weekdays and times leave nothing out."""
+    return sorted(entry.weekdays) == list(EVERY_DAY) and entry.from_time == entry.until_time
+
+
+def _own_schedule(entry: PermitEntry, file: SiteFile) -> Schedule | None:
+    """Return the schedule that a permit describes, under an id of its content, or None if it always holds."""
+    if always(entry):
         return None
     window = Window(weekdays=entry.weekdays, from_time=entry.from_time, until_time=entry.until_time)
     plain = Schedule(site_id=file.site.id, timezone=file.site.timezone, windows=(window,))
     return named_by_content(plain)
 
 
+def _doors(named: tuple[str, ...] | str, file: SiteFile) -> tuple[str, ...]:
+    return tuple(door.id for door in file.doors) if named == EVERY_DOOR else tuple(named)
+
+
+def _group(entry: GroupEntry, file: SiteFile) -> Group:
+    doors = _doors(entry.doors, file)
+    return Group(id=entry.id, site_id=file.site.id, name=entry.name, doors=doors, schedule_id=entry.schedule)
+
+
+def _person(entry: PersonEntry, site_id: str) -> Person:
+    known = ("id", "name", "under_14", "born_on", "phone", "external_id")
+    return Person(site_id=site_id, **entry.model_dump(include=set(known)))
+
+
 def _permit(entry: PermitEntry, file: SiteFile) -> Permit:
+    own = _own_schedule(entry, file)
     return Permit(
-        id=entry.id,
-        person_id=entry.person,
-        doors=tuple(door.id for door in file.doors) if entry.doors == EVERY_DOOR else tuple(entry.doors),
-        schedule_id=None if (schedule := _schedule(entry, file)) is None else schedule.id,
-        valid_from=entry.valid_from,
+        id=entry.id, person_id=entry.person, group_id=entry.group, doors=_doors(entry.doors, file),
+        schedule_id=entry.schedule if own is None else own.id, valid_from=entry.valid_from,
         valid_until=entry.valid_until,
-    )
+    )  # fmt: skip
 
 
 def _pins(file: SiteFile) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,22 +11,31 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from config.reading import Key, Mistake
-from config.site_entries import EVERY_DOOR, SiteFile
-from config.site_records import door_from, register_from
+from config.site_entries import SiteFile
+from config.site_fields import EVERY_DOOR
+from config.site_records import always, calendar_from, door_from, notice_from, register_from, schedule_from, site_from
 from models import places
 from models.errors import InvalidInput
+from models.notices import check_notice
+from models.schedules import check_calendar, check_schedule
+
+GROUPS = (
+    "areas", "companies", "flats", "controllers", "doors", "cameras", "calendars", "schedules", "groups", "notices",
+    "assessments", "people", "permits",
+)  # fmt: skip
 
 
 def mistakes(file: SiteFile) -> Iterator[Mistake]:
     """Yield what is wrong between keys: ids given twice, names of nothing, doors whose policy is not allowed."""
-    for group in ("areas", "flats", "doors", "cameras", "assessments", "people", "permits"):
+    for group in GROUPS:
         yield from _doubled(
             group, [getattr(entry, "code" if group == "areas" else "id") for entry in getattr(file, group)]
         )
     yield from _area_mistakes(file)
-    for index, door in enumerate(file.doors):
-        yield from _complaints(("doors", index), partial(places.check_door, door_from(door, file.site.id)))
+    yield from _flat_mistakes(file)
+    yield from _door_mistakes(file)
     yield from _register_mistakes(file)
+    yield from _rule_mistakes(file)
     yield from _assessment_mistakes(file)
     yield from _secret_mistakes(file)
     yield from _unknown_names(file)
@@ -40,21 +50,64 @@ def _doubled(group: str, ids: list[str]) -> Iterator[Mistake]:
         seen.add(value)
 
 
-def _complaints(key: Key, check: Callable[[], object]) -> Iterator[Mistake]:
+def _complaints(key: Key, check: Callable[[], object], *, nested: bool = False) -> Iterator[Mistake]:
     try:
         check()
     except InvalidInput as error:
-        yield Mistake(key=(*key, error.where.rsplit(".", 1)[-1]), message=error.what)
+        parts = error.where.split(".")
+        yield Mistake(key=(*key, *(parts if nested else parts[-1:])), message=error.what)
 
 
 def _area_mistakes(file: SiteFile) -> Iterator[Mistake]:
     for index, area in enumerate(file.areas):
-        yield from _complaints(("areas", index), partial(places.check_area_code, area.code, area.level))
-    for level in ("community", "grid"):
-        code: str | None = getattr(file.site, level)
-        complaints = _complaints((), partial(places.check_area_code, code, level)) if code is not None else ()
-        for mistake in complaints:
-            yield Mistake(key=("site", level), message=mistake.message)
+        yield from _complaints(("areas", index), partial(places.check_area, places.Area(**area.model_dump())))
+    yield from _complaints(("site",), partial(places.check_site, site_from(file)))
+
+
+def _flat_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    first: dict[str, str] = {}
+    for index, flat in enumerate(file.flats):
+        if flat.keypad and first.setdefault(flat.keypad, flat.id) != flat.id:
+            message = f"flat {first[flat.keypad]!r} has this code already"
+            yield Mistake(key=("flats", index, "keypad"), message=message, suggestion="choose another")
+
+
+def _door_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    cameras = {camera.id: camera.edge for camera in file.cameras}
+    boards = {board.id: board.edge for board in file.controllers}
+    driven = Counter(door.controller for door in file.doors)
+    for index, door in enumerate(file.doors):
+        yield from _complaints(("doors", index), partial(places.check_door, door_from(door, file.site.id)))
+        if door.controller is not None and driven[door.controller] > places.CONTROLLER_DOORS:
+            message = f"one controller drives at most {places.CONTROLLER_DOORS} doors"
+            yield Mistake(key=("doors", index, "controller"), message=message)
+        for name, edges in (("camera", cameras), ("controller", boards)):
+            if edges.get(getattr(door, name), door.edge) != door.edge:
+                message = f"is on another edge than its {name}"
+                yield Mistake(
+                    key=("doors", index, "edge"), message=message, suggestion="what works together needs one edge"
+                )
+    edges = {door.id: door.edge for door in file.doors}
+    for index, camera in enumerate(file.cameras):
+        if camera.door is not None and edges.get(camera.door, camera.edge) != camera.edge:
+            message = "is on another edge than its door"
+            yield Mistake(
+                key=("cameras", index, "edge"), message=message, suggestion="what works together needs one edge"
+            )
+
+
+def _rule_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    for index, calendar in enumerate(file.calendars):
+        yield from _complaints(("calendars", index), partial(check_calendar, calendar_from(calendar, file.site.id)))
+    for index, schedule in enumerate(file.schedules):
+        yield from _complaints(("schedules", index), partial(check_schedule, schedule_from(schedule, file)))
+    for index, notice in enumerate(file.notices):
+        check = partial(check_notice, notice_from(notice, file.site.id))
+        yield from _complaints(("notices", index), check, nested=True)
+    for index, permit in enumerate(file.permits):
+        if permit.schedule is not None and not always(permit):
+            message = "given twice, also as weekdays and times"
+            yield Mistake(key=("permits", index, "schedule"), message=message, suggestion="keep one of the two")
 
 
 def _register_mistakes(file: SiteFile) -> Iterator[Mistake]:
@@ -101,6 +154,7 @@ def _unknown_names(file: SiteFile) -> Iterator[Mistake]:
     people = {who.id for who in file.people}
     for index, door in enumerate(file.doors):
         yield from _unknown(("doors", index, "camera"), [door.camera], cameras)
+        yield from _unknown(("doors", index, "controller"), [door.controller], {one.id for one in file.controllers})
     for index, camera in enumerate(file.cameras):
         yield from _unknown(("cameras", index, "door"), [camera.door], doors)
         left, top, right, bottom = camera.near_zone
@@ -115,6 +169,24 @@ def _unknown_names(file: SiteFile) -> Iterator[Mistake]:
     for index, permit in enumerate(file.permits):
         yield from _unknown(("permits", index, "person"), [permit.person], people)
         yield from _unknown(("permits", index, "doors"), () if permit.doors == EVERY_DOOR else permit.doors, doors)
+    yield from _unknown_rules(file, doors)
+
+
+def _unknown_rules(file: SiteFile, doors: set[str]) -> Iterator[Mistake]:
+    schedules = {schedule.id for schedule in file.schedules}
+    groups = {group.id for group in file.groups}
+    for index, schedule in enumerate(file.schedules):
+        yield from _unknown(
+            ("schedules", index, "calendars"), schedule.calendars, {calendar.id for calendar in file.calendars}
+        )
+    for index, group in enumerate(file.groups):
+        yield from _unknown(("groups", index, "schedule"), [group.schedule], schedules)
+        yield from _unknown(("groups", index, "doors"), () if group.doors == EVERY_DOOR else group.doors, doors)
+    for index, flat in enumerate(file.flats):
+        yield from _unknown(("flats", index, "groups"), flat.groups, groups)
+    for index, permit in enumerate(file.permits):
+        yield from _unknown(("permits", index, "group"), [permit.group], groups)
+        yield from _unknown(("permits", index, "schedule"), [permit.schedule], schedules)
 
 
 def _unknown(key: Key, names: Iterable[str | None], known: set[str]) -> Iterator[Mistake]:
@@ -123,3 +195,25 @@ def _unknown(key: Key, names: Iterable[str | None], known: set[str]) -> Iterator
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "add it to this file"
             yield Mistake(key=key, message=f"there is no {name!r} in this file", suggestion=hint)
+
+
+def warnings(file: SiteFile) -> Iterator[Mistake]:
+    """Yield what works, but perhaps not as it is meant."""
+    edges = {door.id: door.edge for door in file.doors}
+    for index, group in enumerate(file.groups):
+        used = sorted({edges[door] for door in (edges if group.doors == EVERY_DOOR else group.doors) if door in edges})
+        if len(used) > 1:
+            message = f"its doors are on several edges ({', '.join(used)}), which count apart"
+            hint = "passes with counted uses, and what doors must know of one another, need doors of one edge"
+            yield Mistake(key=("groups", index, "doors"), message=message, suggestion=hint)
+    for index, camera in enumerate(file.cameras):
+        if camera.register_entry is None:
+            message = "has no register entry: its stream stays off"
+            yield Mistake(key=("cameras", index), message=message, suggestion="add register_entry: …")
+    assessed = {entry.subject for entry in file.assessments}
+    for index, door in enumerate(file.doors):
+        if "face" not in assessed and any("face" in factor for factor in door.factors):
+            message = (
+                "takes faces, and no assessment of this file allows them: they are not matched before one is approved"
+            )
+            yield Mistake(key=("doors", index, "factors"), message=message)

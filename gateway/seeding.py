@@ -1,4 +1,4 @@
-"""Write a site file into the database: applying it again changes nothing, and what it does not name stays as it is."""
+"""Write a site file into the database: applying it again changes nothing, what it does not name stays."""
 
 from __future__ import annotations
 
@@ -9,51 +9,89 @@ from config.site import Seed
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import seed_consent
+from gateway.store.devices import check_edge
+from gateway.store.dialect import hold_feed
 from gateway.store.people import put_occupancy, put_person
-from gateway.store.places import credential_key, put_area, put_camera, put_door, put_flat, put_site
-from gateway.store.registers import seed_assessment
+from gateway.store.places import (
+    credential_key,
+    put_area,
+    put_camera,
+    put_company,
+    put_controller,
+    put_door,
+    put_flat,
+    put_site,
+)
+from gateway.store.registers import SEEDED, release, seed_assessment, seed_notice
 from gateway.store.rights import credentials_of, put_credential, remove_credential, seed_permit
-from gateway.store.schedules import put_schedule
+from gateway.store.schedules import put_calendar, put_group, put_schedule
 from models.events import NAMESPACE
 from models.people import Credential, credential_digest
+
+COUNTED = (
+    "areas", "companies", "flats", "controllers", "doors", "cameras", "calendars", "schedules", "groups", "notices",
+    "assessments", "people", "permits",
+)  # fmt: skip
 
 
 def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]:
     """Write the records of a site file, marked as seeded; return how many of each it holds.
 
+    What an earlier file described and this one does not name stays, and can be changed through the API from then on.
+
     Raises:
-        Conflict: a card belongs to somebody else already, or an assessment is another than the one kept under its id.
+        Conflict: an id belongs to another site, a card to somebody else, or a notice or an assessment to other words.
     """
-    put_site(connection, seed.site, seeded=True)
-    for area in seed.areas:
-        put_area(connection, area, seeded=True)
-    for flat in seed.flats:
-        put_flat(connection, flat, seeded=True)
-    for door in seed.doors:
-        put_door(connection, door, seeded=True)
-    for camera in seed.cameras:
-        put_camera(connection, camera, seeded=True)
-    for assessment in seed.assessments:
-        seed_assessment(connection, assessment)
+    hold_feed(connection)
+    _plant_places(connection, seed)
+    _plant_rules(connection, seed, at=at)
     for person in seed.people:
         put_person(connection, person, at=at, seeded=True)
     for consent in seed.consents:
         seed_consent(connection, consent)
     for occupancy in seed.occupancies:
         put_occupancy(connection, occupancy, at=at, seeded=True)
-    for schedule in seed.schedules:
-        put_schedule(connection, schedule, seeded=True)
     for permit in seed.permits:
         seed_permit(connection, permit, at=at)
     _plant_credentials(connection, seed, at=at)
+    for kind in SEEDED:
+        release(connection, kind, site_id=seed.site.id, named=(one.id for one in getattr(seed, kind)))
     detail = {"site": seed.site.id, "doors": str(len(seed.doors)), "cameras": str(len(seed.cameras))}
     append_audit(
         connection, AuditEntry(actor="system", action="site.apply", subject=seed.site.id, detail=detail), at=at
     )
-    return {
-        name: len(getattr(seed, name))
-        for name in ("areas", "flats", "doors", "cameras", "assessments", "people", "permits")
-    }
+    return {name: len(getattr(seed, name)) for name in COUNTED}
+
+
+def _plant_places(connection: Connection, seed: Seed) -> None:
+    for area in seed.areas:
+        put_area(connection, area, seeded=True)
+    for company in seed.companies:
+        put_company(connection, company, seeded=True)
+    put_site(connection, seed.site, seeded=True)
+    for flat in seed.flats:
+        put_flat(connection, flat, seeded=True)
+    for controller in seed.controllers:
+        put_controller(connection, controller, seeded=True)
+    for door in seed.doors:
+        check_edge(connection, door.edge_id, site_id=door.site_id)
+        put_door(connection, door, seeded=True)
+    for camera in seed.cameras:
+        check_edge(connection, camera.edge_id, site_id=camera.site_id)
+        put_camera(connection, camera, seeded=True)
+
+
+def _plant_rules(connection: Connection, seed: Seed, *, at: datetime) -> None:
+    for calendar in seed.calendars:
+        put_calendar(connection, calendar, seeded=True)
+    for schedule in seed.schedules:
+        put_schedule(connection, schedule, seeded=True)
+    for group in seed.groups:
+        put_group(connection, group, seeded=True)
+    for notice in seed.notices:
+        seed_notice(connection, notice, at=at)
+    for assessment in seed.assessments:
+        seed_assessment(connection, assessment)
 
 
 def _plant_credentials(connection: Connection, seed: Seed, *, at: datetime) -> None:

@@ -17,21 +17,26 @@ def check(
 ) -> None:
     """Check settings and site files; print every mistake with file, line, key and suggestion."""
     from config.settings import read_settings
-    from config.site import read_site
+    from config.site import doubts
 
     faults: list[SettingsFault] = []
+    warnings: list[SettingsFault] = []
     for file in files:
-        read = read_site if _is_site(file) else read_settings
         try:
-            read(file, environment=os.environ)
+            if _is_site(file):
+                warnings += doubts(file, environment=os.environ)
+            else:
+                read_settings(file, environment=os.environ)
         except SettingsError as error:
             faults += error.faults
     if as_json:
         record = {"ok": not faults, "faults": [vars(fault) for fault in faults]}
-        show(record, "", as_json=True)
+        show(record | {"warnings": [vars(warning) for warning in warnings]}, "", as_json=True)
     else:
         for fault in faults:
             say(str(fault))
+        for warning in warnings:
+            say(f"warning: {warning}")
         say(f"{len(faults)} mistake{'s' if len(faults) > 1 else ''}" if faults else "no mistakes found")
     raise typer.Exit(1 if faults else 0)
 

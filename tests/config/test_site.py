@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from config.site import read_site, seed
+from config.site import doubts, read_site, seed
 from models.errors import InvalidInput, SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "site.example.yaml"
@@ -21,6 +22,20 @@ ASSESSED = (
      valid_until: "2027-01-01T00:00Z", topics: {{lawful_and_necessary: aaaaaaaaaaaaaaaaaaaa,
      impact_and_risk: aaaaaaaaaaaaaaaaaaaa, measures_fit: aaaaaaaaaaaaaaaaaaaa, leak_and_misuse: aaaaaaaaaaaaaaaaaaaa}}}}
 """
+)
+
+TEXT = "{{handler: 某, contact: 某, purpose: '{purpose}', method: 某, retention: 某, necessity: 某, impact: 某, rights_route: 某}}"
+NOTICE = (
+    SITE.replace("{", "{{").replace("}", "}}")
+    + """notices:
+  - id: n
+    version: "1"
+    published_at: "2026-01-01T00:00Z"
+    zh: """
+    + TEXT
+    + "\n    en: "
+    + TEXT.replace("{purpose}", "To open")
+    + "\n"
 )
 
 
@@ -45,6 +60,51 @@ def test_the_example_becomes_records() -> None:
     ]
     assert records.cards == (("p-1", "7186A61E"),)
     assert {door.site_id for door in records.doors} == {records.site.id}
+
+
+def test_the_example_names_boards_readers_schedules_groups_and_notices() -> None:
+    records = seed(read_site(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": "x"}))
+    assert (records.site.company_id, records.companies[0].id) == ("wukang-property", "wukang-property")
+    assert records.doors[0].controller_id == records.controllers[0].id
+    assert [[reader.id for reader in door.readers] for door in records.doors] == [
+        ["east-gate-in"],
+        ["bicycle-cellar-1"],
+    ]
+    working = next(one for one in records.schedules if one.id == "working-hours")
+    calendars = {one.id: one for one in records.calendars}
+    shanghai = ZoneInfo("Asia/Shanghai")
+    open_at = [datetime(2026, 10, day, 8, tzinfo=shanghai) for day in range(1, 12)]
+    assert [at.day for at in open_at if working.covers(at, calendars)] == [8, 9, 10]
+    assert {group.id: (group.doors, group.schedule_id) for group in records.groups} == {
+        "residents": (("east-gate",), None),
+        "cellar": (("bicycle-cellar",), "working-hours"),
+    }
+    assert (records.flats[0].keypad, records.flats[0].groups) == ("1101", ("residents",))
+    assert (records.permits[2].group_id, records.permits[2].doors) == ("cellar", ())
+    assert [notice.zh.handler for notice in records.notices] == ["武康物业服务有限公司"]
+
+
+def test_what_works_but_is_perhaps_not_meant_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        SITE
+        + """doors:
+  - {id: d, name: D, factors: [face, card], camera: c}
+  - {id: e, name: E, edge: edge-2}
+cameras: [{id: c, name: C, url: 'rtsp://x'}]
+groups:
+  - {id: near, doors: [d]}
+  - {id: spread, doors: all}
+"""
+    )
+    told = [str(fault).removeprefix(f"{path}:") for fault in doubts(path, environment={})]
+    assert [line.split(": ")[:3] for line in told] == [
+        ["3", "doors[0].factors", "takes faces, and no assessment of this file allows them"],
+        ["5", "cameras[0]", "has no register entry"],
+        ["8", "groups[1].doors", ("its doors are on several edges (edge-1, edge-2), which count apart (passes with counted "
+         "uses, and what doors must know of one another, need doors of one edge)")],
+    ]  # fmt: skip
+    assert doubts(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": "x"}) == []
 
 
 def test_the_example_carries_what_lets_cameras_and_faces_go_live() -> None:
@@ -143,6 +203,62 @@ people:
             "sign_confirmed_on: '2026-01-01', banned_area_checked: true, privacy_masks: [[0.5, 0, 0.5, 1]]}}]\n",
             "2: cameras[0].register_entry.privacy_masks: a mask is x0, y0, x1, y1",
         ),
+        (
+            SITE
+            + "flats: [{id: f, building: '1', room: '1', keypad: '1'}, {id: g, building: '1', room: '2', keypad: '1'}]\n",
+            "2: flats[1].keypad: flat 'f' has this code already",
+        ),
+        (SITE + "flats: [{id: f, building: '1', room: '1', keypad: '1#'}]\n", "2: flats[0].keypad: use at most 16"),
+        (
+            SITE + "flats: [{id: f, building: '1', room: '1', groups: [g]}]\n",
+            "2: flats[0].groups: there is no 'g' in this file",
+        ),
+        (
+            SITE + "controllers: [{id: b, name: B, edge: edge-2}]\ndoors: [{id: d, name: D, controller: b}]\n",
+            "3: doors[0].edge: is on another edge than its controller",
+        ),
+        (SITE + "doors: [{id: d, name: D, controller: b}]\n", "2: doors[0].controller: there is no 'b' in this file"),
+        (
+            SITE
+            + "controllers: [{id: b, name: B}]\ndoors:\n"
+            + "".join(f"  - {{id: d{number}, name: D, controller: b}}\n" for number in range(5)),
+            "8: doors[4].controller: one controller drives at most 4 doors",
+        ),
+        (
+            SITE + "doors: [{id: d, name: D, edge: edge-2}]\ncameras: [{id: c, name: C, url: 'rtsp://x', door: d}]\n",
+            "3: cameras[0].edge: is on another edge than its door",
+        ),
+        (
+            SITE + "doors: [{id: d, name: D}]\ngroups: [{id: g, doors: [x], schedule: s}]\n",
+            "3: groups[0].doors: there is no 'x' in this file",
+        ),
+        (SITE + "groups: [{id: g, doors: all, schedule: s}]\n", "2: groups[0].schedule: there is no 's' in this file"),
+        (SITE + "schedules: [{id: s, calendars: [c]}]\n", "2: schedules[0].calendars: there is no 'c' in this file"),
+        (
+            SITE + "schedules: [{id: s, windows: [{weekdays: [7]}]}]\n",
+            "2: schedules[0].windows[0].weekdays[0]: must be less than or equal to 6",
+        ),
+        (
+            SITE + "calendars: [{id: c, days: [{first: '2026-01-02', last: '2026-01-01'}]}]\n",
+            "2: calendars[0].days: '2026-01-02' ends before it begins",
+        ),
+        (
+            SITE
+            + "people: [{id: p, name: P}]\nschedules: [{id: s}]\n"
+            + "permits: [{id: a, person: p, schedule: s, weekdays: [1]}]\n",
+            "4: permits[0].schedule: given twice, also as weekdays and times",
+        ),
+        (
+            SITE + "people: [{id: p, name: P}]\npermits: [{id: a, person: p, group: g}]\n",
+            "3: permits[0].group: there is no",
+        ),
+        (
+            SITE + "areas: [{code: '310104005', name: X, level: subdistrict, parent: '310105'}]\n",
+            "2: areas[0].parent: the district above it has the first digits of its code",
+        ),
+        ("site: {id: s, name: S, community: '310104005012', lat: 1.0}\n", "1: site.lat: give both lat and lon"),
+        (NOTICE.format(purpose="only English"), "6: notices[0].zh.purpose: the Chinese text is not Chinese"),
+        (NOTICE.format(purpose=" "), "6: notices[0].zh.purpose: string should have at least 1 character"),
         (
             ASSESSED.format(by="a", approved="2026-01-02"),
             "4: assessments[0].approved_by: somebody else than its author",

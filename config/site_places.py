@@ -1,0 +1,150 @@
+"""What a site file may say about places and devices, entry by entry: bounds and a sentence each. Knows no other entry."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from config.reading import LocalPath, Strict
+from config.site_fields import PASSWORD_LIMIT, CameraUrl, Fraction, Id, Keypad, Name, Zone
+from models import places
+
+
+def _mqtt() -> dict[str, object]:
+    return {"kind": "mqtt"}
+
+
+class AreaEntry(Strict):
+    """One node of the area tree."""
+
+    code: str = Field(description="Official code: 6 digits for a district, 9, 12 and 15 below it.")
+    name: Name = Field(description="Name of the area.")
+    level: Literal["district", "subdistrict", "community", "grid"] = Field(description="Level of the area.")
+    parent: str | None = Field(None, description="Code of the area above.")
+    valid_from: date | None = Field(None, description="First day on which the code is in force.")
+    valid_until: date | None = Field(None, description="Day on which the code ceases to be in force.")
+    successor: str | None = Field(None, description="Code that replaces this one.")
+
+
+class CompanyEntry(Strict):
+    """One property company."""
+
+    id: Id = Field(description="Id of the company.")
+    name: Name = Field(description="Name of the company.")
+    contact: str = Field("", max_length=256, description="Office, not person, that answers for it.")
+
+
+class SiteEntry(Strict):
+    """The compound."""
+
+    id: Id = Field(description="Id of the site.")
+    name: Name = Field(description="Name of the site.")
+    community: str = Field(description="Code of the community that the site lies in, 12 digits.")
+    grid: str | None = Field(None, description="Code of the grid that the site lies in, 15 digits.")
+    company: Id | None = Field(None, description="Id of the property company that runs it.")
+    address: str = Field("", max_length=256, description="Postal address.")
+    timezone: Zone = Field("Asia/Shanghai", description="Time zone of its schedules.")
+    lat: float | None = Field(None, ge=-90, le=90, description="Latitude in degrees.")
+    lon: float | None = Field(None, ge=-180, le=180, description="Longitude in degrees.")
+    datum: Literal["WGS-84", "GCJ-02", "CGCS2000"] = Field("WGS-84", description="Datum of the coordinates.")
+
+
+class FlatEntry(Strict):
+    """One flat."""
+
+    id: Id = Field(description="Id of the flat.")
+    building: str = Field(min_length=1, max_length=32, description="Building, as written on the door plate.")
+    unit: str = Field("", max_length=32, description="Unit (staircase) of the building.")
+    room: str = Field(min_length=1, max_length=32, description="Room.")
+    keypad: Keypad = Field("", description="Code that stands for it at keypads, unique at the site.")
+    groups: tuple[Id, ...] = Field((), max_length=16, description="Ids of the groups of all who belong to it.")
+
+
+class ControllerEntry(Strict):
+    """One board that drives one to four doors."""
+
+    id: Id = Field(description="Id of the board.")
+    name: Name = Field(description="Name of the board.")
+    edge: Id = Field("edge-1", description="Id of the edge that talks to it.")
+    model: str = Field("", max_length=256, description="Maker and model.")
+    serial: str = Field("", max_length=256, description="Serial number; change it when the board is replaced.")
+    address: str = Field("", max_length=256, description="Where it hangs.")
+
+
+class ReaderEntry(Strict):
+    """One reader of a door."""
+
+    id: Id | None = Field(None, description="Id of the reader; by default the door's with a number.")
+    name: str = Field("", max_length=128, description="Name of the reader.")
+    side: Literal["in", "out"] = Field("in", description="Whether it lets people in or out.")
+    kinds: tuple[Literal["card", "pin", "flat_pin", "qr", "button", "call"], ...] = Field(
+        ("card", "pin", "button"), description="What it can take."
+    )
+
+
+class DoorEntry(Strict):
+    """One door."""
+
+    id: Id = Field(description="Id of the door; it is also its name on the MQTT broker.")
+    name: Name = Field(description="Name of the door.")
+    edge: Id = Field("edge-1", description="Id of the edge that serves it.")
+    address: str = Field("", max_length=256, description="Where it is, for those who are sent there.")
+    controller: Id | None = Field(None, description="Id of the board that drives it.")
+    exit_kind: places.ExitKind = Field("button", description="How people leave: sensor, button, mechanical or none.")
+    held_open_s: float = Field(30, ge=1, le=3600, description="Seconds open after which it is held open.")
+    unlock_s: float = Field(5, ge=1, le=60, description="Seconds for which an unlock lasts.")
+    factors: tuple[places.Factor, ...] = Field(
+        ("card", "pin"), min_length=1, description="What opens it; face never alone in the list."
+    )
+    hands_free: bool = Field(False, description="Whether a face opens it without an act at the door first.")
+    impact_assessment: str | None = Field(None, description="Id of the impact assessment that allows hands_free.")
+    high_security: bool = Field(False, description="Whether a face needs a card or PIN with it.")
+    camera: Id | None = Field(None, description="Id of the camera that sees who stands there.")
+    readers: tuple[ReaderEntry, ...] = Field((ReaderEntry(),), max_length=8, description="Its readers.")
+    driver: dict[str, object] = Field(
+        default_factory=_mqtt, description="Settings of its driver, read by its edge only."
+    )
+
+
+class RegisterEntry(Strict):
+    """The register entry of one camera."""
+
+    purpose: Name = Field(description="What the camera is for.")
+    place_class: places.PlaceClass = Field(
+        description="Class of the place that it sees; decides on retention and filing."
+    )
+    sign_confirmed_on: date = Field(description="Day on which somebody saw that the sign hangs.")
+    banned_area_checked: bool = Field(
+        description="Whether somebody checked that it sees no banned area (Order 799 article 8)."
+    )
+    privacy_masks: tuple[tuple[Fraction, Fraction, Fraction, Fraction], ...] = Field(
+        (), max_length=16, description="Rectangles that are blacked out: left, top, right, bottom, as fractions."
+    )
+    filed_on: date | None = Field(None, description="Day on which it was filed with the police.")
+    responsible: str = Field("", max_length=128, description="Post, not person, that answers for the camera.")
+
+
+class CameraEntry(Strict):
+    """One camera."""
+
+    id: Id = Field(description="Id of the camera.")
+    name: Name = Field(description="Name of the camera.")
+    edge: Id = Field("edge-1", description="Id of the edge that watches it.")
+    url: CameraUrl = Field(description="RTSP address, without user and password.")
+    user: str = Field("", max_length=PASSWORD_LIMIT, description="Name to log in to the camera with.")
+    password: SecretStr | None = Field(None, description="Password of the camera, as ${NAME} from the environment.")
+    password_file: LocalPath | None = Field(None, description="File that holds the password of the camera.")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="How its pictures travel.")
+    door: Id | None = Field(None, description="Id of the door it looks at; a camera without a door recognises nobody.")
+    near_zone: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
+        (0.0, 0.0, 1.0, 1.0), description="Left, top, right, bottom of the near zone, as fractions of the picture."
+    )
+    min_eye_px: float = Field(
+        30, ge=10, le=500, description="Least distance between the eyes in pixels of a usable face."
+    )
+    lost_after_s: float = Field(20, ge=1, le=600, description="Seconds without a picture after which it is lost.")
+    register_entry: RegisterEntry | None = Field(
+        None, description="What the law asks to be on record; without it the stream stays off."
+    )
