@@ -39,18 +39,27 @@ def _live_permit(at: datetime) -> Any:
 
 
 def leavers(connection: Connection, *, at: datetime) -> list[str]:
-    """Return persons who belong to no flat any more and still hold something that opens a door, or a consent."""
-    card = exists().where(credentials.c.person_id == people.c.id, credentials.c.state == "active")
+    """Return persons who belong to no flat any more and still hold something from then: a card, a consent, a visitor.
+
+    What somebody was given after their last tenancy is another matter (a former tenant who became a caretaker).
+    """
+    then = _last_end()
+    card = exists().where(
+        credentials.c.person_id == people.c.id, credentials.c.state == "active", credentials.c.created_at <= then
+    )
     consent = exists().where(
-        consents.c.person_id == people.c.id, consents.c.withdrawn_at.is_(None),
+        consents.c.person_id == people.c.id, consents.c.withdrawn_at.is_(None), consents.c.given_at <= then,
         or_(consents.c.expires_at.is_(None), consents.c.expires_at > at),
     )  # fmt: skip
     visitors = exists().where(
-        visitor_passes.c.host_id == people.c.id,
-        visitor_passes.c.revoked_at.is_(None),
-        visitor_passes.c.valid_until > at,
-    )
-    query = select(people.c.id).where(_last_end() <= at, ~_lasting(at), or_(card, consent, visitors, _live_permit(at)))
+        visitor_passes.c.host_id == people.c.id, visitor_passes.c.revoked_at.is_(None),
+        visitor_passes.c.created_at <= then, visitor_passes.c.valid_until > at,
+    )  # fmt: skip
+    permit = exists().where(
+        permits.c.person_id == people.c.id, permits.c.created_at <= then,
+        or_(permits.c.valid_until.is_(None), permits.c.valid_until > at),
+    )  # fmt: skip
+    query = select(people.c.id).where(then <= at, ~_lasting(at), or_(card, consent, visitors, permit))
     return list(connection.execute(query.order_by(people.c.id).limit(MOST)).scalars())
 
 

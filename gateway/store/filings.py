@@ -63,7 +63,7 @@ def enrolled_people(connection: Connection, site_ids: tuple[str, ...]) -> int:
     query = query.where(people.c.site_id.in_(site_ids), people.c.id.in_(held))
     seen: dict[tuple[Any, ...], str] = {}
     count = 0
-    for row in connection.execute(query.order_by(people.c.id).execution_options(yield_per=5000)):
+    for row in connection.execute(query.order_by(people.c.id)):
         keys = [(row.name, word) for word in (row.phone, row.born_on) if word]
         if not any(key in seen for key in keys):
             count += 1
