@@ -1,4 +1,4 @@
-"""Room for wrapped site keys, the unit of a user, and an index on what audit rows are about."""
+"""Room for wrapped site keys, and the unit of a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ def upgrade() -> None:
     """Add them. SQLite does not bound texts, so only PostgreSQL needs the wider column."""
     if op.get_bind().dialect.name == "postgresql":
         op.alter_column("sites", "credential_key", type_=sa.Text(), existing_type=sa.String(length=64))
-    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
     op.add_column("users", sa.Column("unit", sa.Text(), server_default="", nullable=False))
 
 
