@@ -110,7 +110,7 @@ class Sharing:
             return ()
         given, allowed = [], Allowed(policy, among=sibling.doors, at=at)
         for sealed in self._keys.sealed():
-            doors = allowed.doors(sealed.person_id, sealed.doors)
+            doors = allowed.doors(sealed.person_id)
             try:
                 plain = self._keys.plain(sealed) if doors else None
             except InvalidInput as error:
@@ -161,7 +161,7 @@ class Sharing:
         held = {template.person_id for template in self._keys.sealed()}
         usable: dict[str, Plain] = {}
         for plain in envelope.templates:
-            doors = allowed.doors(plain.person_id, plain.doors)
+            doors = allowed.doors(plain.person_id)
             if doors and plain.person_id not in gone | held and len(plain.embedding) == EMBEDDING_BYTES:
                 usable[plain.person_id] = msgspec.structs.replace(plain, doors=doors)
         return list(usable.values())
@@ -204,16 +204,15 @@ class Allowed:
         self._consents: dict[str, tuple[Consent, ...]] = {}
         for consent in policy.consents:
             self._consents[consent.person_id] = (*self._consents.get(consent.person_id, ()), consent)
-        self._among = frozenset(among)
+        self._among = tuple(sorted(among))
         self._at = at
 
-    def doors(self, person_id: str, doors: tuple[str, ...]) -> tuple[str, ...]:
-        """Return which of a template's doors a live consent of its person names."""
+    def doors(self, person_id: str) -> tuple[str, ...]:
+        """Return the doors that a live consent of a person names: the consent decides, not for which doors a template was made."""
         person, own = self._people.get(person_id), self._consents.get(person_id, ())
         if person is None:
             return ()
-        wanted = sorted(self._among.intersection(doors))
-        return tuple(door for door in wanted if face_allowed(person, own, door_id=door, at=self._at))
+        return tuple(door for door in self._among if face_allowed(person, own, door_id=door, at=self._at))
 
 
 def _about(*, site_id: str, sender: str, to: str) -> bytes:

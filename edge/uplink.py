@@ -199,6 +199,9 @@ class Uplink:
             self._whole, self._etag = True, None
             self._count("policies_misfit")
             raise
+        except StorageUnavailable:
+            self._whole, self._etag = True, None  # in force but not stored: it must come again
+            raise
         except DeviceRefused:
             self._count("policies_forged")
             raise

@@ -15,7 +15,9 @@ import secrets
 import ssl
 import sys
 import tempfile
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -27,7 +29,7 @@ from edge.attention import Attention, Faces
 from edge.cameras import Cameras
 from edge.channel import TIMEOUT, Channel
 from edge.checkpoints import Checkpoints
-from edge.clock import SteadyClock
+from edge.clock import SteadyClock, since_boot_s
 from edge.doorkeeper import DoorKeeper
 from edge.enrolment import Enrolment
 from edge.erasing import Erasing
@@ -63,7 +65,14 @@ ENROLMENT_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
 class Worker:
     """Run one edge, from its settings to its last breath."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = since_boot_s,
+    ) -> None:
+        self._wall, self._since_boot = wall, steady
         self._settings = settings
         self._edge = settings.edge
         self._data = settings.edge.data_dir
@@ -86,7 +95,7 @@ class Worker:
             _client(self._base, self._tls) as client,
         ):
             self._before = await last_times(spool)
-            clock = SteadyClock(last_known=self._before.last)
+            clock = SteadyClock(wall=self._wall, steady=self._since_boot, last_known=self._before.last)
             async with Supervisor() as children, asyncio.TaskGroup() as tasks:
                 await self._start(spool=spool, clock=clock, client=client, children=children, tasks=tasks)
 
