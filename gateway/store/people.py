@@ -17,7 +17,7 @@ from gateway.store.consents import consent_view, consents_of, face_receipts_of, 
 from gateway.store.dialect import insert_into
 from gateway.store.rights import credential_views, derived_permits, permit_view, permits_of
 from gateway.store.tables import flats, sites
-from gateway.store.tables_people import guardianships, occupancies, people
+from gateway.store.tables_people import guardianships, occupancies, people, tombstones
 from models.errors import Conflict, InvalidInput, NotFound
 from models.people import Occupancy, Person, is_under_14
 
@@ -29,16 +29,29 @@ def add_person(connection: Connection, person: Person, *, at: datetime, seeded: 
     """Write a new person.
 
     Raises:
-        Conflict: the id is taken, or the external id is somebody else's at this site.
+        Conflict: the id is taken or was an erased person's, or the external id is somebody else's at this site.
     """
+    _check_not_erased(connection, person.id)
     if connection.execute(select(people.c.id).where(people.c.id == person.id)).first() is not None:
         raise Conflict(f"a person with id {person.id!r} exists already")
     _check_external_id(connection, person)
     connection.execute(insert(people).values(**msgspec.structs.asdict(person), created_at=at, seeded=seeded))
 
 
+def _check_not_erased(connection: Connection, person_id: str) -> None:
+    """Refuse an id that has a tombstone: policies and restores would erase its new bearer."""
+    query = select(tombstones.c.person_id).where(tombstones.c.person_id == person_id)
+    if connection.execute(query).first() is not None:
+        raise Conflict(f"person {person_id!r} was erased: use another id, and take them out of the site file")
+
+
 def put_person(connection: Connection, person: Person, *, at: datetime, seeded: bool = False) -> None:
-    """Write a person under its id, new or not."""
+    """Write a person under its id, new or not.
+
+    Raises:
+        Conflict: the person was erased.
+    """
+    _check_not_erased(connection, person.id)
     values = msgspec.structs.asdict(person)
     upsert = insert_into(connection, people).values(**values, created_at=at, seeded=seeded)
     changes = {**values, "seeded": seeded, "version": people.c.version + 1}
