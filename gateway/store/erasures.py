@@ -98,12 +98,6 @@ def people_back(connection: Connection) -> list[tuple[str, str]]:
     return [(row.id, row.site_id) for row in connection.execute(query.order_by(people.c.id))]
 
 
-def is_tombstoned(connection: Connection, person_id: str) -> bool:
-    """Return whether somebody of that id was erased: the id is never given again."""
-    query = select(tombstones.c.person_id).where(tombstones.c.person_id == person_id)
-    return connection.execute(query).first() is not None
-
-
 def delete_person(connection: Connection, person_id: str) -> dict[str, int]:
     """Delete every row that says something about a person; return how many went from each table.
 

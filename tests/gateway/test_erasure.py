@@ -20,12 +20,12 @@ from gateway.runtime import Runtime
 from gateway.store.audit import verify_audit
 from gateway.store.edges import revoke_edge
 from gateway.store.erasures import record_tombstone, tombstones_of
-from gateway.store.people import add_person
+from gateway.store.people import add_person, put_person
 from gateway.store.tables import commands, metadata
 from gateway.store.tables_access import audit
 from gateway.store.tables_people import face_receipts, people, tombstones
 from gateway.tombstones import NAME, append_tombstones, read_tombstones
-from models.errors import InvalidInput, StorageUnavailable
+from models.errors import Conflict, InvalidInput, StorageUnavailable
 from models.link import Command, EraseFace, ErasureReceipt, FaceReceipt, Result, erasure_statement
 from models.people import Person
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge
@@ -305,3 +305,15 @@ def test_a_line_that_a_crash_tore_costs_no_other_line(tmp_path: Path, clock: Clo
     assert read_tombstones(tmp_path / "none") == []
     with pytest.raises(StorageUnavailable):
         read_tombstones(tmp_path)
+
+
+async def test_the_id_of_an_erased_person_is_never_given_again(
+    manager: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    person_id = await resident(manager)
+    await manager.delete(f"/api/v1/people/{person_id}")
+    again = await manager.post("/api/v1/people", json={"id": person_id, "name": "Somebody"})
+    assert again.status_code == 409
+    assert "was erased" in again.json()["detail"]
+    with pytest.raises(Conflict, match="site file"):
+        runtime.store.write_now(put_person, Person(id=person_id, site_id="a", name="Somebody"), at=clock())
