@@ -22,6 +22,8 @@ from gateway.counts import note_counts
 from gateway.expiry import Terms, keep_terms
 from gateway.files import write_private
 from gateway.housekeeping import clean_up, offer_edge_token
+from gateway.joining import Joining
+from gateway.media import drop_old_media
 from gateway.runtime import Runtime
 from gateway.status import notice_silent_edges
 from gateway.syslog import follow_audit
@@ -37,6 +39,7 @@ def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path 
     loops: dict[str, Start] = {"housekeeping": lambda good: _keep_house(runtime, settings, good)}
     loops |= _witnessing(runtime, settings)
     loops["imports"] = lambda good: run_imports(runtime, good)
+    loops["joining"] = lambda good: _every(LOOK_S, Joining(runtime).look, good=good)
     loops["terms"] = lambda good: _keep_terms(runtime, settings, good)
     if edge_token_file is not None:
         loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)
@@ -100,6 +103,7 @@ async def _keep_house(runtime: Runtime, settings: Settings, good: Good) -> None:
             runtime.bells.alerts_changed()
         if at - cleaned >= CLEAN_EVERY:
             await runtime.store.write(clean_up, keep_facts=keep_facts, at=at)
+            await drop_old_media(runtime)
             cleaned = at
         good()
         await asyncio.sleep(LOOK_S)

@@ -9,6 +9,8 @@ from datetime import timedelta
 from gateway.auth.roles import Caller
 from gateway.bells import heard
 from gateway.erasing import take_erasure
+from gateway.intake import check_time
+from gateway.joining import check_receipt, take_adopted
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
@@ -16,7 +18,7 @@ from gateway.store.consents import mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
 from gateway.withdrawal import settle_receipt
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
-from models.link import Command, EnrolFace, EraseFace, Result, Unlock
+from models.link import AdoptTemplates, Command, EnrolFace, EraseFace, Result, Unlock
 from models.places import Door
 
 UNLOCK_VALID = timedelta(seconds=3)
@@ -90,17 +92,21 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
     """Keep the end of a command with what follows from it; return False if it is unknown or has ended before.
 
     Raises:
-        InvalidInput: the receipt is not for this command or this edge.
+        InvalidInput: the receipt is not for this command or this edge, or a time cannot be.
     """
+    check_time(result.at, where="at")
     command = keep_result(connection, result, edge_id=edge.id)
     if command is None:
         return False
     at = runtime.clock()
     receipt = result.receipt
     if isinstance(command, EnrolFace) and receipt is not None:
-        if receipt.person_id != command.person_id or receipt.edge_id != edge.id:
-            raise InvalidInput("receipt", "it names another person or edge than the command")
+        check_receipt(receipt, edge=edge)
+        if receipt.person_id != command.person_id:
+            raise InvalidInput("receipt", "it names another person than the command")
         settle_receipt(connection, receipt, consent_id=command.consent_id, at=at)
+    if isinstance(command, AdoptTemplates) and result.state == "confirmed":
+        take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
     if isinstance(command, EraseFace) and result.erasure is not None:
         take_erasure(connection, result.erasure, edge=edge, at=at, person_id=command.person_id)
     if isinstance(command, EraseFace) and result.state == "confirmed":

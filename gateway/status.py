@@ -7,29 +7,42 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from gateway.centre.events import Route
-from gateway.intake import clear_and_tell, raise_and_tell
+from gateway.erasing import erase_person
+from gateway.intake import check_time, clear_and_tell, raise_and_tell
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.alerts import is_active
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import EdgeIdentity, edge_views, keep_edge_status
+from gateway.store.erasures import record_tombstone
 from gateway.store.feed import announce
+from gateway.store.people import person_by_id, person_exists
 from gateway.store.places import camera_views, door_views, mark_edge_devices_unseen, note_status
+from gateway.store.policy import epoch_raised_at
 from models.alerts import SEVERITIES, Clear, Raise, alert_id
-from models.errors import InvalidInput
+from models.errors import InvalidInput, NotFound
 from models.link import EdgeStatus
+from models.places import check_id
 
 EDGE_LOST_AFTER = timedelta(seconds=60)
+HEED_FOR = timedelta(days=90)
+"""How long after a restore an edge's word that somebody was erased is taken."""
+TOMBSTONES_AT_ONCE = 400
+MOST_ROWS = 2**62
 
 
 def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity, runtime: Runtime) -> bool:
     """Keep what an edge says and announce the devices that changed; return whether anything was announced.
 
     Raises:
-        InvalidInput: the edge speaks for another edge.
+        InvalidInput: the edge speaks for another edge, or a time cannot be.
     """
     if told.edge_id != edge.id:
         raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report for {told.edge_id!r}")
+    for said in (told, *told.doors, *told.cameras, *((told.checkpoint,) if told.checkpoint else ())):
+        check_time(said.at, where="at")
+    if told.checkpoint is not None and not 0 <= told.checkpoint.seq < MOST_ROWS:
+        raise InvalidInput("checkpoint.seq", "no audit log has so many rows")
     hold_feed(connection)
     at = runtime.clock()
     keep_edge_status(connection, told)
@@ -37,7 +50,28 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
     cameras = [device.camera_id for device in told.cameras if note_status(connection, device, edge_id=edge.id)]
     announce_devices(connection, doors=doors, cameras=cameras, at=at)
     clear_and_tell(connection, Clear(kinds=("edge_lost",), source_id=edge.id, at=at), at=at, routes=runtime.routes)
+    _heed_tombstones(connection, told.tombstones, edge=edge, runtime=runtime)
     return bool(doors or cameras)
+
+
+def _heed_tombstones(
+    connection: Connection, person_ids: tuple[str, ...], *, edge: EdgeIdentity, runtime: Runtime
+) -> None:
+    """Erase again whom an edge knows as erased and a restored gateway does not; at other times an edge's word is not enough."""
+    at = runtime.clock()
+    restored_at = epoch_raised_at(connection)
+    if not person_ids or restored_at is None or at - restored_at > HEED_FOR:
+        return
+    for person_id in person_ids[:TOMBSTONES_AT_ONCE]:
+        check_id(person_id, "tombstones")
+        try:
+            person = person_by_id(connection, person_id, site_ids=frozenset({edge.site_id}))
+        except NotFound:
+            if not person_exists(connection, person_id):  # else it is somebody of another site
+                record_tombstone(connection, person_id, site_id=edge.site_id, at=at)
+            continue
+        why = "an edge knows this person as erased; an old backup came back"
+        erase_person(connection, person, actor=edge.id, reason=why, at=at, folder=runtime.data_dir)
 
 
 def announce_devices(connection: Connection, *, doors: Iterable[str], cameras: Iterable[str], at: datetime) -> None:

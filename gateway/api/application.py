@@ -23,6 +23,7 @@ from gateway.api import (
     groups,
     imports,
     live,
+    media,
     modes,
     moves,
     notices,
@@ -71,6 +72,7 @@ PARTS = (
     visitors,
     imports,
     exports,
+    media,
     live,
     system,
     centre,
@@ -91,6 +93,7 @@ def application(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     for part in PARTS:
         app.include_router(part.router)
+    app.include_router(media.link)
     add_error_handlers(app)
     app.openapi = describe(app)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit)

@@ -46,6 +46,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _decoded(body: bytes, type_: type[T]) -> T:
+    if b"\\u0000" in body:
+        raise InvalidInput("body", "no text here holds the character NUL")
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -88,7 +90,7 @@ async def facts(request: Request, edge: Edge, *, runtime: Shared) -> Response:
 @router.get("/policy")
 async def policy(
     edge: Edge, runtime: Shared, *, if_none_match: Annotated[str | None, Header()] = None,
-    since: Annotated[str | None, Query(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] = None,
+    since: Annotated[str | None, Query(pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$")] = None,
 ) -> Response:  # fmt: skip
     """Hand out the edge's policy, what leads to it from the one that the edge has, or 304 if that is the newest."""
     base = _version(since or "")

@@ -91,6 +91,11 @@ def _epoch(connection: Connection) -> int:
     return int(value) if value and value.isdigit() else 1
 
 
+def epoch_raised_at(connection: Connection) -> datetime | None:
+    """Return when a restore raised the epoch last; None if this database was never restored."""
+    return connection.execute(select(marks.c.at).where(marks.c.name == EPOCH_MARK)).scalar()
+
+
 def audit_number(connection: Connection) -> int:
     """Return how many audit rows there are: every change of configuration or people comes with one."""
     return connection.execute(select(counters.c.value).where(counters.c.name == "audit")).scalar() or 0

@@ -22,7 +22,6 @@ from gateway.store.tables import (
     doors,
     flats,
     permission_groups,
-    readers,
     schedules,
     sites,
 )
@@ -30,7 +29,7 @@ from gateway.store.tables_people import consents, credentials, occupancies, peop
 from gateway.store.ticket_keys import ticket_keys
 from models.assessments import Assessment
 from models.people import Consent, Credential, Group, Permit, VisitorPass
-from models.places import Camera, Door, Reader
+from models.places import Camera, Door
 from models.policy import DesiredMode, TicketKey
 from models.schedules import Calendar, Schedule
 
@@ -119,17 +118,11 @@ def _site_keys(connection: Connection, site_id: str) -> SiteKeys:
 
 
 def _doors(connection: Connection, site_id: str) -> tuple[OwnedDoor, ...]:
-    of_door: dict[str, list[Reader]] = {}
-    query = select(readers.c.door_id, readers.c.record).join(doors, doors.c.id == readers.c.door_id)
-    for row in connection.execute(query.where(doors.c.site_id == site_id).order_by(readers.c.id)):
-        of_door.setdefault(row.door_id, []).append(msgspec.json.decode(row.record, type=Reader))
-    found = []
-    for kept in connection.execute(select(doors).where(doors.c.site_id == site_id).order_by(doors.c.id)):
-        door = msgspec.json.decode(kept.record, type=Door)
-        if kept.id in of_door:
-            door = msgspec.structs.replace(door, readers=tuple(of_door[kept.id]))
-        found.append(OwnedDoor(door=door, mode=desired_of(kept)))
-    return tuple(found)
+    query = select(doors).where(doors.c.site_id == site_id).order_by(doors.c.id)
+    return tuple(
+        OwnedDoor(door=msgspec.json.decode(row.record, type=Door), mode=desired_of(row))
+        for row in connection.execute(query)
+    )
 
 
 def _cameras(connection: Connection, site_id: str) -> tuple[Camera, ...]:
@@ -259,7 +252,7 @@ def _assessments(connection: Connection, site_id: str) -> tuple[Assessment, ...]
 
 PARTS: Final[dict[str, tuple[Callable[[Connection, str], Any], frozenset[str]]]] = {
     "keys": (_site_keys, frozenset({"sites"})),
-    "doors": (_doors, frozenset({"doors", "readers"})),
+    "doors": (_doors, frozenset({"doors"})),
     "cameras": (_cameras, frozenset({"cameras"})),
     "groups": (_groups, frozenset({"permission_groups"})),
     "schedules": (_schedules, frozenset({"schedules"})),
