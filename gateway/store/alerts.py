@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, literal, select, update
 
 from gateway.store.dialect import insert_into, inserted
+from gateway.store.newest import newest
 from gateway.store.tables_access import users
 from gateway.store.tables_events import alert_facts, alert_steps, alerts, outbox, receipts
 from gateway.store.types import as_text
@@ -153,13 +154,10 @@ def alerts_of(
     limit: int,
 ) -> list[AlertView]:
     """Return alerts of some sites, newest first, before a place in that order; open ones are not resolved."""
-    query = select(alerts).where(alerts.c.site_id.in_(site_ids))
-    if open_only:
-        query = query.where(alerts.c.workflow != "resolved")
-    if before is not None:
-        at, alert_id = before
-        query = query.where(or_(alerts.c.raised_at < at, and_(alerts.c.raised_at == at, alerts.c.id < alert_id)))
-    query = query.order_by(alerts.c.raised_at.desc(), alerts.c.id.desc()).limit(limit)
+    # Spelled out, so that both databases see that the index over unresolved alerts has all of them.
+    unresolved = alerts.c.workflow != literal("resolved", literal_execute=True)
+    where = [unresolved] if open_only else []
+    query = newest(alerts, alerts.c.raised_at, site_ids=site_ids, where=where, before=before, limit=limit)
     return _views(connection, connection.execute(query).all())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, delete, select
 
 from gateway.store.dialect import insert_into, inserted
+from gateway.store.newest import newest
 from gateway.store.tables_events import facts, quarantine
 from gateway.store.types import as_text
 from models.events import AnyFact, kind_of, source_of
@@ -19,7 +20,7 @@ def write_fact(connection: Connection, fact: AnyFact, *, edge_id: str, site_id: 
     """Write a fact; return False if its id was written before, in which case nothing may follow from it again."""
     insertion = insert_into(connection, facts).values(
         id=fact.id, edge_id=edge_id, site_id=site_id, source_id=source_of(fact), kind=kind_of(fact), at=fact.at,
-        received_at=at, body=as_text(fact),
+        received_at=at, person_id=getattr(fact, "person_id", None), body=as_text(fact),
     )  # fmt: skip
     return inserted(connection, insertion.on_conflict_do_nothing(index_elements=["id"]), key=facts.c.id)
 
@@ -45,15 +46,13 @@ def facts_of(
     limit: int = 100,
 ) -> list[tuple[datetime, str, msgspec.Raw]]:
     """Return (time, id, JSON) of facts of some sites, newest first, before a place in that order."""  # fmt: skip
-    query = select(facts.c.at, facts.c.id, facts.c.body).where(facts.c.site_id.in_(site_ids))
-    if source_id is not None:
-        query = query.where(facts.c.source_id == source_id)
-    if kind is not None:
-        query = query.where(facts.c.kind == kind)
-    if before is not None:
-        at, fact_id = before
-        query = query.where(or_(facts.c.at < at, and_(facts.c.at == at, facts.c.id < fact_id)))
-    rows = connection.execute(query.order_by(facts.c.at.desc(), facts.c.id.desc()).limit(limit))
+    where = [facts.c.kind == kind] if kind is not None else []
+    if source_id is None:
+        query = newest(facts, facts.c.at, site_ids=site_ids, where=where, before=before, limit=limit)
+    else:  # a place is at one site: its own index is the shortest way, however many the caller's sites are
+        where += [facts.c.source_id == source_id, facts.c.site_id.in_(site_ids)]
+        query = newest(facts, facts.c.at, site_ids=None, where=where, before=before, limit=limit)
+    rows = connection.execute(query)
     return [(row.at, row.id, msgspec.Raw(row.body.encode())) for row in rows]
 
 

@@ -43,7 +43,11 @@ def announcements_after(connection: Connection, seq: int, *, limit: int = 500) -
 
 def feed_range(connection: Connection) -> tuple[int, int]:
     """Return the numbers of the oldest announcement kept and of the newest; (1, 0) if there is none."""
-    row = connection.execute(select(func.min(feed.c.seq), func.max(feed.c.seq))).one()
+    first, last = (
+        select(func.min(feed.c.seq)),
+        select(func.max(feed.c.seq)),
+    )  # apart: SQLite reads all rows for both at once
+    row = connection.execute(select(first.scalar_subquery(), last.scalar_subquery())).one()
     return (1, 0) if row[0] is None else (int(row[0]), int(row[1]))
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
 
 from gateway.store.tables import metadata
 from gateway.store.types import UtcTime
 
 # SQLite gives a self-counting key only to a column declared exactly INTEGER.
 _COUNTING = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return the options of an index over the rows that meet a condition, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 counters = Table(
     "counters",
@@ -27,8 +35,15 @@ facts = Table(
     Column("kind", String(32), nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("received_at", UtcTime, nullable=False),
+    # Whom an admission was about, by opaque id: a person's own data must be found among a million facts.
+    Column("person_id", String(64)),
     Column("body", Text, nullable=False),
-    Index("ix_facts_kind_at", "kind", "at"),
+    # Lists are read newest first, per site, from the index alone (newest.py); deletion goes by time.
+    Index("ix_facts_site", "site_id", "at", "id"),
+    Index("ix_facts_site_kind", "site_id", "kind", "at", "id"),
+    Index("ix_facts_source", "source_id", "at", "id", "kind"),
+    Index("ix_facts_person", "person_id", "at", **_where("person_id IS NOT NULL")),
+    Index("ix_facts_at", "at"),
 )
 
 quarantine = Table(
@@ -66,7 +81,8 @@ alerts = Table(
     Column("count", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Index("ix_alerts_open", "source_id", "kind", "condition"),
-    Index("ix_alerts_raised", "raised_at", "id"),
+    Index("ix_alerts_site", "site_id", "raised_at", "id"),
+    Index("ix_alerts_site_unresolved", "site_id", "raised_at", "id", **_where("workflow <> 'resolved'")),
 )
 
 alert_facts = Table(
@@ -126,6 +142,7 @@ outbox = Table(
     Column("last_status", Integer),
     Column("last_answer", Text),
     Index("ix_outbox_waiting", "centre_id", "delivered_at", "number"),
+    Index("ix_outbox_counted", "centre_id", "delivered_at", "dead_at", "created_at"),
 )
 
 receipts = Table(
