@@ -70,7 +70,7 @@ async def create_group(
     site_id, group_id = site_for(caller, body.site_id), body.id or new_id("g")
 
     def act(connection: Connection) -> GroupView:
-        check_free(connection, "group", group_id)
+        check_free(connection, group_id, kind="group")
         return _write(connection, group_id, body=body, site_id=site_id, caller=caller, runtime=runtime)
 
     async def work() -> Response:

@@ -133,7 +133,7 @@ async def create_schedule(
     site_id, schedule_id = site_for(caller, body.site_id), body.id or new_id("sch")
 
     def act(connection: Connection) -> ScheduleView:
-        check_free(connection, "schedule", schedule_id)
+        check_free(connection, schedule_id, kind="schedule")
         return _write_schedule(connection, schedule_id, body=body, site_id=site_id, caller=caller, runtime=runtime)
 
     async def work() -> Response:
@@ -215,7 +215,7 @@ async def create_calendar(
     site_id, calendar_id = site_for(caller, body.site_id), body.id or new_id("cal")
 
     def act(connection: Connection) -> CalendarView:
-        check_free(connection, "calendar", calendar_id)
+        check_free(connection, calendar_id, kind="calendar")
         made = Calendar(id=calendar_id, site_id=site_id, name=body.name, days=_days(body))
         return _write_calendar(connection, made, caller=caller, runtime=runtime)
 

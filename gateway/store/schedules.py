@@ -48,7 +48,7 @@ def _put(connection: Connection, table: Table, *, key: str, values: dict[str, An
     connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=changes, where=different & here))
 
 
-def check_free(connection: Connection, kind: str, key: str) -> None:
+def check_free(connection: Connection, key: str, *, kind: str) -> None:
     """Pass if nothing of a kind (`schedule`, `calendar`, `group`) has an id yet.
 
     Raises:
