@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +16,13 @@ from gateway.runtime import Runtime
 from gateway.store.audit import AuditEntry, append_audit, append_entries
 from gateway.store.imports import Change, forget_changes, import_by_id, last_changes, note_import
 from gateway.store.undoing import (
-    delete_card,
-    delete_occupancy,
-    delete_person_alone,
-    occupancy_now,
-    person_now,
-    restore_occupancy,
-    restore_person,
+    built_upon,
+    delete_cards,
+    delete_occupancies,
+    delete_people,
+    occupancies_now,
+    people_now,
+    restore_rows,
 )
 from models.errors import Conflict
 from models.people import Occupancy, Person
@@ -58,13 +59,15 @@ def _begin(connection: Connection, import_id: str, *, caller: Caller, runtime: R
 def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: Runtime) -> ImportView:
     at = runtime.clock()
     changes = last_changes(connection, view.id, limit=STEP)
-    undone, conflicts = [], []
-    for change in changes:
-        why = _take_back(connection, change)
-        if why is None:
-            undone.append(change)
-        else:
-            conflicts.append(ChangeConflict(kind=change.kind, object_id=change.object_id, why=why))
+    why: dict[int, str] = {}
+    for _, some in itertools.groupby(changes, key=lambda change: change.kind):
+        why |= _take_back(connection, list(some))
+    undone = [change for change in changes if change.number not in why]
+    conflicts = [
+        ChangeConflict(kind=change.kind, object_id=change.object_id, why=why[change.number])
+        for change in changes
+        if change.number in why
+    ]
     forget_changes(connection, view.id, [change.number for change in changes])
     report = with_conflicts(view.report, tuple(conflicts))
     report = msgspec.structs.replace(report, undone=report.undone + len(undone))
@@ -97,20 +100,26 @@ def _subject(change: Change) -> str:
     return change.object_id
 
 
-def _take_back(connection: Connection, change: Change) -> str | None:
-    """Take one change back; return why not, if it cannot be."""
-    if change.kind == "card.add":
-        return None if delete_card(connection, change.object_id, person_id=change.after) else CHANGED
-    record: Any = Person if change.kind.startswith("person") else Occupancy
-    now = (person_now if record is Person else occupancy_now)(connection, change.object_id)
-    if now is None or now != msgspec.json.decode(change.after, type=record):
-        return CHANGED if now is not None else "it is gone"
-    if change.kind == "person.add":
-        kept = delete_person_alone(connection, change.object_id)
-        return None if kept is None else f"the person has {kept} that this import did not give"
-    if change.kind == "occupancy.add":
-        delete_occupancy(connection, change.object_id)
+def _take_back(connection: Connection, changes: list[Change]) -> dict[int, str]:
+    """Take back changes of one kind; return by number why not, of those that cannot be."""
+    kind, ids = changes[0].kind, [change.object_id for change in changes]
+    if kind == "card.add":
+        gone = delete_cards(connection, {change.object_id: change.after for change in changes})
+        return {change.number: CHANGED for change in changes if change.object_id not in gone}
+    record: Any = Person if kind.startswith("person") else Occupancy
+    now: dict[str, Any] = (people_now if record is Person else occupancies_now)(connection, ids)
+    why: dict[int, str] = {}
+    for change in changes:
+        if now.get(change.object_id) != msgspec.json.decode(change.after, type=record):
+            why[change.number] = CHANGED if change.object_id in now else "it is gone"
+    if kind == "person.add":
+        words = built_upon(connection, ids)
+        for change in changes:
+            if change.object_id in words and change.number not in why:
+                why[change.number] = f"the person has {words[change.object_id]} that this import did not give"
+    free = [change for change in changes if change.number not in why]
+    if kind.endswith(".set"):
+        restore_rows(connection, [msgspec.json.decode(change.before or "", type=record) for change in free])
     else:
-        before = msgspec.json.decode(change.before or "", type=record)
-        (restore_person if record is Person else restore_occupancy)(connection, before)
-    return None
+        (delete_people if record is Person else delete_occupancies)(connection, [one.object_id for one in free])
+    return why
