@@ -177,4 +177,6 @@ async def status(request: Request, edge: Edge, *, runtime: Shared) -> Response:
     told = _decoded(await request.body(), EdgeStatus)
     if await runtime.store.write(take_status, told, edge=edge, runtime=runtime):
         runtime.bells.alerts_changed()
+    if told.tombstones:
+        runtime.bells.policies_changed()
     return Response(status_code=204)
