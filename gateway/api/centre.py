@@ -14,6 +14,7 @@ from gateway.auth.roles import Caller
 from gateway.centre.receipts import read_receipts, take_receipt
 from gateway.centre.signing import verify
 from gateway.runtime import Runtime
+from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.outbox import replay_dead, sequence_of
 from models.errors import Forbidden, NotFound
@@ -80,15 +81,19 @@ async def sequence(caller: Annotated[Caller, Depends(allowed("system:read"))], r
 async def replay(
     centre_id: str, caller: Annotated[Caller, Depends(allowed("system:write"))], *, runtime: Shared
 ) -> Response:
-    """Put the dead letters of a centre back on their way, under their old ids."""
-    replayed = await runtime.store.write(replay_dead, centre_id, at=runtime.clock())
-    entry = AuditEntry(
-        actor=caller.id,
-        reason=caller.reason,
-        action="centre.replay",
-        subject=centre_id,
-        detail={"count": str(replayed)},
-    )
-    await runtime.store.write(append_audit, entry, at=runtime.clock())
+    """Put the dead letters of a centre back on their way, under their old ids: those of all sites, so all must be in scope."""
+    if not caller.everywhere:
+        raise Forbidden("a centre's messages come from every site: only who has every site in scope sends them again")
+
+    def act(connection: Connection) -> int:
+        replayed = replay_dead(connection, centre_id, at=runtime.clock())
+        detail = {"count": str(replayed)}
+        entry = AuditEntry(
+            actor=caller.id, action="centre.replay", subject=centre_id, detail=detail, reason=caller.reason
+        )
+        append_audit(connection, entry, at=runtime.clock())
+        return replayed
+
+    replayed = await runtime.store.write(act)
     runtime.bells.outbox.ring()
     return reply(Replayed(replayed=replayed))
