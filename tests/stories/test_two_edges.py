@@ -236,9 +236,10 @@ async def test_an_erasure_at_the_office_ends_in_the_edges_receipt_which_verifies
         await site.enrol(manager, "p1")
         await call(manager, "DELETE", "people/p1")
         await until(lambda: first.held() == [], what="destroyed", within_s=5.0)
-        proof = await eventually(manager, "erasures/p1", lambda told: bool(told["complete"]))
+        proof = await eventually(manager, "erasures/p1", lambda told: told["edges"][0]["state"] != "waiting")
         (shown,) = proof["edges"]
-        receipt = msgspec.convert(shown["receipt"], ErasureReceipt)
+        assert shown["state"] == "erased"
+        (receipt,) = msgspec.convert(shown["receipts"], tuple[ErasureReceipt, ...])
         first._identity.public_key().verify(base64.b64decode(receipt.signature), erasure_statement(receipt))
         assert (receipt.person_id, receipt.templates, receipt.edge_id) == ("p1", 1, "edge-1")
         assert first._keys.tombstones == {"p1"}
