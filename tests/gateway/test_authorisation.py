@@ -195,8 +195,9 @@ def reaches(function: Any, name: str, seen: set[Any] | None = None) -> bool:
     if function in seen:
         return False
     seen.add(function)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    for node in ast.walk(tree):
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    statements = getattr(tree, "body", [])  # not the signature: its dependencies write refusals only
+    for node in (inner for statement in statements for inner in ast.walk(statement)):
         word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
         if word == name:
             return True
@@ -215,7 +216,7 @@ def methods() -> dict[str, list[Any]]:
     """Return the methods of all classes of the gateway by their names: whose they are is not known from the text."""
     found: dict[str, list[Any]] = {}
     for name, module in sorted(sys.modules.items()):
-        classes = vars(module).values() if name.startswith("gateway.") else ()
+        classes = vars(module).values() if name.startswith(("gateway.api.", "gateway.store.")) else ()
         for each in (kind for kind in classes if inspect.isclass(kind) and kind.__module__ == name):
             for key, value in vars(each).items():
                 if (
