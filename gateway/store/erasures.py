@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from gateway.store.dialect import insert_into, inserted
+from gateway.store.dialect import insert_into
 from gateway.store.edges import add_command
 from gateway.store.tables import commands, edges
 from gateway.store.tables_access import idempotency
@@ -197,11 +197,17 @@ def edges_expected(connection: Connection, person_id: str) -> list[str]:
 
 
 def keep_erasure(connection: Connection, receipt: ErasureReceipt, *, at: datetime) -> bool:
-    """Keep what an edge signed about an erasure; return False if this receipt was kept before."""
+    """Keep what an edge signed about an erasure; return False if this receipt was kept before.
+
+    An edge that had nothing left to destroy sends its last receipt again: then it counts for the new order too.
+    """
+    known = select(erasures.c.id).where(erasures.c.id == receipt.id)
+    fresh = connection.execute(known).first() is None
     row = insert_into(connection, erasures).values(
         id=receipt.id, person_id=receipt.person_id, edge_id=receipt.edge_id, receipt=as_text(receipt), at=at
     )
-    fresh = inserted(connection, row.on_conflict_do_nothing(index_elements=["id"]), key=erasures.c.id)
+    same = (erasures.c.person_id == receipt.person_id) & (erasures.c.edge_id == receipt.edge_id)
+    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_={"at": at}, where=same))
     own = (face_receipts.c.person_id == receipt.person_id) & (face_receipts.c.edge_id == receipt.edge_id)
     still = own & face_receipts.c.erased_at.is_(None) & (face_receipts.c.at <= receipt.erased_at)
     connection.execute(update(face_receipts).where(still).values(erased_at=receipt.erased_at))

@@ -176,6 +176,23 @@ async def test_a_receipt_that_does_not_fit_is_refused_and_the_order_stays_open(
     assert (await confirm(edge, order, signed(edge, person_id, at=clock()))).status_code == 204
 
 
+async def test_a_receipt_of_an_earlier_withdrawal_counts_when_the_edge_sends_it_again(
+    manager: httpx.AsyncClient, runtime: Runtime, edge: SigningEdge, clock: Clock
+) -> None:
+    person_id = await with_everything(manager, runtime)
+    (consent,) = (await manager.get(f"/api/v1/people/{person_id}")).json()["consents"]
+    await manager.delete(f"/api/v1/people/{person_id}/consents/{consent['id']}")
+    receipt = signed(edge, person_id, at=clock())
+    assert (await confirm(edge, orders(runtime)[0], receipt)).status_code == 204
+    clock.turn(minutes=10)
+    first = read_proof((await manager.delete(f"/api/v1/people/{person_id}")).content)
+    assert [one.state for one in first.edges] == ["waiting"]
+    again = max(orders(runtime), key=lambda order: order.deadline)
+    clock.turn(seconds=1)
+    assert (await confirm(edge, again, receipt)).status_code == 204
+    assert read_proof((await manager.get(f"/api/v1/erasures/{person_id}")).content).complete
+
+
 async def test_a_revoked_edge_is_named_and_never_counts_as_erased(
     manager: httpx.AsyncClient, runtime: Runtime, edge: SigningEdge, clock: Clock
 ) -> None:
