@@ -286,6 +286,13 @@ async def test_uses_are_forgotten_long_after_the_pass_by_the_gateways_time(house
     assert [await passes.used(one) for one in (over, long_over)] == [1, 0]
 
 
+async def test_a_new_policy_lets_go_of_what_is_long_over(house: House) -> None:
+    long_over = visitor(valid_until=now() - KEPT_FOR - timedelta(days=1))
+    assert await Passes(house.spool).take(long_over, attempt="d1/a", used=0)
+    house.admission.apply(compound(n=2))
+    assert await Passes(house.spool).used(long_over) == 0
+
+
 # ---- whatever happens -----------------------------------------------------------------------------------------------
 
 steps = st.lists(st.sampled_from(["show", "show twice", "fail", "restart", "crash"]), max_size=10)

@@ -58,7 +58,7 @@ def schedules(key: str) -> st.SearchStrategy[Schedule]:
         Schedule,
         id=st.just(key),
         timezone=st.sampled_from(sorted(OFFSETS)),
-        windows=st.lists(windows, max_size=3).map(tuple),
+        windows=st.just((Window(),)) | st.lists(windows, max_size=3).map(tuple),
         calendars=st.lists(st.sampled_from(KEYS), max_size=2).map(tuple),
         holiday_windows=st.none() | st.lists(windows, max_size=2).map(tuple),
     )

@@ -24,6 +24,7 @@ NOON = Schedule(id="noon", timezone="UTC", windows=(Window(from_time=time(12), u
 NIGHT = Schedule(id="night", timezone="UTC", windows=(Window(from_time=time(22), until_time=time(6)),))
 GATES = Group(id="gates", site_id="s", doors=("d", "e"))
 BY_DAY = Group(id="by day", site_id="s", doors=("d",), schedule_id="noon")
+BY_NIGHT = Group(id="by night", site_id="s", doors=("d",), schedule_id="night")
 
 
 def permit(**more: Any) -> Permit:
@@ -31,7 +32,7 @@ def permit(**more: Any) -> Permit:
 
 
 def refusal(*held: Permit, door_id: str = "d", clock_trusted: bool = True, **more: Any) -> str | None:
-    rights = Rights(permits=held, groups=(GATES, BY_DAY), schedules=(NOON, NIGHT), **more)
+    rights = Rights(permits=held, groups=(GATES, BY_DAY, BY_NIGHT), schedules=(NOON, NIGHT), **more)
     return rights.person_refusal("p", door_id, T0, clock_trusted=clock_trusted)
 
 
@@ -44,6 +45,7 @@ def refusal(*held: Permit, door_id: str = "d", clock_trusted: bool = True, **mor
         pytest.param(permit(group_id="by day", doors=("x",)), None, id="within the group's schedule"),
         pytest.param(permit(group_id="by day", schedule_id="noon"), None, id="within both schedules"),
         pytest.param(permit(group_id="by day", schedule_id="night"), "not_permitted_now", id="within one of two"),
+        pytest.param(permit(group_id="by night", schedule_id="noon"), "not_permitted_now", id="within the other"),
         pytest.param(permit(group_id="gates", schedule_id="night"), "not_permitted_now", id="outside its own"),
         pytest.param(permit(doors=("d",), schedule_id="lost"), "not_permitted_now", id="on a schedule that is missing"),
         pytest.param(permit(group_id="lost"), "no_permit", id="a group that is missing"),
