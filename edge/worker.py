@@ -354,6 +354,7 @@ class Worker:
             protection=self._keys.protection,
             checkpoint=self._checkpoints.newest,
             tombstones=self._policies.forgotten()[:MAX_TOMBSTONES],
+            restored_at=self._keys.restored_at,
         )
 
 

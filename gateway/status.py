@@ -18,7 +18,7 @@ from gateway.store.erasures import record_tombstone
 from gateway.store.feed import announce
 from gateway.store.people import person_by_id, person_exists
 from gateway.store.places import camera_views, door_views, mark_edge_devices_unseen, note_status
-from gateway.store.policy import epoch_raised_at
+from gateway.store.policy import epoch_raised_at, renew_policy
 from models.alerts import SEVERITIES, Clear, Raise, alert_id
 from models.errors import InvalidInput, NotFound
 from models.link import EdgeStatus
@@ -41,6 +41,8 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
         raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report for {told.edge_id!r}")
     for said in (told, *told.doors, *told.cameras, *((told.checkpoint,) if told.checkpoint else ())):
         check_time(said.at, where="at")
+    if told.restored_at is not None:
+        check_time(told.restored_at, where="restored_at")
     if told.checkpoint is not None and not 0 <= told.checkpoint.seq < MOST_ROWS:
         raise InvalidInput("checkpoint.seq", "no audit log has so many rows")
     hold_feed(connection)
@@ -51,6 +53,8 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
     announce_devices(connection, doors=doors, cameras=cameras, at=at)
     clear_and_tell(connection, Clear(kinds=("edge_lost",), source_id=edge.id, at=at), at=at, routes=runtime.routes)
     _heed_tombstones(connection, told.tombstones, edge=edge, runtime=runtime)
+    if told.restored_at is not None and told.restored_at <= at:
+        renew_policy(connection, edge.id, since=told.restored_at)
     return bool(doors or cameras)
 
 

@@ -200,6 +200,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The newest checkpoint of the gateway's audit log that this edge keeps."""
     tombstones: tuple[str, ...] = ()
     """Erased persons whom this edge knows and its policy does not: the gateway was restored from before."""
+    restored_at: datetime | None = None
+    """When this edge was restored from a backup, while it waits for a policy that was issued after that."""
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from gateway.store.dialect import insert_into
 from gateway.store.site_records import SiteRecords, site_records
@@ -80,6 +80,12 @@ def number(connection: Connection, content: Policy, *, digest: str, at: datetime
     upsert = insert_into(connection, policy_versions).values(edge_id=edge_id, **values)
     connection.execute(upsert.on_conflict_do_update(index_elements=["edge_id"], set_=values))
     return _numbered(content, epoch=epoch, n=n, issued_at=at)
+
+
+def renew_policy(connection: Connection, edge_id: str, *, since: datetime) -> None:
+    """Have an edge's policy issued anew if it was issued before a time: a restored edge believes no older one."""
+    older = (policy_versions.c.edge_id == edge_id) & (policy_versions.c.issued_at < since)
+    connection.execute(update(policy_versions).where(older).values(issued_at=since - RENEW_AFTER))
 
 
 def _numbered(content: Policy, *, epoch: int, n: int, issued_at: datetime) -> Policy:

@@ -13,8 +13,11 @@ from typing import Any
 
 import httpx
 import msgspec
+import pyrage
 
 from drivers.door import UnlockDoor
+from edge.backup import back_up, read_backup, restore
+from edge.keystore import KeyStore
 from gateway.joining import Joining
 from gateway.runtime import Runtime
 from gateway.store import Connection, Store
@@ -243,3 +246,32 @@ async def test_an_erasure_at_the_office_ends_in_the_edges_receipt_which_verifies
         first._identity.public_key().verify(base64.b64decode(receipt.signature), erasure_statement(receipt))
         assert (receipt.person_id, receipt.templates, receipt.edge_id) == ("p1", 1, "edge-1")
         assert first._keys.tombstones == {"p1"}
+
+
+async def test_a_restored_edge_is_soon_trusted_again_but_brings_no_erased_person_back(tmp_path: Path) -> None:
+    owner = pyrage.x25519.Identity.generate()
+    async with compound(tmp_path) as site, site.manager() as manager:
+        box = await site.box("edge-1")
+        async with running(box) as first:
+            await until(lambda: first.version > (0, 0), what="the edge has a policy")
+            for person_id in ("p1", "p2"):
+                await site.resident(manager, person_id, "gate", card=f"A{person_id}"[:1] + person_id[1:])
+                await site.enrol(manager, person_id)
+            data = box.folder / "data"
+            content = back_up(
+                data, edge_id="edge-1", keys=first._keys, recipient=str(owner.to_public()), at=site.clock()
+            )
+            await call(manager, "DELETE", "people/p1")
+            await until(lambda: first.held() == ["p2"], what="p1 is erased")
+        data.rename(tmp_path / "lost")
+        site.clock.turn(minutes=5)
+        data.mkdir(mode=0o700)
+        backup = read_backup(content, identity=str(owner))
+        keys = KeyStore(data)
+        assert restore(backup, data, edge_id="edge-1", keys=keys, tombstones=(), at=site.clock()) == 2
+        again = Box(box.folder, edge_id="edge-1", cable=box.cable, clock=site.clock)
+        await again.cable.plug()
+        async with running(again):
+            await until(lambda: again.held() == ["p2"], what="a later policy judged what came back", within_s=30.0)
+            await until(lambda: again.matched_at("gate") == {"p2"}, what="the other is matched again")
+            assert again._keys.tombstones == {"p1"}
