@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -32,8 +33,10 @@ from gateway.api.places import (
     site_of,
 )
 from gateway.api.replies import Page, reply, shows
+from gateway.camera_filing import filing_text
 from gateway.place_views import RegisterRow, SiteView
 from gateway.store.devices import camera_register
+from gateway.store.places import site_by_id
 from gateway.store.sites import SITES
 from models.places import Site
 
@@ -105,3 +108,16 @@ async def show_register(site_id: Key, caller: DoorReader, *, runtime: Shared) ->
     """Show the register of a site's cameras: what each is for, whether its entry is complete, and when to file it."""
     rows = await runtime.store.read(camera_register, site_of(caller, site_id))
     return reply(Page(items=rows))
+
+
+@router.get(
+    "/{site_id}/register/print",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "The list as text, in Chinese."}},
+)
+async def print_register(site_id: Key, caller: DoorReader, *, runtime: Shared) -> Response:
+    """Print the register of a site's cameras for filing with the police (Order 799 article 14)."""
+    site = await runtime.store.read(site_by_id, site_of(caller, site_id))
+    rows = await runtime.store.read(camera_register, site.id)
+    today = runtime.clock().astimezone(ZoneInfo(site.timezone)).date()
+    return Response(filing_text(site, rows, on=today), media_type="text/plain; charset=utf-8")

@@ -29,7 +29,17 @@ from gateway.store.tables import (
 from gateway.store.tables_people import consents, permits, visitor_passes
 from models.assessments import Assessment
 from models.errors import Conflict, InvalidInput, NotFound
-from models.places import CONTROLLER_DOORS, DOOR_READERS, Camera, Controller, Door, Reader, check_camera, check_door
+from models.places import (
+    CONTROLLER_DOORS,
+    DOOR_READERS,
+    Camera,
+    Controller,
+    Door,
+    Reader,
+    check_camera,
+    check_door,
+    check_register,
+)
 
 FILING_TIME = timedelta(days=30)
 """Order 799 article 14; counted from the day on which the sign was seen to hang."""
@@ -259,8 +269,13 @@ def camera_register(connection: Connection, site_id: str) -> list[RegisterRow]:
 
 
 def _register_row(camera: Camera) -> RegisterRow:
-    entry = camera.register
-    due = None if entry is None or entry.filed_on is not None else entry.sign_confirmed_on + FILING_TIME
-    return RegisterRow(
-        camera_id=camera.id, name=camera.name, register=entry, complete=entry is not None, filing_due_on=due
-    )
+    entry, whole = camera.register, _complete(camera)
+    due = entry.sign_confirmed_on + FILING_TIME if entry is not None and whole and entry.filed_on is None else None
+    return RegisterRow(camera_id=camera.id, name=camera.name, register=entry, complete=whole, filing_due_on=due)
+
+
+def _complete(camera: Camera) -> bool:
+    try:
+        return camera.register is not None and bool(check_register(camera.register, "register"))
+    except InvalidInput:
+        return False
