@@ -266,6 +266,7 @@ def mistakes(settings: Settings) -> Iterator[Mistake]:
     yield from _secret_mistakes(settings)
     yield from _listener_mistakes(settings)
     yield from _centre_mistakes(settings.gateway.centre)
+    yield from _protection_mistakes(settings.edge.protection)
     keys = settings.gateway.keys
     if keys.master is not None and keys.master_file is not None:
         yield Mistake(

@@ -227,3 +227,19 @@ def test_keys_are_spelled_as_people_write_them() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         CentreSettings().url = "https://other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("protection", "key"),
+    [
+        ("{kind: external}", "kind"),
+        ("{kind: external, key_file: k, key_command: [print-key]}", "kind"),
+        ("{kind: tpm, key_file: k}", "key_file"),
+        ("{key_command: [print-key]}", "key_command"),
+    ],
+)
+def test_an_outer_key_comes_from_one_place_and_only_where_it_is_used(tmp_path: Path, protection: str, key: str) -> None:
+    (fault,) = faults(tmp_path, f"edge:\n  protection: {protection}\n")
+    assert fault.path == f"edge.protection.{key}"
+    settings = accepted(tmp_path, "edge:\n  protection: {kind: external, key_command: [print-key, --slot, '1']}\n")
+    assert settings.edge.protection.key_command == ("print-key", "--slot", "1")
