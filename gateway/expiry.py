@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.erasing import erase_person, settle_tombstones
+from gateway.issuing import forget_visitors
 from gateway.moves import end_residence
 from gateway.runtime import Runtime
 from gateway.store import Connection
@@ -65,6 +66,7 @@ async def keep_terms(runtime: Runtime, terms: Terms) -> Expired:
     at = runtime.clock()
     ended = await runtime.store.write(expire, terms=terms, folder=runtime.data_dir, at=at)
     await runtime.store.write(drop_old_changes, before=at - UNDO_FOR)
+    await runtime.store.write(forget_visitors, at=at)
     if ended:
         runtime.bells.policies_changed()
     return ended

@@ -17,6 +17,7 @@ from gateway.auth.roles import Caller
 from gateway.on_record import note
 from gateway.person_views import CredentialView, TicketView, VisitorView
 from gateway.store import Connection
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.people import occupancies_of
 from gateway.store.places import credential_key, doors_named, doors_of_site
 from gateway.store.rights import (
@@ -30,7 +31,7 @@ from gateway.store.rights import (
 )
 from gateway.store.schedules import groups_of
 from gateway.store.ticket_keys import signing_key
-from gateway.store.visitors import add_pass, pass_by_id, passes_of
+from gateway.store.visitors import add_pass, forget_passes, pass_by_id, passes_of
 from models.errors import Conflict, InvalidInput
 from models.people import (
     PIN_DIGITS,
@@ -51,6 +52,8 @@ CLOCKS_APART = timedelta(minutes=1)
 TICKET_LONGEST = MAX_VALIDITY - CLOCKS_APART
 PASS_LONGEST = timedelta(days=31)
 PASSES_PER_HOST = 50
+PASSES_KEPT = timedelta(days=30)
+"""How long a pass that is over can still be looked at."""
 TRIES = 50
 
 
@@ -276,6 +279,15 @@ def issue_pass(
     detail = {"uses": str(wanted.uses), "doors": str(len(wanted.doors))} | ({"host": host.id} if host else {})
     note(connection, caller, action="pass.make", subject=wanted.id, at=at, **detail)
     return msgspec.structs.replace(pass_by_id(connection, wanted.id, site_ids=frozenset({site_id})), pin=pin)
+
+
+def forget_visitors(connection: Connection, *, at: datetime) -> int:
+    """Delete the passes, with the names on them, that were over a month ago; return how many."""
+    gone = forget_passes(connection, before=at - PASSES_KEPT)
+    if gone:
+        entry = AuditEntry(actor="system", action="pass.forget", detail={"count": str(gone)})
+        append_audit(connection, entry, at=at)
+    return gone
 
 
 def _pin_for_pass(connection: Connection, wanted: VisitorPass, *, site_id: str, at: datetime) -> str:

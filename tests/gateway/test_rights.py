@@ -19,7 +19,6 @@ from gateway.store.audit import audit_rows
 from gateway.store.rights import add_credential, derived_permits, permits_held
 from gateway.store.schedules import put_group
 from gateway.store.tables import doors, permission_groups, sites
-from gateway.store.ticket_keys import renew_ticket_key
 from models.errors import InvalidInput
 from models.people import Credential, Group, credential_digest
 from models.places import Door
@@ -184,8 +183,13 @@ async def test_a_lost_phone_makes_its_tickets_worth_nothing(manager: httpx.Async
 async def test_a_renewed_key_ends_every_ticket_of_the_site(manager: httpx.AsyncClient, runtime: Runtime) -> None:
     old = (await call(manager, "POST", "people/lin/qr", 201, json={}))["ticket"]
     opened(policy_of(runtime), old)
-    fresh = runtime.store.write_now(renew_ticket_key, "a", fresh_id="tk-2", at=runtime.clock())
-    assert [key.id for key in policy_of(runtime).ticket_keys] == [fresh]
+    fresh = await call(manager, "POST", "sites/a/ticket-keys", 201)
+    assert [key.id for key in policy_of(runtime).ticket_keys] == [fresh["key_id"]]
+    listed = await call(manager, "GET", "sites/a/ticket-keys")
+    assert [key["id"] for key in listed["items"]] == [fresh["key_id"]]
+    assert "private" not in str(listed)
+    await call(manager, "POST", "sites/b/ticket-keys", 404)
+    await call(manager, "GET", "sites/b/ticket-keys", 404)
     with pytest.raises(InvalidInput, match="not signed"):
         opened(policy_of(runtime), old)
     opened(policy_of(runtime), (await call(manager, "POST", "people/lin/qr", 201, json={}))["ticket"])

@@ -9,15 +9,14 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from gateway.issuing import PASSES_PER_HOST
+from gateway.issuing import PASSES_PER_HOST, forget_visitors
 from gateway.runtime import Runtime
 from gateway.store.tables_people import people
-from gateway.store.visitors import forget_passes
 from models.events import AccessGranted, fact_id
 from models.people import credential_digest
 from models.rights import Rights
 from tests.gateway.households import add_flats, call, policy_of
-from tests.gateway.support import EDGE, Clock, SigningEdge
+from tests.gateway.support import EDGE, PASSWORD, Clock, SigningEdge
 from tests.gateway.test_rights import opened
 
 EVENING = "2026-03-01T20:00:00Z"
@@ -156,8 +155,11 @@ async def test_old_passes_are_forgotten_with_the_names_on_them(
     manager: httpx.AsyncClient, runtime: Runtime, *, clock: Clock
 ) -> None:
     await call(manager, "POST", "visitors", 201, json={"host": "lin", "visitor": "Zhou", "valid_until": EVENING})
-    assert runtime.store.write_now(forget_passes, before=clock()) == 0
-    assert runtime.store.write_now(forget_passes, before=clock() + timedelta(days=1)) == 1
+    clock.turn(days=30)
+    assert runtime.store.write_now(forget_visitors, at=clock()) == 0
+    clock.turn(days=1)
+    assert runtime.store.write_now(forget_visitors, at=clock()) == 1
+    await call(manager, "POST", "session", json={"username": "manager", "password": PASSWORD})
     assert (await call(manager, "GET", "visitors"))["items"] == []
 
 
