@@ -176,6 +176,13 @@ async def manager(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient
 
 
 @pytest.fixture
+async def system(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield the client of a system administrator of site a."""
+    async with seated(url, runtime, "system_administrator") as client:
+        yield client
+
+
+@pytest.fixture
 async def other(url: str, runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
     """Yield the client of a manager of site b."""
     async with seated(url, runtime, "other") as client:

@@ -151,10 +151,10 @@ class SigningEdge:
             "Gatehouse-Signature": signature, **change,
         }  # fmt: skip
 
-    async def enrol(self, store: Store, *, site_id: str = "a") -> httpx.Response:
+    async def enrol(self, store: Store, *, site_id: str = "a", **more: str) -> httpx.Response:
         token = secrets.token_urlsafe(16)
         store.write_now(add_edge_token, token, site_id=site_id, at=self.clock())
-        body = {"token": token, "edge_id": self.id, "name": "Edge", "public_key": self.public_key}
+        body = {"token": token, "edge_id": self.id, "name": "Edge", "public_key": self.public_key} | more
         return await self.client.post("/edge/v1/enrol", json=body)
 
     async def send(self, method: str, target: str, content: Any = None, **headers: str) -> httpx.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Self
 
 import httpx
@@ -12,10 +13,12 @@ import pytest
 from gateway.orders import UNLOCK_VALID
 from gateway.runtime import Runtime
 from gateway.store.alerts import alerts_of
-from gateway.store.edges import add_edge_token, commands_wait, revoke_edge
+from gateway.store.edges import add_command, add_edge_token, commands_wait, revoke_edge
 from gateway.store.facts import facts_of
+from gateway.store.places import put_door
 from models.events import AccessGranted
-from models.link import Command, DoorStatus, EdgeStatus, Result
+from models.link import Checkpoint, Command, DoorStatus, EdgeStatus, EraseFace, Result
+from models.places import Door
 from models.policy import Policy
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, closed, forced, listening, until
 
@@ -268,3 +271,60 @@ async def test_a_grant_raises_no_alert(edge: SigningEdge, runtime: Runtime) -> N
     fact = AccessGranted(id="g", at=BEGINNING, door_id="gate", attempt="t", method="card", person_id="p", unlocked=True)
     assert (await edge.report(fact)).status_code == 200
     assert runtime.store.read_now(alerts_of, site_ids=SITE, open_only=True, before=None, limit=10) == []
+
+
+async def test_a_fact_about_a_siblings_door_is_set_aside(edge: SigningEdge, runtime: Runtime) -> None:
+    runtime.store.write_now(put_door, Door(id="back", site_id="a", name="Back door", edge_id="edge-2"))
+    answer = (await edge.report(forced("back"), forced("gate"))).json()
+    assert (answer["rejected"], answer["committed"]) == ([forced("back").id], [forced("gate").id])
+    assert len(runtime.store.read_now(facts_of, site_ids=SITE)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "x\x00y"}, {"id": "x" * 65}, {"id": ""}, {"door_id": "gate\x00"}, {"at": BEGINNING.replace(year=1)},
+        {"device_at": BEGINNING.replace(year=9999)},
+    ],
+)  # fmt: skip
+async def test_what_no_database_keeps_is_set_aside_and_never_a_reason_to_try_for_ever(
+    edge: SigningEdge, runtime: Runtime, change: dict[str, Any]
+) -> None:
+    answer = await edge.report(msgspec.structs.replace(forced(), **change), closed())
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (len(told["rejected"]), told["committed"]) == (1, [closed().id])
+
+
+@pytest.mark.parametrize("target", ["/edge/v1/status", "/edge/v1/results", "/edge/v1/enrol"])
+async def test_nul_and_impossible_times_are_refused_with_a_sentence(edge: SigningEdge, target: str) -> None:
+    nul = b'{"edge_id":"edge-1\\u0000"}'
+    assert (await edge.send("POST", target, nul)).status_code == 422
+    if target == "/edge/v1/status":
+        for status in (
+            msgspec.structs.replace(_status(edge), at=BEGINNING.replace(tzinfo=None)),
+            _status(edge, at=BEGINNING.replace(year=1)),
+            msgspec.structs.replace(
+                _status(edge), checkpoint=Checkpoint(seq=2**63, digest="", at=BEGINNING, signature="")
+            ),
+        ):
+            assert (await edge.send("POST", target, status)).status_code == 422
+
+
+async def test_a_command_comes_again_until_it_has_ended(
+    edge: SigningEdge, operator: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:  # fmt: skip
+    order = EraseFace(id="order-1", person_id="p1", deadline=clock() + timedelta(days=1))
+    runtime.store.write_now(add_command, order, edge_id=edge.id, at=clock())
+    target = "/edge/v1/commands"
+
+    async def first() -> str:
+        async with listening(str(edge.client.base_url), target, headers=edge.headers("GET", target)) as ear:
+            return str((await ear.next()).json()["id"])
+
+    assert [await first(), await first()] == ["order-1", "order-1"], "a stream that broke off loses none"
+    async with Obedient(edge) as obedient:
+        await until(lambda: not runtime.store.read_now(commands_wait, EDGE, at=clock()))
+        assert [name for name, _ in obedient.heard].count("command") == 1, "on one stream it comes once"
+    async with Obedient(edge) as obedient:
+        assert [name for name, _ in obedient.heard] == ["policy"]
