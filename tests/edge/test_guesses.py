@@ -159,3 +159,19 @@ async def test_somebody_at_the_wrong_hour_is_not_guessing(house: House) -> None:
     await move_in(house, compound(permits=(late,)))
     for n in range(LOCKOUTS["pin"].attempts + 2):
         assert await answer(house, asked(n, "pin", PIN)) == "not_permitted_now"
+
+
+async def test_who_mistypes_now_and_then_is_not_locked_out(house: House) -> None:
+    await move_in(house, compound())
+    wrong = LOCKOUTS["flat"].attempts - 1
+    for day in range(3):
+        for n in range(wrong):
+            assert await answer(house, asked(f"{day}-{n}", "flat_pin", "1-101#999999")) == "unknown_credential"
+        assert await answer(house, asked(f"{day}-right", "flat_pin", f"1-101#{PIN}")) == "unlocked"
+
+
+async def test_flats_that_do_not_exist_take_no_room(house: House) -> None:
+    await move_in(house, compound())
+    for n in range(LOCKOUTS["flat"].attempts + 2):
+        assert await answer(house, asked(n, "flat_pin", "9-999#999999")) == "unknown_credential"
+    assert house.admission._guesses._tallies == {}
