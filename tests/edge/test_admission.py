@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
-from edge.admission import DENIALS_RECORDED, UNLOCK_VALID_MS
+from edge.admission import DENIALS_RECORDED, SEEN_REQUESTS, UNLOCK_VALID_MS
 from edge.guesses import LOCKOUTS
 from models.access import Request
 from models.errors import InvalidInput
@@ -225,6 +225,29 @@ async def test_a_reader_gone_wild_is_answered_but_does_not_fill_the_spool(house:
     assert len([f for f in await house.facts() if isinstance(f, AccessDenied)]) == DENIALS_RECORDED
     assert len([o for o in house.wire.orders if isinstance(o, GiveFeedback)]) == DENIALS_RECORDED + 30
     assert house.admission.counters["denials_not_recorded"] == 30
+
+
+async def test_a_policy_whose_key_cannot_be_read_changes_nothing(house: House) -> None:
+    await live_in(house)
+    with pytest.raises(InvalidInput, match="credential_key: is not hexadecimal"):
+        house.admission.apply(msgspec.structs.replace(residents(), credential_key="xyz", credentials=()))
+    assert await answer(house, request()) == "unlocked"
+
+
+async def test_a_request_at_a_door_of_nobody_is_counted_and_no_more(house: House) -> None:
+    await live_in(house)
+    await house.admission.consider(request(door_id="d9"))
+    assert house.admission.counters == {"unknown_doors": 1}
+    assert house.wire.orders == []
+
+
+async def test_request_ids_are_remembered_within_bounds(house: House) -> None:
+    await live_in(house)
+    assert await answer(house, request("first")) == "unlocked"
+    for n in range(SEEN_REQUESTS):
+        house.admission._seen["d1", f"other {n}"] = None
+    assert await answer(house, request("last")) == "unlocked"
+    assert len(house.admission._seen) == SEEN_REQUESTS
 
 
 async def test_no_unlock_stays_valid_beyond_the_deadline_of_its_command(house: House) -> None:
