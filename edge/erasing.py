@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -62,7 +62,9 @@ class Erasing:
         fresh_since = self._keys.restored_at
         settled = fresh_since is not None and policy.issued_at >= fresh_since
         leaving = self._leaving(policy, at=at)
-        ended = {t.person_id for t in self._keys.sealed() if _ended(t.person_id, policy, at=at, strictly=settled)}
+        agreed = _agreed(policy)
+        held_now = {template.person_id for template in self._keys.sealed()}
+        ended = {who for who in held_now if _ended(agreed.get(who, ()), at=at, strictly=settled)}
         ended |= {person_id for person_id, since in leaving.items() if at - since >= DOORS_LEFT}
         erased = await asyncio.to_thread(self._keys.erase_all, ended, at=at, tombstones=policy.tombstones)
         held = {template.person_id for template in self._keys.sealed()}
@@ -137,12 +139,20 @@ class Erasing:
         self.counters[name] = self.counters.get(name, 0) + n
 
 
-def _ended(person_id: str, policy: Policy, *, at: datetime, strictly: bool) -> bool:
-    """Return whether no consent of a person lets a template be kept; `strictly` asks for a live one.
+def _agreed(policy: Policy) -> dict[str, list[Consent]]:
+    """Return the consents to faces at doors, by person."""
+    agreed: dict[str, list[Consent]] = {}
+    for consent in policy.consents:
+        if consent.purpose == "door_face":
+            agreed.setdefault(consent.person_id, []).append(consent)
+    return agreed
+
+
+def _ended(own: Sequence[Consent], *, at: datetime, strictly: bool) -> bool:
+    """Return whether none of a person's consents lets a template be kept; `strictly` asks for a live one.
 
     A person of whom the policy has no consent at all is `leaving`, not ended, unless asked strictly.
     """
-    own = [c for c in policy.consents if c.person_id == person_id and c.purpose == "door_face"]
     if strictly:
         return not any(consent.live(at) for consent in own)
     return bool(own) and not any(_may_keep(consent, at) for consent in own)

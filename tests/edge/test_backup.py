@@ -14,7 +14,7 @@ import numpy as np
 import pyrage
 import pytest
 
-from edge.backup import back_up, read_backup, restore, tombstones_in
+from edge.backup import MAX_TOMBSTONES_BYTES, back_up, main, read_backup, restore, tombstones_in
 from edge.clock import SteadyClock
 from edge.erasing import Erasing
 from edge.identity import load_key, load_seal_key
@@ -151,35 +151,64 @@ async def test_an_old_backup_matches_nobody_until_a_later_policy_and_then_only_w
         assert KeyStore(tmp_path / "new").restored_at is None
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edge", *argv], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
-    )
+def run(command: str, *argv: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command in this process; return its exit status and what it said."""
+    code = main([str(word) for word in argv], command=command)
+    said = capsys.readouterr()
+    return code, said.out + said.err
 
 
-def test_the_commands_back_up_and_restore_and_say_what_is_wrong(tmp_path: Path) -> None:
+def test_the_commands_back_up_and_restore_and_say_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     living(tmp_path / "edge", "p1")
     config = tmp_path / "gatehouse.yaml"
     config.write_text(json.dumps({"edge": {"id": EDGE, "data_dir": str(tmp_path / "edge")}}))
-    identity = tmp_path / "owner"
+    identity, file, to = tmp_path / "owner", tmp_path / "edge.age", str(OWNER.to_public())
     identity.write_text(str(OWNER))
-    file = tmp_path / "edge.age"
-    to = str(OWNER.to_public())
-    done = run("backup", "--config", str(config), str(file), "--to", to)
-    assert (done.returncode, file.stat().st_mode & 0o077) == (0, 0), done.stderr
-    again = run("backup", "--config", str(config), str(file), "--to", to)
-    assert again.returncode == 1
-    assert "exists" in again.stderr
-    full = run("restore", "--config", str(config), str(file), "--identity", str(identity))
-    assert full.returncode == 1
-    assert "empty" in full.stderr
+    assert run("backup", "--config", config, file, "--to", to, capsys=capsys)[0] == 0
+    assert file.stat().st_mode & 0o077 == 0
+    code, said = run("backup", "--config", config, file, "--to", to, capsys=capsys)
+    assert (code, "exists" in said) == (1, True)
+    code, said = run("backup", "--config", config, config / "b.age", "--to", to, capsys=capsys)
+    assert (code, "cannot be written" in said) == (1, True)
+    code, said = run("restore", "--config", config, file, "--identity", identity, capsys=capsys)
+    assert (code, "empty" in said) == (1, True)
     (tmp_path / "edge").rename(tmp_path / "lost")
-    none = run("backup", "--config", str(config), str(tmp_path / "b.age"), "--to", to)
-    assert "no edge in it" in none.stderr
-    back = run("restore", "--config", str(config), str(file), "--identity", str(identity))
-    assert back.returncode == 0, back.stderr
-    assert "1 of 1 templates" in back.stdout
+    code, said = run("backup", "--config", config, tmp_path / "b.age", "--to", to, capsys=capsys)
+    assert (code, "no edge in it" in said) == (1, True)
+    code, said = run("restore", "--config", config, tmp_path / "none.age", "--identity", identity, capsys=capsys)
+    assert (code, "cannot be read" in said) == (1, True)
+    code, said = run("restore", "--config", config, file, "--identity", identity, capsys=capsys)
+    assert (code, "1 of 1 templates" in said) == (0, True)
     assert len(KeyStore(tmp_path / "edge").open_all()) == 1
-    assert (
-        run("restore", "--config", str(tmp_path / "none.yaml"), str(file), "--identity", str(identity)).returncode == 2
-    )
+    assert run("restore", "--config", tmp_path / "none.yaml", file, "--identity", identity, capsys=capsys)[0] == 2
+
+
+def test_a_file_that_is_far_too_long_is_not_read(tmp_path: Path) -> None:
+    log = tmp_path / "tombstones.log"
+    with log.open("wb") as stream:
+        stream.truncate(MAX_TOMBSTONES_BYTES + 1)
+    with pytest.raises(InvalidInput, match="more than"):
+        tombstones_in(log)
+
+
+def test_gatehouse_hands_the_commands_to_the_edge(tmp_path: Path) -> None:
+    living(tmp_path / "edge", "p1")
+    config = tmp_path / "gatehouse.yaml"
+    config.write_text(json.dumps({"edge": {"id": EDGE, "data_dir": str(tmp_path / "edge")}}))
+    identity, file = tmp_path / "owner", tmp_path / "edge.age"
+    identity.write_text(str(OWNER))
+    assert "1 templates" in gatehouse("edge", "backup", file, "--to", OWNER.to_public(), "--config", config)
+    (tmp_path / "edge").rename(tmp_path / "lost")
+    (tmp_path / "tombstones.log").write_text('{"person_id":"p1"}\n')
+    told = ("--identity", identity, "--tombstones", tmp_path / "tombstones.log", "--config", config)
+    assert "0 of 1 templates" in gatehouse("edge", "restore", file, *told)
+
+
+def gatehouse(*argv: object) -> str:
+    """Run a command of Gatehouse and return what it printed."""
+    words = [sys.executable, "-m", "gateway", *map(str, argv)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
