@@ -75,7 +75,7 @@ async def create_area(
 @router.get("/{code}", **shows(AreaView))
 async def show_area(code: CodePath, caller: PlaceReader, *, runtime: Shared) -> Response:
     """Show an area."""
-    return await show_kept(runtime, AREAS, code, caller=caller)
+    return await show_kept(runtime, AREAS, key=code, caller=caller)
 
 
 @router.patch("/{code}", **shows(AreaView))
@@ -83,10 +83,10 @@ async def change_area(
     code: CodePath, body: AreaChange, *, caller: PlaceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change an area. A successor takes its sites over: who has the old code in scope has the new one."""
-    return await change_kept(runtime, AREAS, code, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(runtime, AREAS, key=code, caller=caller, changes=changes_in(body), if_match=if_match)
 
 
 @router.delete("/{code}", status_code=204)
 async def delete_area(code: CodePath, caller: PlaceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Delete an area that nothing lies in and no scope names."""
-    return await remove_kept(runtime, AREAS, code, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, AREAS, key=code, caller=caller, if_match=if_match)

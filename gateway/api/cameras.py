@@ -124,7 +124,7 @@ async def show_camera(camera_id: Key, caller: Viewer, *, runtime: Shared) -> Res
 @router.get("/{camera_id}/settings", **shows(CameraSettings))
 async def show_settings(camera_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
     """Show how a camera is configured, without its password."""
-    return await show_kept(runtime, CAMERAS, camera_id, caller=caller)
+    return await show_kept(runtime, CAMERAS, key=camera_id, caller=caller)
 
 
 @router.patch("/{camera_id}/settings", **shows(CameraSettings))
@@ -133,10 +133,10 @@ async def change_settings(
 ) -> Response:
     """Change a camera; its edge follows at once."""
     changes = {name: value for name, value in changes_in(body).items() if name != "password"} | body.given()
-    return await change_kept(runtime, CAMERAS, camera_id, caller=caller, changes=changes, if_match=if_match)
+    return await change_kept(runtime, CAMERAS, key=camera_id, caller=caller, changes=changes, if_match=if_match)
 
 
 @router.delete("/{camera_id}", status_code=204)
 async def delete_camera(camera_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Delete a camera that no door needs."""
-    return await remove_kept(runtime, CAMERAS, camera_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, CAMERAS, key=camera_id, caller=caller, if_match=if_match)

@@ -68,7 +68,7 @@ async def create_company(
 @router.get("/{company_id}", **shows(CompanyView))
 async def show_company(company_id: Key, caller: PlaceReader, *, runtime: Shared) -> Response:
     """Show a company."""
-    return await show_kept(runtime, COMPANIES, company_id, caller=caller)
+    return await show_kept(runtime, COMPANIES, key=company_id, caller=caller)
 
 
 @router.patch("/{company_id}", **shows(CompanyView))
@@ -76,7 +76,9 @@ async def change_company(
     company_id: Key, body: CompanyChange, *, caller: PlaceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a company; for administrators whose scope is every site."""
-    return await change_kept(runtime, COMPANIES, company_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(
+        runtime, COMPANIES, key=company_id, caller=caller, changes=changes_in(body), if_match=if_match
+    )
 
 
 @router.delete("/{company_id}", status_code=204)
@@ -84,4 +86,4 @@ async def delete_company(
     company_id: Key, caller: PlaceWriter, *, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Delete a company that has no sites."""
-    return await remove_kept(runtime, COMPANIES, company_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, COMPANIES, key=company_id, caller=caller, if_match=if_match)

@@ -77,7 +77,7 @@ async def create_controller(
 @router.get("/{controller_id}", **shows(ControllerView))
 async def show_controller(controller_id: Key, caller: DoorReader, *, runtime: Shared) -> Response:
     """Show a controller."""
-    return await show_kept(runtime, CONTROLLERS, controller_id, caller=caller)
+    return await show_kept(runtime, CONTROLLERS, key=controller_id, caller=caller)
 
 
 @router.patch("/{controller_id}", **shows(ControllerView))
@@ -86,7 +86,7 @@ async def change_controller(
 ) -> Response:
     """Change a controller."""
     return await change_kept(
-        runtime, CONTROLLERS, controller_id, caller=caller, changes=changes_in(body), if_match=if_match
+        runtime, CONTROLLERS, key=controller_id, caller=caller, changes=changes_in(body), if_match=if_match
     )
 
 
@@ -95,4 +95,4 @@ async def delete_controller(
     controller_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Delete a controller that drives no door."""
-    return await remove_kept(runtime, CONTROLLERS, controller_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, CONTROLLERS, key=controller_id, caller=caller, if_match=if_match)

@@ -165,7 +165,7 @@ async def unlock(
 @router.get("/doors/{door_id}/settings", **shows(DoorSettings))
 async def show_settings(door_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
     """Show how a door is configured."""
-    return await show_kept(runtime, DOORS, door_id, caller=caller)
+    return await show_kept(runtime, DOORS, key=door_id, caller=caller)
 
 
 @router.patch("/doors/{door_id}/settings", **shows(DoorSettings))
@@ -173,10 +173,10 @@ async def change_settings(
     door_id: Key, body: DoorChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a door; its edge follows at once."""
-    return await change_kept(runtime, DOORS, door_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(runtime, DOORS, key=door_id, caller=caller, changes=changes_in(body), if_match=if_match)
 
 
 @router.delete("/doors/{door_id}", status_code=204)
 async def delete_door(door_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Delete a door that no camera, group, permit, consent or pass names; its history stays."""
-    return await remove_kept(runtime, DOORS, door_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, DOORS, key=door_id, caller=caller, if_match=if_match)

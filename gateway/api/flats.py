@@ -79,7 +79,7 @@ async def create_flat(
 @router.get("/{flat_id}", **shows(FlatView))
 async def show_flat(flat_id: Key, caller: PlaceReader, *, runtime: Shared) -> Response:
     """Show a flat."""
-    return await show_kept(runtime, FLATS, flat_id, caller=caller)
+    return await show_kept(runtime, FLATS, key=flat_id, caller=caller)
 
 
 @router.patch("/{flat_id}", **shows(FlatView))
@@ -87,10 +87,10 @@ async def change_flat(
     flat_id: Key, body: FlatChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a flat; rights that follow from it change at once for all who belong to it."""
-    return await change_kept(runtime, FLATS, flat_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(runtime, FLATS, key=flat_id, caller=caller, changes=changes_in(body), if_match=if_match)
 
 
 @router.delete("/{flat_id}", status_code=204)
 async def delete_flat(flat_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Delete a flat that nobody belongs or belonged to."""
-    return await remove_kept(runtime, FLATS, flat_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, FLATS, key=flat_id, caller=caller, if_match=if_match)

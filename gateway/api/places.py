@@ -110,7 +110,7 @@ async def list_kept(
     return reply(Page(items=items, next=more))
 
 
-async def show_kept(runtime: Runtime, kind: Kind[R, V], key: str, *, caller: Caller) -> Response:
+async def show_kept(runtime: Runtime, kind: Kind[R, V], *, key: str, caller: Caller) -> Response:
     """Answer with what a key stands for."""
     view = await runtime.store.read(kind.shown, key, caller=caller)
     return reply(view, headers=etag_of(view.version))
@@ -133,7 +133,7 @@ async def create_kept(
 
 
 async def change_kept(
-    runtime: Runtime, kind: Kind[R, V], key: str, *, caller: Caller, changes: dict[str, Any], if_match: str | None
+    runtime: Runtime, kind: Kind[R, V], *, key: str, caller: Caller, changes: dict[str, Any], if_match: str | None
 ) -> Response:
     """Write some fields of what a key stands for; edges learn of it at once."""
     by = Act(caller=caller, at=runtime.clock(), version=version_in(if_match))
@@ -155,7 +155,7 @@ def changes_in(body: Body) -> dict[str, Any]:
 
 
 async def remove_kept(
-    runtime: Runtime, kind: Kind[R, V], key: str, *, caller: Caller, if_match: str | None
+    runtime: Runtime, kind: Kind[R, V], *, key: str, caller: Caller, if_match: str | None
 ) -> Response:
     """Delete what a key stands for; edges learn of it at once."""
     by = Act(caller=caller, at=runtime.clock(), version=version_in(if_match))

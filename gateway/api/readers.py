@@ -74,7 +74,7 @@ async def create_reader(
 @router.get("/{reader_id}", **shows(ReaderView))
 async def show_reader(reader_id: Key, caller: Looker, *, runtime: Shared) -> Response:
     """Show a reader."""
-    return await show_kept(runtime, READERS, reader_id, caller=caller)
+    return await show_kept(runtime, READERS, key=reader_id, caller=caller)
 
 
 @router.patch("/{reader_id}", **shows(ReaderView))
@@ -82,10 +82,12 @@ async def change_reader(
     reader_id: Key, body: ReaderChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a reader."""
-    return await change_kept(runtime, READERS, reader_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(
+        runtime, READERS, key=reader_id, caller=caller, changes=changes_in(body), if_match=if_match
+    )
 
 
 @router.delete("/{reader_id}", status_code=204)
 async def delete_reader(reader_id: Key, caller: DeviceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Take a reader off its door."""
-    return await remove_kept(runtime, READERS, reader_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, READERS, key=reader_id, caller=caller, if_match=if_match)

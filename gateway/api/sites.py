@@ -86,7 +86,7 @@ async def create_site(
 @router.get("/{site_id}", **shows(SiteView))
 async def show_site(site_id: Key, caller: PlaceReader, *, runtime: Shared) -> Response:
     """Show a site."""
-    return await show_kept(runtime, SITES, site_id, caller=caller)
+    return await show_kept(runtime, SITES, key=site_id, caller=caller)
 
 
 @router.patch("/{site_id}", **shows(SiteView))
@@ -94,13 +94,13 @@ async def change_site(
     site_id: Key, body: SiteChange, *, caller: PlaceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a site."""
-    return await change_kept(runtime, SITES, site_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    return await change_kept(runtime, SITES, key=site_id, caller=caller, changes=changes_in(body), if_match=if_match)
 
 
 @router.delete("/{site_id}", status_code=204)
 async def delete_site(site_id: Key, caller: PlaceWriter, *, runtime: Shared, if_match: IfMatch = None) -> Response:
     """Delete a site that has nothing: no devices, people, history, or scope that names it."""
-    return await remove_kept(runtime, SITES, site_id, caller=caller, if_match=if_match)
+    return await remove_kept(runtime, SITES, key=site_id, caller=caller, if_match=if_match)
 
 
 @router.get("/{site_id}/register", **shows(Page[RegisterRow]))

@@ -26,13 +26,13 @@ def _changed_by(connection: Connection, caller: Caller) -> ColumnElement[bool]:
 
 def _check_area(connection: Connection, area: Area, act: Act) -> None:
     check_area(area)
-    if area.parent is not None and not rows_of(connection, areas, "", areas.c.code == area.parent):
+    if area.parent is not None and not rows_of(connection, areas, areas.c.code == area.parent):
         raise InvalidInput("parent", f"there is no area {area.parent}: add it first")
     if area.successor is None:
         return
     # Whoever has an area in scope gets its successor too: it must be the caller's to give.
     reach = _changed_by(connection, act.caller)
-    if not rows_of(connection, areas, "", areas.c.code == area.successor, reach):
+    if not rows_of(connection, areas, areas.c.code == area.successor, reach):
         raise InvalidInput("successor", f"there is no area {area.successor} in your scope: add it first")
     later = followed(area.successor, {**successors(connection), area.code: area.successor})
     if area.code in later:
@@ -40,11 +40,11 @@ def _check_area(connection: Connection, area: Area, act: Act) -> None:
 
 
 def _area_uses(connection: Connection, area: Area, _at: datetime) -> Iterator[str]:
-    yield from rows_of(connection, sites, "a site", or_(sites.c.community == area.code, sites.c.grid == area.code))
-    yield from rows_of(connection, areas, "an area below it", areas.c.parent == area.code)
-    yield from rows_of(connection, areas, "an area that it replaced", areas.c.successor == area.code)
-    yield from rows_of(connection, users, "a user's scope", names(users.c.areas, area.code))
-    yield from rows_of(connection, api_tokens, "a token's scope", names(api_tokens.c.areas, area.code))
+    yield from rows_of(connection, sites, or_(sites.c.community == area.code, sites.c.grid == area.code), what="a site")
+    yield from rows_of(connection, areas, areas.c.parent == area.code, what="an area below it")
+    yield from rows_of(connection, areas, areas.c.successor == area.code, what="an area that it replaced")
+    yield from rows_of(connection, users, names(users.c.areas, area.code), what="a user's scope")
+    yield from rows_of(connection, api_tokens, names(api_tokens.c.areas, area.code), what="a token's scope")
 
 
 def _fields(row: Row[Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _check_company(_connection: Connection, _company: Company, act: Act) -> None
 
 
 def _company_uses(connection: Connection, company: Company, _at: datetime) -> Iterable[str]:
-    return rows_of(connection, sites, "a site", sites.c.company_id == company.id)
+    return rows_of(connection, sites, sites.c.company_id == company.id, what="a site")
 
 
 COMPANIES = Kind(

@@ -53,7 +53,7 @@ def check_edge(connection: Connection, edge_id: str, *, site_id: str) -> None:
     """
     for table in (edges, doors, cameras, controllers):
         column = table.c.id if table is edges else table.c.edge_id
-        if rows_of(connection, table, "", column == edge_id, table.c.site_id != site_id):
+        if rows_of(connection, table, column == edge_id, table.c.site_id != site_id):
             raise InvalidInput("edge_id", f"this site has no edge {edge_id!r}: name one of its own")
 
 
@@ -72,7 +72,7 @@ def _check_controller(connection: Connection, controller: Controller, act: Act) 
 
 
 def _controller_uses(connection: Connection, controller: Controller, _at: datetime) -> Iterator[str]:
-    yield from rows_of(connection, doors, "a door", doors.c.controller_id == controller.id)
+    yield from rows_of(connection, doors, doors.c.controller_id == controller.id, what="a door")
 
 
 CONTROLLERS = Kind(
@@ -105,7 +105,7 @@ def _check_door(connection: Connection, door: Door, act: Act) -> None:
             raise InvalidInput("camera_id", f"there is no camera {door.camera_id!r} at this site")
         if row.edge_id != door.edge_id:
             raise _other("camera_id", "this camera", edge_id=row.edge_id)
-    if rows_of(connection, cameras, "", cameras.c.edge_id != door.edge_id, _looks_at(door.id)):
+    if rows_of(connection, cameras, cameras.c.edge_id != door.edge_id, _looks_at(door.id)):
         raise InvalidInput("edge_id", "a camera that looks at this door is on another edge: take its door_id off first")
     if door.hands_free:
         _check_assessed(connection, door, at=act.at)
@@ -134,14 +134,16 @@ def _check_assessed(connection: Connection, door: Door, *, at: datetime) -> None
 
 
 def _door_uses(connection: Connection, door: Door, at: datetime) -> Iterator[str]:
-    yield from rows_of(connection, cameras, "a camera", _looks_at(door.id))
-    yield from rows_of(connection, permission_groups, "a group", names(permission_groups.c.doors, door.id))
+    yield from rows_of(connection, cameras, _looks_at(door.id), what="a camera")
+    yield from rows_of(connection, permission_groups, names(permission_groups.c.doors, door.id), what="a group")
     open_ended = or_(permits.c.valid_until.is_(None), permits.c.valid_until > at)
-    yield from rows_of(connection, permits, "a permit", names(permits.c.doors, door.id), open_ended)
+    yield from rows_of(connection, permits, names(permits.c.doors, door.id), open_ended, what="a permit")
     live = consents.c.withdrawn_at.is_(None) & or_(consents.c.expires_at.is_(None), consents.c.expires_at > at)
-    yield from rows_of(connection, consents, "a consent", names(consents.c.doors, door.id), live)
+    yield from rows_of(connection, consents, names(consents.c.doors, door.id), live, what="a consent")
     good = visitor_passes.c.revoked_at.is_(None) & (visitor_passes.c.valid_until > at)
-    yield from rows_of(connection, visitor_passes, "a visitor's pass", names(visitor_passes.c.doors, door.id), good)
+    yield from rows_of(
+        connection, visitor_passes, names(visitor_passes.c.doors, door.id), good, what="a visitor's pass"
+    )
 
 
 def _forget_door(connection: Connection, door: Door) -> None:
@@ -222,7 +224,7 @@ def _check_camera(connection: Connection, camera: Camera, act: Act) -> None:
             raise InvalidInput("door_id", f"there is no door {camera.door_id!r} at this site")
         if row.edge_id != camera.edge_id:
             raise _other("door_id", "this door", edge_id=row.edge_id)
-    if rows_of(connection, doors, "", doors.c.edge_id != camera.edge_id, _seen_by(camera.id)):
+    if rows_of(connection, doors, doors.c.edge_id != camera.edge_id, _seen_by(camera.id)):
         raise InvalidInput("edge_id", "a door that this camera sees is on another edge: take its camera_id off first")
 
 
@@ -231,7 +233,7 @@ def _seen_by(camera_id: str) -> Any:
 
 
 def _camera_uses(connection: Connection, camera: Camera, _at: datetime) -> Iterator[str]:
-    yield from rows_of(connection, doors, "a door", _seen_by(camera.id))
+    yield from rows_of(connection, doors, _seen_by(camera.id), what="a door")
 
 
 def _forget_camera(connection: Connection, camera: Camera) -> None:

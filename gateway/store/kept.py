@@ -178,7 +178,7 @@ class Kind(Generic[R, V]):
         append_audit(connection, entry, at=by.at)
 
 
-def rows_of(connection: Connection, table: Table, what: str, *conditions: ColumnElement[bool]) -> list[str]:
+def rows_of(connection: Connection, table: Table, *conditions: ColumnElement[bool], what: str = "") -> list[str]:
     """Return [`what`] if a table has a row under these conditions, else nothing: a word for `uses`."""
     found = connection.execute(select(*table.primary_key.columns).where(*conditions).limit(1)).first()
     return [] if found is None else [what]

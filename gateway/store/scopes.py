@@ -46,7 +46,7 @@ def below_areas(caller: Caller, replaced: dict[str, str]) -> ColumnElement[bool]
     return or_(*(areas.c.code.startswith(code) for code in wanted), areas.c.code.in_(()))
 
 
-def covers(connection: Connection, caller: Caller, codes: Iterable[str]) -> bool:
+def covers(connection: Connection, caller: Caller, *, codes: Iterable[str]) -> bool:
     """Return whether a place with these codes lies in the caller's areas."""
     replaced = successors(connection)
     wanted = {code for area in caller.areas for code in followed(area, replaced)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, select
 
 from gateway.auth.roles import Caller
 from gateway.place_views import FlatView, SiteView
@@ -20,6 +20,7 @@ from gateway.store.tables import (
     cameras,
     controllers,
     doors,
+    edge_tokens,
     edges,
     flats,
     media,
@@ -48,19 +49,23 @@ def _check_site(connection: Connection, site: Site, act: Act) -> None:
     codes = [code for code in (site.community, site.grid) if code is not None]
     before = connection.execute(select(sites.c.community, sites.c.grid).where(sites.c.id == site.id)).first()
     moves = before is None or (before.community, before.grid) != (site.community, site.grid)
-    if moves and not covers(connection, act.caller, codes):
+    if moves and not covers(connection, act.caller, codes=codes):
         raise Forbidden("this community is not in your areas: somebody with a wider scope may put a site there")
     if site.company_id is not None:
         company = COMPANIES.seen(connection, act.caller)
-        if not rows_of(connection, COMPANIES.table, "", COMPANIES.key == site.company_id, company):
+        if not rows_of(connection, COMPANIES.table, COMPANIES.key == site.company_id, company):
             raise InvalidInput("company_id", f"there is no company {site.company_id!r}: add it first")
 
 
 def _site_uses(connection: Connection, site: Site, _at: datetime) -> Iterator[str]:
     for what, table in OF_A_SITE.items():
-        yield from rows_of(connection, table, what, table.c.site_id == site.id)
-    yield from rows_of(connection, users, "a user's scope", names(users.c.sites, site.id))
-    yield from rows_of(connection, api_tokens, "a token's scope", names(api_tokens.c.sites, site.id))
+        yield from rows_of(connection, table, table.c.site_id == site.id, what=what)
+    yield from rows_of(connection, users, names(users.c.sites, site.id), what="a user's scope")
+    yield from rows_of(connection, api_tokens, names(api_tokens.c.sites, site.id), what="a token's scope")
+
+
+def _forget_site(connection: Connection, site: Site) -> None:
+    connection.execute(delete(edge_tokens).where(edge_tokens.c.site_id == site.id))
 
 
 SITES = Kind(
@@ -72,6 +77,7 @@ SITES = Kind(
     put=put_site,
     check=_check_site,
     uses=_site_uses,
+    forget=_forget_site,
 )
 
 
@@ -103,7 +109,7 @@ def _check_flat(connection: Connection, flat: Flat, act: Act) -> None:
 
 def _flat_uses(connection: Connection, flat: Flat, _at: datetime) -> Iterator[str]:
     yield from rows_of(
-        connection, occupancies, "somebody who belongs or belonged to it", occupancies.c.flat_id == flat.id
+        connection, occupancies, occupancies.c.flat_id == flat.id, what="somebody who belongs or belonged to it"
     )
 
 
