@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from gateway.auth.roles import Role
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.checkpoints import drop_old_checkpoints
 from gateway.store.edges import add_edge_token, drop_old_commands, drop_old_nonces, edge_identity, new_edge_token
 from gateway.store.facts import drop_old_facts
 from gateway.store.feed import drop_old_announcements
@@ -14,6 +15,8 @@ from gateway.store.outbox import drop_delivered
 from gateway.store.places import only_site, site_of_edge
 from gateway.store.users import User, add_user, user_list
 
+KEEP_CHECKPOINTS = timedelta(days=400)
+"""The file beside the database, the edges and the collector keep theirs."""
 FIRST_ROLE: Role = "security_administrator"
 
 
@@ -51,4 +54,5 @@ def clean_up(connection: Connection, *, keep_facts: timedelta, at: datetime) -> 
         + drop_old_announcements(connection)
         + drop_delivered(connection, at=at)
         + drop_old_facts(connection, before=at - keep_facts)
+        + drop_old_checkpoints(connection, before=at - KEEP_CHECKPOINTS)
     )

@@ -8,14 +8,20 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from sqlalchemy import text
 
 from config.settings import read_settings
+from gateway.checkpoints import FILE, append_checkpoint
+from gateway.opening import open_gateway_key
+from gateway.store import Store
+from gateway.store.checkpoints import make_checkpoint
 from gateway.up import check_marks, effective
 from models.errors import InvalidInput
 from tests.gateway.support import PASSWORD, until
@@ -64,6 +70,27 @@ def test_a_site_is_applied_idempotently_and_users_are_added(home: Path) -> None:
     assert [(user["username"], user["sites"]) for user in listed] == [("op", ["s"])]
     audit = json.loads(gatehouse(home, "verify-audit", "--json").stdout)
     assert (audit["ok"], audit["rows"]) == (True, 3)
+
+
+def test_a_forged_audit_log_is_told_by_the_checkpoints_beside_it(home: Path) -> None:
+    assert gatehouse(home, "apply", str(home / "site.yaml")).returncode == 0
+    data = home / "data" / "gateway"
+    store = Store(f"sqlite:///{data / 'gateway.db'}")
+    key = open_gateway_key(read_settings(home / "gatehouse.yaml", environment={}).gateway)
+    made = store.write_now(make_checkpoint, key, at=datetime(2026, 3, 1, tzinfo=UTC))
+    assert made is not None
+    append_checkpoint(data / FILE, made)
+    append_checkpoint(home / "elsewhere.log", made)
+    clean = gatehouse(home, "verify-audit", "--checkpoints", str(home / "elsewhere.log"), "--json")
+    told = json.loads(clean.stdout)
+    assert (told["ok"], told["witnesses"]) == (True, 3)
+    store.write_now(lambda c: [c.execute(text(act)) for act in ("DELETE FROM audit", "DELETE FROM audit_checkpoints")])
+    store.write_now(lambda c: c.execute(text("UPDATE counters SET value = 0 WHERE name = 'audit'")))
+    store.close()
+    forged = gatehouse(home, "verify-audit", "--checkpoints", str(home / "elsewhere.log"))
+    assert forged.returncode == 1
+    assert "elsewhere.log:1: row 1 is missing" in forged.stdout
+    assert "checkpoints.log:1: row 1 is missing" in forged.stdout
 
 
 def test_mistakes_are_told_with_file_line_key_and_suggestion(home: Path) -> None:
