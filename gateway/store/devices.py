@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, or_, select
@@ -217,6 +218,7 @@ READERS = Kind(
 def _check_camera(connection: Connection, camera: Camera, act: Act) -> None:
     check_site_in_scope(camera.site_id, act.caller)
     check_camera(camera)
+    _check_same_host(connection, camera)
     check_edge(connection, camera.edge_id, site_id=camera.site_id)
     if camera.door_id is not None:
         row = connection.execute(select(doors).where(doors.c.id == camera.door_id)).first()
@@ -226,6 +228,16 @@ def _check_camera(connection: Connection, camera: Camera, act: Act) -> None:
             raise _other("door_id", "this door", edge_id=row.edge_id)
     if rows_of(connection, doors, doors.c.edge_id != camera.edge_id, _seen_by(camera.id)):
         raise InvalidInput("edge_id", "a door that this camera sees is on another edge: take its camera_id off first")
+
+
+def _check_same_host(connection: Connection, camera: Camera) -> None:
+    """Pass unless a password that was given for one host would be sent to another."""
+    row = connection.execute(select(cameras).where(cameras.c.id == camera.id)).first()
+    if row is None or not row.password or camera.password:
+        return
+    before = msgspec.json.decode(row.record, type=Camera)
+    if urlsplit(before.url).netloc.lower() != urlsplit(camera.url).netloc.lower():
+        raise InvalidInput("password", "the address names another host: give the password for it too")
 
 
 def _seen_by(camera_id: str) -> Any:

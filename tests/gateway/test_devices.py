@@ -183,6 +183,18 @@ def kept_password(connection: Any, camera_id: str) -> str:
     return str(connection.execute(select(cameras.c.password).where(cameras.c.id == camera_id)).scalar_one())
 
 
+async def test_a_cameras_password_goes_to_no_other_host(manager: httpx.AsyncClient, runtime: Runtime) -> None:
+    elsewhere = {"url": "rtsp://198.51.100.9/s"}
+    answer = await manager.patch(f"{API}/cameras/cam/settings", json=elsewhere)
+    assert (answer.status_code, answer.json()["where"]) == (422, "password")
+    assert (
+        await manager.patch(f"{API}/cameras/cam/settings", json={"url": "rtsp://192.0.2.1/other"})
+    ).status_code == 200
+    answer = await manager.patch(f"{API}/cameras/cam/settings", json=elsewhere | {"password": "theirs"})
+    assert (answer.status_code, answer.json()["url"]) == (200, elsewhere["url"])
+    assert await runtime.store.read(kept_password, "cam") == "theirs"
+
+
 UNFIT_CAMERAS: list[tuple[dict[str, Any], str]] = [
     ({"url": "http://192.0.2.1/"}, "url"),
     ({"url": "rtsp://user:secret@192.0.2.1/"}, "url"),
