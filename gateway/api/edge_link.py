@@ -90,6 +90,7 @@ async def facts(request: Request, edge: Edge, *, runtime: Shared) -> Response:
 @router.get("/policy")
 async def policy(
     edge: Edge, runtime: Shared, *, if_none_match: Annotated[str | None, Header()] = None,
+    accept_encoding: Annotated[str | None, Header()] = None,
     since: Annotated[str | None, Query(pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$")] = None,
 ) -> Response:  # fmt: skip
     """Hand out the edge's policy, what leads to it from the one that the edge has, or 304 if that is the newest."""
@@ -102,7 +103,10 @@ async def policy(
         assert held is not None  # noqa: S101 - only what was named can be the newest
         return Response(status_code=304, headers=headers | {"ETag": _etag(held)})
     headers |= {"ETag": _etag(answer.version), HEADER_POLICY: answer.kind, HEADER_POLICY_SIGNATURE: answer.signature}
-    return Response(answer.body, 200, headers, media_type="application/json")
+    body = answer.body
+    if answer.packed is not None and "gzip" in (accept_encoding or ""):
+        body, headers["Content-Encoding"] = answer.packed, "gzip"
+    return Response(body, 200, headers, media_type="application/json")
 
 
 def _version(text: str) -> Version | None:

@@ -260,13 +260,6 @@ def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge
     return msgspec.structs.replace(msgspec.json.decode(before, type=type(told)), at=told.at) != told
 
 
-def foreign_device(connection: Connection, source_id: str, *, site_id: str) -> bool:
-    """Return whether a door or camera of that id belongs to another site."""
-    rows = select(doors.c.site_id).where(doors.c.id == source_id)
-    found = rows.union(select(cameras.c.site_id).where(cameras.c.id == source_id))
-    return any(owner != site_id for owner in connection.execute(found).scalars())
-
-
 def mark_edge_devices_unseen(connection: Connection, edge_id: str, *, at: datetime) -> list[tuple[str, str]]:
     """Say that the doors and cameras of a silent edge are out of reach; return (kind, id) of those that changed."""
     changed = []

@@ -382,6 +382,23 @@ async def test_an_edge_is_sent_a_delta_from_what_it_holds_and_the_whole_if_that_
     assert (await edge.send("GET", "/edge/v1/policy?since=one")).status_code == 422
 
 
+async def test_a_large_policy_comes_packed_to_whom_takes_that_and_its_signature_is_over_the_body(
+    edge: SigningEdge, runtime: Runtime, write: Write
+) -> None:
+    rows = [{"person_id": f"p-{number:032}", "site_id": "a", "erased_at": AT} for number in range(2000)]
+    write(lambda c: c.execute(insert(tombstones), rows))
+    packed = await edge.send("GET", "/edge/v1/policy")
+    plain = await edge.send("GET", "/edge/v1/policy", **{"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 4
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
+    key.verify(
+        base64.b64decode(packed.headers["Gatehouse-Policy-Signature"]), policy_statement(edge.id, packed.content)
+    )
+
+
 def test_the_benchmark_gives_its_three_rows(tmp_path: Any) -> None:
     told: list[str] = []
     rows = bench_policies(tmp_path, tell=told.append)
