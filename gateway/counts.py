@@ -86,7 +86,7 @@ def _note(connection: Connection, handler: Handler, *, at: datetime) -> Filing:
         after = msgspec.structs.replace(after, reached_on=at.date(), due_on=due)
         _tell(connection, handler, action="filing.due", count=count, at=at)
     if after != before:
-        set_timer(connection, handler.id, after, at=at)
+        set_timer(connection, handler.id, timer=after, at=at)
     return _filing(handler, count, after)
 
 

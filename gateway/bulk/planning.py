@@ -147,7 +147,7 @@ def _card(resident: Resident, known: Known, *, person_id: str, key: bytes) -> Cr
     return None
 
 
-def flat_key(building: str, unit: str, room: str) -> tuple[str, str, str]:
-    """Return the spelling under which a flat is looked up: full-width digits and letters are the plain ones."""
-    first, second, third = (unicodedata.normalize("NFKC", part).strip() for part in (building, unit, room))
-    return first, second, third
+def flat_key(place: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return how building, unit and room are spelled to look a flat up: full-width digits and letters are the plain ones."""
+    building, unit, room = (unicodedata.normalize("NFKC", part).strip() for part in place)
+    return building, unit, room

@@ -68,7 +68,7 @@ def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: 
         for change in changes
         if change.number in why
     ]
-    forget_changes(connection, view.id, [change.number for change in changes])
+    forget_changes(connection, view.id, numbers=[change.number for change in changes])
     report = with_conflicts(view.report, tuple(conflicts))
     report = msgspec.structs.replace(report, undone=report.undone + len(undone))
     append_entries(connection, [_entry(change, view, caller) for change in undone], at=at)

@@ -77,7 +77,7 @@ def timer_of(connection: Connection, handler_id: str) -> Timer:
     return Timer() if text is None else msgspec.json.decode(text, type=Timer)
 
 
-def set_timer(connection: Connection, handler_id: str, timer: Timer, *, at: datetime) -> None:
+def set_timer(connection: Connection, handler_id: str, *, timer: Timer, at: datetime) -> None:
     """Remember when a handler came near the limit or reached it."""
     values = {"value": as_text(timer), "at": at}
     upsert = insert_into(connection, marks).values(name=_mark(handler_id), **values)

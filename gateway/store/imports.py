@@ -35,7 +35,7 @@ def flats_at(connection: Connection, site_id: str) -> dict[Any, str]:
     found: dict[Any, str] = {}
     for row in connection.execute(select(flats).where(flats.c.site_id == site_id)):
         found[row.id] = row.id
-        found[flat_key(row.building, row.unit, row.room)] = row.id
+        found[flat_key((row.building, row.unit, row.room))] = row.id
     return found
 
 
@@ -189,7 +189,7 @@ def last_changes(connection: Connection, import_id: str, *, limit: int) -> list[
     return [Change(**{name: getattr(row, name) for name in Change.__struct_fields__}) for row in rows]
 
 
-def forget_changes(connection: Connection, import_id: str, numbers: Sequence[int]) -> None:
+def forget_changes(connection: Connection, import_id: str, *, numbers: Sequence[int]) -> None:
     """Forget changes that were undone, or that cannot be."""
     own = (import_changes.c.import_id == import_id) & import_changes.c.number.in_(numbers)
     connection.execute(delete(import_changes).where(own))
