@@ -42,6 +42,14 @@ class Side:
     obeyed: list[str] = field(default_factory=list)
     deadlines: list[datetime] = field(default_factory=list)
 
+    async def obey(self, command: Command) -> Result:
+        """Obey a command, unless it is one that breaks."""
+        self.obeyed.append(command.id)
+        self.deadlines.append(command.deadline)
+        if command.id.startswith("breaks"):
+            raise ZeroDivisionError("a defect of ours")
+        return Result(command_id=command.id, state="confirmed", at=now())
+
 
 @contextlib.asynccontextmanager
 async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) -> AsyncIterator[Side]:
@@ -62,18 +70,11 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
             if accepted is not None:
                 side.policies.append(accepted)
 
-        async def obey(command: Command) -> Result:
-            side.obeyed.append(command.id)
-            side.deadlines.append(command.deadline)
-            if command.id.startswith("breaks"):
-                raise ZeroDivisionError("a defect of ours")
-            return Result(command_id=command.id, state="confirmed", at=now())
-
         channel = Channel(client=client, signer=signer, clock=clock)
         checkpoints = Checkpoints(spool)
         uplink = Uplink(
             channel=channel, spool=spool, clock=clock, status=lambda: _status(spool), policy=lambda: held.current,
-            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=obey,
+            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=lambda command: side.obey(command),
         )  # fmt: skip
         relay = Relay(base_url=gateway.url, signer=signer, tls=False)
         side = Side(uplink, channel, relay, spool, gateway, held, checkpoints)
