@@ -98,7 +98,7 @@ class Admission:
         elif request.kind in ("button", "call"):
             await self._look(request, door)
         else:
-            await self._check(request, door, at=at)
+            await self._check(request, door, at=self._book.time(at))
 
     async def _look(self, request: Request, door: Door) -> None:
         if request.kind == "button" and "face" in door.factors and self.faces is not None:
@@ -164,7 +164,7 @@ class Admission:
     ) -> Grant | Denial:
         """Decide a claim by the policy in force; time-limited permits do not count while the clock is not trusted."""
         return decide(
-            claim, door=door, mode=self._keeper.mode(door.id), rights=self._book.rights, at=at,
+            claim, door=door, mode=self._keeper.mode(door.id), rights=self._book.rights, at=self._book.time(at),
             clock_trusted=self._clock.trusted(), used=used, presented=presented,
         )  # fmt: skip
 

@@ -22,6 +22,8 @@ PREFIX: Final = "GH1"
 MAX_CHARS: Final = 400
 MAX_VALIDITY: Final = timedelta(hours=24)
 """A ticket is shown today; a pass that holds for longer gets a new one each day."""
+CLOCKS_APART: Final = timedelta(minutes=5)
+"""A ticket may be shown so long before it begins: the clock at the door may be behind the one that it was made by."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -33,10 +35,14 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     not_before: int
     not_after: int
 
+    def begun(self, at: datetime) -> bool:
+        """Return whether the ticket may be shown already, by a clock that may be a little behind."""
+        return self.not_before - CLOCKS_APART.total_seconds() <= at.timestamp()
+
     def covers(self, at: datetime) -> bool:
         """Return whether the ticket may be shown at a time; one for longer than a day never may."""
         within = self.not_after - self.not_before <= MAX_VALIDITY.total_seconds()
-        return within and self.not_before <= at.timestamp() < self.not_after
+        return within and self.begun(at) and at.timestamp() < self.not_after
 
 
 _decoder = msgspec.json.Decoder(Ticket)

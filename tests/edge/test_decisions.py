@@ -137,6 +137,18 @@ async def test_while_the_clock_is_not_trusted_only_rights_without_time_count(hou
     assert await answer(house, asked(3, "card", CARD)) == "not_permitted_now"
 
 
+async def test_what_was_given_just_now_opens_at_a_door_whose_clock_is_a_little_behind(house: House) -> None:
+    ahead = now() + timedelta(minutes=2)
+    just_now = (Permit(id="m", person_id="p1", doors=("d1", "d2"), valid_from=ahead),)
+    of_today = visitor(valid_from=ahead, valid_until=ahead + timedelta(hours=1))
+    given_now = msgspec.structs.replace(compound(of_today, permits=just_now), issued_at=ahead)
+    await move_in(house, given_now)
+    assert await answer(house, asked(1, "card", CARD)) == "unlocked"
+    assert await answer(house, asked(2, "qr", ticket("v1", since=ahead))) == "unlocked"
+    house.admission.apply(msgspec.structs.replace(given_now, issued_at=now()))
+    assert await answer(house, asked(3, "card", CARD)) == "not_permitted_now"
+
+
 # ---- the face changes nothing (R3) ----------------------------------------------------------------------------------
 
 
