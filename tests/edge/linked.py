@@ -70,11 +70,14 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
             if accepted is not None:
                 side.policies.append(accepted)
 
+        async def obey(command: Command) -> Result:
+            return await side.obey(command)
+
         channel = Channel(client=client, signer=signer, clock=clock)
         checkpoints = Checkpoints(spool)
         uplink = Uplink(
             channel=channel, spool=spool, clock=clock, status=lambda: _status(spool), policy=lambda: held.current,
-            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=lambda command: side.obey(command),
+            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=obey,
         )  # fmt: skip
         relay = Relay(base_url=gateway.url, signer=signer, tls=False)
         side = Side(uplink, channel, relay, spool, gateway, held, checkpoints)
