@@ -51,8 +51,10 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     ),
     "audit_administrator": frozenset({"audit:read", "notices:read", "assessments:read"}),
 }  # fmt: skip
-PERSONAL: frozenset[Right] = frozenset({"people:read", "people:export", "facts:read", "media:read"})
-"""Rights to look at personal data: every use is on record, with a reason where reasons are required."""
+PERSONAL: frozenset[Right] = frozenset(
+    {"people:read", "people:export", "people:erase", "facts:read", "media:read", "users:read", "audit:read"}
+)
+"""Rights to look at what people are and did: every use is on record, with a reason where reasons are required."""
 SELF_EXPLAINING: frozenset[Right] = frozenset({"alerts:read", "alerts:act", "doors:unlock"})
 """Rights whose acts carry their reason in the body, or are the answer to an alert."""
 

@@ -26,7 +26,7 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint
 
 
-def checkpoint_statement(seq: int, digest: str, at: datetime) -> bytes:
+def checkpoint_statement(seq: int, digest: str, *, at: datetime) -> bytes:
     """Return the bytes that the gateway signs."""
     return "\n".join(("gatehouse-checkpoint-1", str(seq), digest, at.astimezone(UTC).isoformat())).encode()
 
@@ -38,7 +38,7 @@ def make_checkpoint(connection: Connection, key: GatewayKey, *, at: datetime) ->
     known = latest_checkpoint(connection)
     if last is None or (known is not None and known.seq >= last.seq):
         return None
-    signature = key.sign(checkpoint_statement(last.seq, last.digest, at))
+    signature = key.sign(checkpoint_statement(last.seq, last.digest, at=at))
     made = Checkpoint(seq=last.seq, digest=last.digest, at=at, signature=signature)
     connection.execute(insert(audit_checkpoints).values(**msgspec.structs.asdict(made)))
     return made
@@ -81,7 +81,7 @@ def contradictions(connection: Connection, kept: Iterable[Witness], *, public_ke
     faults = []
     for witness in kept:
         told = witness.checkpoint
-        if not signed_by(public_key, told.signature, checkpoint_statement(told.seq, told.digest, told.at)):
+        if not signed_by(public_key, told.signature, checkpoint_statement(told.seq, told.digest, at=told.at)):
             faults.append(f"{witness.name}: the checkpoint of row {told.seq} is not signed by this gateway")
             continue
         digest = connection.execute(select(audit.c.digest).where(audit.c.seq == told.seq)).scalar()
