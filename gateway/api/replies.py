@@ -107,6 +107,9 @@ def place_in(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(raw, type=tuple[datetime, str])
+        at, key = msgspec.json.decode(raw, type=tuple[datetime, str])
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         raise InvalidInput("cursor", "send the `next` of the page before, unchanged") from error
+    if at.tzinfo is None or "\x00" in key:
+        raise InvalidInput("cursor", "send the `next` of the page before, unchanged")
+    return at, key
