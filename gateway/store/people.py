@@ -130,13 +130,6 @@ def person_exists(connection: Connection, person_id: str) -> bool:
     return connection.execute(select(people.c.id).where(people.c.id == person_id)).first() is not None
 
 
-def person_by_external_id(connection: Connection, external_id: str, *, site_id: str) -> Person | None:
-    """Return the person of a site whom another register knows under a number, or None."""
-    same = (people.c.site_id == site_id) & (people.c.external_id == external_id)
-    row = connection.execute(select(people).where(same)).first()
-    return None if row is None else person_from(row)
-
-
 def person_from(row: Row[Any]) -> Person:
     """Return the record of a row of `people`."""
     return Person(**{name: getattr(row, name) for name in Person.__struct_fields__})
@@ -200,10 +193,7 @@ def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[s
         erased_faces=tuple(proof for proof in proofs if proof.erased_at is not None),
         credentials=tuple(credential_views(connection, person_id)),
         permits=tuple(permit_view(permit) for permit in permits_of(connection, [person_id])),
-        permits_by_flat=tuple(
-            permit_view(permit)
-            for permit in derived_permits(connection, site_ids=[row.site_id], person_ids=[person_id])
-        ),
+        permits_by_flat=tuple(permit_view(permit) for permit in derived_permits(connection, person_id)),
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from gateway.person_views import CredentialView, PermitView
 from gateway.store.tables import flats
-from gateway.store.tables_people import credentials, occupancies, people, permits, visitor_passes
+from gateway.store.tables_people import credentials, occupancies, permits, visitor_passes
 from gateway.store.types import as_text, doors_of
 from models.errors import Conflict, NotFound
 from models.people import Credential, Permit
@@ -148,24 +148,6 @@ def _credential_view(row: Row[Any]) -> CredentialView:
     return CredentialView(**{name: getattr(row, name) for name in shown})
 
 
-def credential_from(row: Row[Any]) -> Credential:
-    """Return the record of a row of `credentials` as an edge knows it: a QR has no digest."""
-    return Credential(
-        id=row.id, person_id=row.person_id, kind=row.kind, digest="" if row.kind == "qr" else row.digest,
-        valid_from=row.valid_from, valid_until=row.valid_until,
-    )  # fmt: skip
-
-
-def active_credentials(
-    connection: Connection, *, site_id: str, person_ids: Iterable[str] | None = None
-) -> list[Credential]:
-    """Return what opens doors at a site, of some people or of all, by id."""
-    query = select(credentials).where(credentials.c.site_id == site_id, credentials.c.state == "active")
-    if person_ids is not None:
-        query = query.where(credentials.c.person_id.in_(tuple(person_ids)))
-    return [credential_from(row) for row in connection.execute(query.order_by(credentials.c.id))]
-
-
 def pin_holders(connection: Connection, *, site_id: str, flat_ids: Iterable[str] | None = None) -> int:
     """Return how many active PINs a site has, or the people of some flats of it; passes count at the whole site."""
     query = select(func.count()).select_from(credentials)
@@ -227,46 +209,27 @@ def permit_from(row: Row[Any]) -> Permit:
     )  # fmt: skip
 
 
-def derived_permits(
-    connection: Connection, *, site_ids: Iterable[str], since: datetime | None = None,
-    person_ids: Iterable[str] | None = None,
-) -> list[Permit]:  # fmt: skip
-    """Return the permits that follow from flats: `of-{occupancy}-{group}`, as long as the occupancy holds, by id.
+def derived_permits(connection: Connection, person_id: str) -> list[Permit]:
+    """Return the permits that follow from a person's flats, by id: `of-{occupancy}-{group}`, while the occupancy holds.
 
-    Args:
-        connection: a transaction.
-        site_ids: the sites of the people.
-        since: leave out what ended before.
-        person_ids: only of these people (None: of all).
+    Edges are told the same (gateway.store.policy), for all people of a site at once.
     """
-    wanted = ("id", "person_id", "valid_from", "valid_until")
-    query = select(*(occupancies.c[name] for name in wanted), flats.c.groups).join(
-        flats, flats.c.id == occupancies.c.flat_id
-    )
-    query = query.where(flats.c.site_id.in_(tuple(site_ids)), flats.c.groups != "[]")
-    if since is not None:
-        query = query.where(or_(occupancies.c.valid_until.is_(None), occupancies.c.valid_until > since))
-    if person_ids is not None:
-        query = query.where(occupancies.c.person_id.in_(tuple(person_ids)))
-    named: dict[str, tuple[str, ...]] = {}
-    found = []
-    for row in connection.execute(query):
-        groups = named.get(row.groups) or named.setdefault(row.groups, doors_of(row.groups))
-        found += [
-            Permit(
-                id=f"of-{row.id}-{group}", person_id=row.person_id, group_id=group, valid_from=row.valid_from,
-                valid_until=row.valid_until,
-            )
-            for group in groups
-        ]  # fmt: skip
+    query = select(occupancies, flats.c.groups).join(flats, flats.c.id == occupancies.c.flat_id)
+    rows = connection.execute(query.where(occupancies.c.person_id == person_id).order_by(occupancies.c.id))
+    found = [
+        Permit(
+            id=f"of-{row.id}-{group}", person_id=person_id, group_id=group, valid_from=row.valid_from,
+            valid_until=row.valid_until,
+        )
+        for row in rows
+        for group in doors_of(row.groups)
+    ]  # fmt: skip
     return sorted(found, key=lambda permit: permit.id)
 
 
 def permits_held(connection: Connection, person_id: str) -> list[Permit]:
     """Return all permits of a person, those that follow from flats included."""
-    site_id = connection.execute(select(people.c.site_id).where(people.c.id == person_id)).scalar()
-    derived = [] if site_id is None else derived_permits(connection, site_ids=[site_id], person_ids=[person_id])
-    return [*permits_of(connection, [person_id]), *derived]
+    return [*permits_of(connection, [person_id]), *derived_permits(connection, person_id)]
 
 
 def permit_view(permit: Permit) -> PermitView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -59,22 +58,6 @@ def _view(row: Row[Any]) -> VisitorView:
     plain = ("id", "site_id", "host_id", "visitor", "valid_from", "valid_until", "uses", "used", "created_at")
     values = {name: getattr(row, name) for name in (*plain, "revoked_at", "version")}
     return VisitorView(**values, doors=doors_of(row.doors), has_pin=bool(row.pin_digest))
-
-
-def live_passes(connection: Connection, *, site_ids: Iterable[str], at: datetime) -> list[VisitorPass]:
-    """Return the passes of some sites that are neither revoked nor over, by id: those that edges are told of."""
-    here = visitor_passes.c.site_id.in_(tuple(site_ids))
-    still = visitor_passes.c.revoked_at.is_(None) & (visitor_passes.c.valid_until > at)
-    rows = connection.execute(select(visitor_passes).where(here, still).order_by(visitor_passes.c.id))
-    return [pass_from(row) for row in rows]
-
-
-def pass_from(row: Row[Any]) -> VisitorPass:
-    """Return the record of a row of `visitor_passes` as an edge knows it: without the visitor's name."""
-    return VisitorPass(
-        id=row.id, host_id=row.host_id, doors=doors_of(row.doors), valid_from=row.valid_from,
-        valid_until=row.valid_until, uses=row.uses, used=row.used, pin_digest=row.pin_digest,
-    )  # fmt: skip
 
 
 def revoke_pass(connection: Connection, pass_id: str, *, at: datetime) -> None:

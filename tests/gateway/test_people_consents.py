@@ -18,8 +18,9 @@ from gateway.store.tables import notices
 from gateway.store.tables_access import idempotency
 from gateway.store.types import as_text
 from gateway.store.users import begin_request
+from gateway.withdrawal import settle_receipt
 from models.errors import Conflict
-from models.link import EraseFace
+from models.link import EraseFace, FaceReceipt
 from models.notices import Notice, NoticeText, notice_digest
 from tests.gateway.households import call, policy_of, refusal
 from tests.gateway.support import EDGE, Clock, SigningEdge
@@ -122,6 +123,15 @@ async def test_a_withdrawal_while_the_template_is_made_destroys_it(
     await answer(edge, late[0])
     person = await call(manager, "GET", "people/p1")
     assert (person["faces"], len(person["erased_faces"])) == ([], 1)
+
+
+def test_a_receipt_for_who_is_gone_orders_the_template_away(runtime: Runtime, clock: Clock) -> None:
+    receipt = FaceReceipt(
+        id="r", person_id="gone", edge_id=EDGE, contract="dlib", quality=0.9, digest="ab", at=clock()
+    )  # fmt: skip
+    runtime.store.write_now(settle_receipt, receipt, consent_id="c", at=clock())
+    orders = runtime.store.read_now(waiting_commands, EDGE, at=clock())
+    assert [(type(order), order.person_id) for order in orders if isinstance(order, EraseFace)] == [(EraseFace, "gone")]
 
 
 async def test_withdrawing_one_of_two_consents_keeps_the_template(
