@@ -13,6 +13,7 @@ from gateway.store.devices import check_edge
 from gateway.store.dialect import hold_feed
 from gateway.store.people import put_occupancy, put_person
 from gateway.store.places import (
+    check_keypads,
     credential_key,
     put_area,
     put_camera,
@@ -71,6 +72,7 @@ def _plant_places(connection: Connection, seed: Seed) -> None:
     put_site(connection, seed.site, seeded=True)
     for flat in seed.flats:
         put_flat(connection, flat, seeded=True)
+    check_keypads(connection, seed.site.id)
     for controller in seed.controllers:
         put_controller(connection, controller, seeded=True)
     for door in seed.doors:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, update
 
 from gateway.store.dialect import insert_into
 from gateway.store.sealed import unwrapped, wrapped
@@ -60,17 +60,23 @@ def put_site(connection: Connection, site: Site, *, seeded: bool = False) -> Non
 
 
 def put_flat(connection: Connection, flat: Flat, *, seeded: bool = False) -> None:
-    """Write a flat under its id.
-
-    Raises:
-        Conflict: another flat of the site has its code at keypads, or it is a flat of another site.
-    """
-    same = (flats.c.site_id == flat.site_id) & (flats.c.keypad == flat.keypad) & (flats.c.id != flat.id)
-    if flat.keypad and (row := connection.execute(select(flats.c.id).where(same)).first()) is not None:
-        raise Conflict(f"flat {row.id!r} has the keypad code {flat.keypad!r} already: choose another")
+    """Write a flat under its id; `check_keypads` says whether its code at keypads is its own."""
     values = {name: getattr(flat, name) for name in Flat.__struct_fields__ if name not in ("id", "groups")}
     values |= {"groups": as_text(flat.groups), "seeded": seeded}
     _put(connection, flats, key=flat.id, values=values, first={})
+
+
+def check_keypads(connection: Connection, site_id: str) -> None:
+    """Pass if no two flats of a site have the same code at keypads.
+
+    Raises:
+        Conflict: two have.
+    """
+    coded = select(flats.c.keypad, func.min(flats.c.id).label("one"), func.max(flats.c.id).label("other"))
+    coded = coded.where(flats.c.site_id == site_id, flats.c.keypad != "").group_by(flats.c.keypad)
+    row = connection.execute(coded.having(func.count() > 1).limit(1)).first()
+    if row is not None:
+        raise Conflict(f"flats {row.one!r} and {row.other!r} have the same keypad code {row.keypad!r}: change one")
 
 
 def put_controller(connection: Connection, controller: Controller, *, seeded: bool = False) -> None:

@@ -12,7 +12,7 @@ from gateway.auth.roles import Caller
 from gateway.place_views import FlatView, SiteView
 from gateway.store.areas import COMPANIES
 from gateway.store.kept import Act, Kind, names, rows_of
-from gateway.store.places import put_flat, put_site
+from gateway.store.places import check_keypads, put_flat, put_site
 from gateway.store.scopes import covers, seen_sites
 from gateway.store.tables import (
     assessments,
@@ -113,13 +113,18 @@ def _flat_uses(connection: Connection, flat: Flat, _at: datetime) -> Iterator[st
     )
 
 
+def _put_flat(connection: Connection, flat: Flat) -> None:
+    put_flat(connection, flat)
+    check_keypads(connection, flat.site_id)
+
+
 FLATS = Kind(
     name="flat",
     table=flats,
     seen=lambda _connection, caller: in_sites(flats, caller),
     record=lambda row: Flat(**_flat_fields(row)),
     view=lambda row: FlatView(**_flat_fields(row), version=row.version, seeded=row.seeded),
-    put=put_flat,
+    put=_put_flat,
     check=_check_flat,
     uses=_flat_uses,
 )

@@ -153,6 +153,15 @@ def test_a_file_puts_no_door_on_another_sites_edge(store: Store, tmp_path: Path)
         apply(store, content, tmp_path)
 
 
+def test_a_file_gives_no_keypad_code_that_another_flat_has(store: Store, tmp_path: Path) -> None:
+    apply(store, example(), tmp_path)
+    content = example()
+    content["flats"][0] |= {"id": "flat-2"}
+    content["people"][0]["flat"] = "flat-2"
+    with pytest.raises(Conflict, match="'flat-1-1-101' and 'flat-2' have the same keypad code '1101'"):
+        apply(store, content, tmp_path)
+
+
 def test_what_was_published_or_approved_is_not_rewritten(store: Store, tmp_path: Path) -> None:
     apply(store, example(), tmp_path)
     content = example()
