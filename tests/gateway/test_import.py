@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
@@ -234,3 +235,11 @@ async def test_an_import_that_a_restart_cut_off_says_so_and_goes_on_when_sent_ag
     assert after["state"] == "failed"
     assert "again" in after["report"]["problem"]
     assert (await send(manager, content)).status_code == 202
+
+
+@pytest.mark.parametrize("place", ['["2026-01-01T00:00:00","x"]', '["2026-01-01T00:00:00Z","a\\u0000"]', "[1]", "x"])
+async def test_a_forged_cursor_is_refused_with_what_to_do(manager: httpx.AsyncClient, place: str) -> None:
+    cursor = base64.urlsafe_b64encode(place.encode()).decode()
+    answer = await manager.get("/api/v1/imports", params={"cursor": cursor})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["where"] == "cursor"
