@@ -15,7 +15,7 @@ import typer
 
 from models.benchmarks import Benchmark
 
-TOPICS = ("faces", "latency", "faults")
+TOPICS = ("faces", "latency", "faults", "district", "events")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="Keep data and logs in this new folder.")]
 
@@ -84,6 +84,7 @@ def bench(
     topic: Annotated[str, typer.Argument(help=f"{', '.join(TOPICS)} or all")],
     *,
     as_json: Json = False,
+    facts: Annotated[int, typer.Option(min=1000, help="How many facts the topic `events` puts in.")] = 1_000_000,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report with plots to this file.")] = None,
     keep: Keep = None,
 ) -> None:
@@ -95,7 +96,11 @@ def bench(
     if topic not in (*TOPICS, "all"):
         raise typer.BadParameter(f"{topic!r} is not a benchmark: use {', '.join(TOPICS)} or all")
     with _workplace(keep) as folder:
-        rows = [row for name in (TOPICS if topic == "all" else (topic,)) for row in _measure(name, folder / name)]
+        rows = [
+            row
+            for name in (TOPICS if topic == "all" else (topic,))
+            for row in _measure(name, folder / name, facts=facts)
+        ]
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(rows), "utf-8")
@@ -106,12 +111,20 @@ def bench(
         show(rows, Console())
 
 
-def _measure(topic: str, folder: Path) -> list[Benchmark]:
+def _measure(topic: str, folder: Path, *, facts: int) -> list[Benchmark]:
     from gateway.rehearsal import bench as benches
 
     _tell(f"bench {topic}")
     if topic == "faces":
         return benches.faces(tell=_tell)
     folder.mkdir(parents=True, exist_ok=True)
+    if topic == "district":
+        from gateway.rehearsal.district.commands import district
+
+        return district(folder, tell=_tell)
+    if topic == "events":
+        from gateway.rehearsal.district.queries import bench_events
+
+        return bench_events(folder, facts=facts, tell=_tell)
     run = benches.latency if topic == "latency" else benches.faults
     return asyncio.run(run(folder, tell=_tell))

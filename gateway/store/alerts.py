@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, literal, select, update
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from gateway.store.dialect import insert_into, inserted
-from gateway.store.newest import newest
+from gateway.store.newest import Wanted, earlier, newest
 from gateway.store.tables_access import users
 from gateway.store.tables_events import alert_facts, alert_steps, alerts, outbox, receipts
 from gateway.store.types import as_text
@@ -154,10 +154,14 @@ def alerts_of(
     limit: int,
 ) -> list[AlertView]:
     """Return alerts of some sites, newest first, before a place in that order; open ones are not resolved."""
-    # Spelled out, so that both databases see that the index over unresolved alerts has all of them.
+    if not open_only:
+        wanted = Wanted(sites=sorted(site_ids), before=before, limit=limit)
+        return _views(connection, newest(connection, alerts, alerts.c.raised_at, wanted=wanted))
+    # Spelled out, so that both databases see that the index over unresolved alerts has all of them; those are few.
     unresolved = alerts.c.workflow != literal("resolved", literal_execute=True)
-    where = [unresolved] if open_only else []
-    query = newest(alerts, alerts.c.raised_at, site_ids=site_ids, where=where, before=before, limit=limit)
+    query = select(alerts).where(unresolved, func.coalesce(alerts.c.site_id, "").in_(site_ids))
+    query = query.where(*earlier(alerts.c.raised_at, alerts.c.id, before=before))
+    query = query.order_by(alerts.c.raised_at.desc(), alerts.c.id.desc()).limit(limit)
     return _views(connection, connection.execute(query).all())
 
 

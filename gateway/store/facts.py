@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select
 
 from gateway.store.dialect import insert_into, inserted
-from gateway.store.newest import newest
+from gateway.store.newest import Wanted, earlier, newest
 from gateway.store.tables_events import facts, quarantine
 from gateway.store.types import as_text
 from models.events import AnyFact, kind_of, source_of
@@ -46,13 +46,16 @@ def facts_of(
     limit: int = 100,
 ) -> list[tuple[datetime, str, msgspec.Raw]]:
     """Return (time, id, JSON) of facts of some sites, newest first, before a place in that order."""  # fmt: skip
-    where = [facts.c.kind == kind] if kind is not None else []
+    equal = {"kind": kind} if kind is not None else {}
     if source_id is None:
-        query = newest(facts, facts.c.at, site_ids=site_ids, where=where, before=before, limit=limit)
-    else:  # a place is at one site: its own index is the shortest way, however many the caller's sites are
-        where += [facts.c.source_id == source_id, facts.c.site_id.in_(site_ids)]
-        query = newest(facts, facts.c.at, site_ids=None, where=where, before=before, limit=limit)
-    rows = connection.execute(query)
+        wanted = Wanted(sites=sorted(site_ids), equal=equal, before=before, limit=limit)
+        rows = newest(connection, facts, facts.c.at, wanted=wanted)
+    else:  # a place has an index of its own, the shortest way however many the caller's sites are
+        query = select(facts).where(facts.c.source_id == source_id, facts.c.site_id.in_(site_ids))
+        if kind is not None:
+            query = query.where(facts.c.kind == kind)
+        query = query.where(*earlier(facts.c.at, facts.c.id, before=before))
+        rows = connection.execute(query.order_by(facts.c.at.desc(), facts.c.id.desc()).limit(limit)).all()
     return [(row.at, row.id, msgspec.Raw(row.body.encode())) for row in rows]
 
 

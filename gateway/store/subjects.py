@@ -124,10 +124,11 @@ def look_ups(connection: Connection, person_id: str, *, limit: int = MAX_RECORDS
 
 def passages(connection: Connection, person_id: str, *, limit: int = MAX_RECORDS) -> list[Passage]:
     """Return when a person was let in or refused, newest first, as long as facts are kept."""
-    names = {row.id: row.name for row in connection.execute(select(doors.c.id, doors.c.name))}
     about = (facts.c.person_id == person_id) & facts.c.kind.in_(("access_granted", "access_denied"))
     query = select(facts.c.body).where(about).order_by(facts.c.at.desc(), facts.c.id.desc()).limit(limit)
-    found = (_access.decode(body) for body in connection.execute(query).scalars())
+    found = [_access.decode(body) for body in connection.execute(query).scalars()]
+    used = select(doors.c.id, doors.c.name).where(doors.c.id.in_({fact.door_id for fact in found}))
+    names = {row.id: row.name for row in connection.execute(used)}
     return [_passage(fact, names.get(fact.door_id, "")) for fact in found]
 
 

@@ -42,8 +42,8 @@ facts = Table(
     Index("ix_facts_site", "site_id", "at", "id"),
     Index("ix_facts_site_kind", "site_id", "kind", "at", "id"),
     Index("ix_facts_source", "source_id", "at", "id", "kind"),
-    Index("ix_facts_person", "person_id", "at", **_where("person_id IS NOT NULL")),
-    Index("ix_facts_at", "at"),
+    Index("ix_facts_person", "person_id", "at", "id", **_where("person_id IS NOT NULL")),
+    Index("ix_facts_at", "at", "id", "site_id", "kind"),
 )
 
 quarantine = Table(
@@ -82,7 +82,8 @@ alerts = Table(
     Column("version", Integer, nullable=False),
     Index("ix_alerts_open", "source_id", "kind", "condition"),
     Index("ix_alerts_site", "site_id", "raised_at", "id"),
-    Index("ix_alerts_site_unresolved", "site_id", "raised_at", "id", **_where("workflow <> 'resolved'")),
+    Index("ix_alerts_raised", "raised_at", "id", "site_id"),
+    Index("ix_alerts_unresolved", "raised_at", "id", "site_id", **_where("workflow <> 'resolved'")),
 )
 
 alert_facts = Table(

@@ -164,3 +164,14 @@ def _row(line: bytes, convert: dict[str, Callable[[Any], Any]], *, table: str) -
         return {key: None if value is None else convert[key](value) for key, value in found.items()}
     except (msgspec.DecodeError, ValueError, TypeError) as error:
         raise InvalidInput(table, f"a row of the backup cannot be read: {error}") from error
+
+
+def insert_rows(connection: Connection, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert made-up rows into a table, many at once; for benchmarks."""
+    for start in range(0, len(rows), BATCH):
+        connection.execute(insert(metadata.tables[name]), rows[start : start + BATCH])
+
+
+def settle_statistics(connection: Connection) -> None:
+    """Let the database look at how its rows are distributed, as it does by itself after a while."""
+    connection.execute(text("ANALYZE"))
