@@ -127,7 +127,7 @@ def _check(connection: Connection, fact: AnyFact, *, raw: bytes, edge: EdgeIdent
             raise InvalidInput(name, f"an id has 1 to {ID_LIMIT} characters")
     if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
         raise InvalidInput("fact", "no database keeps the character NUL")
-    if not speaks_for(connection, edge, source_of(fact)):
+    if not speaks_for(connection, source_of(fact), edge=edge):
         raise InvalidInput("door_id", f"{source_of(fact)!r} is not a device of edge {edge.id!r}")
 
 

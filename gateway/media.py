@@ -47,7 +47,7 @@ def folder_of(runtime: Runtime) -> Path:
     return runtime.data_dir
 
 
-async def take_medium(runtime: Runtime, medium: Medium, content: AsyncIterator[bytes]) -> bool:
+async def take_medium(runtime: Runtime, medium: Medium, *, content: AsyncIterator[bytes]) -> bool:
     """Keep a picture or clip; return False if it was kept already, in which case the content goes nowhere.
 
     Raises:
@@ -62,7 +62,7 @@ async def take_medium(runtime: Runtime, medium: Medium, content: AsyncIterator[b
     file = file_of(folder_of(runtime), medium)
     draft = file.with_name(f".{secrets.token_hex(16)}")
     try:
-        await _write(draft, medium, content)
+        await _write(draft, medium, content=content)
         await asyncio.to_thread(_settle, draft, file)
     except OSError as error:
         raise StorageUnavailable(f"a picture was not kept: {error.strerror}") from error
@@ -71,7 +71,7 @@ async def take_medium(runtime: Runtime, medium: Medium, content: AsyncIterator[b
     return await runtime.store.write(keep_medium, medium)
 
 
-async def _write(draft: Path, medium: Medium, content: AsyncIterator[bytes]) -> None:
+async def _write(draft: Path, medium: Medium, *, content: AsyncIterator[bytes]) -> None:
     most_bytes, magic = KINDS[medium.media_type]
     start = 4 if medium.media_type == "video/mp4" else 0
     digest, size, head, waiting = hashlib.sha256(), 0, b"", bytearray()

@@ -52,7 +52,7 @@ async def upload(
         size_bytes=size_bytes, sha256=digest, at=check_time(at, where="at"), received_at=runtime.clock(),
         blurred=blurred == "yes" and media_type.startswith("image/"),
     )  # fmt: skip
-    fresh = await take_medium(runtime, medium, request.stream())
+    fresh = await take_medium(runtime, medium, content=request.stream())
     runtime.count("media_taken", int(fresh))
     return reply({"id": medium.id}, 201 if fresh else 200)
 

@@ -110,7 +110,7 @@ def is_enrolled(connection: Connection, edge: EdgeIdentity) -> bool:
     return edge_identity(connection, edge.id) == edge
 
 
-def speaks_for(connection: Connection, edge: EdgeIdentity, source_id: str) -> bool:
+def speaks_for(connection: Connection, source_id: str, *, edge: EdgeIdentity) -> bool:
     """Return whether an edge may report about a door or camera: its own ones, and what nobody knows (any more)."""
     found = select(doors.c.edge_id, doors.c.site_id).where(doors.c.id == source_id)
     found_too = select(cameras.c.edge_id, cameras.c.site_id).where(cameras.c.id == source_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, TextClause, UpdateBase, event
@@ -40,15 +40,10 @@ class PolicyWrites:
             return audit_rows - self._counts[AUDIT]
 
     @staticmethod
-    def _note(
-        connection: Connection,
-        statement: Any,
-        multiparams: Sequence[Mapping[str, Any]],
-        _params: Mapping[str, Any],
-        _options: Mapping[str, Any],
-    ) -> None:
+    def _note(connection: Connection, statement: Any, *more: Any) -> None:
         if isinstance(statement, UpdateBase):
             table = getattr(statement.table, "name", ANYTHING)
+            multiparams: Sequence[Any] = more[0]
             rows = max(1, len(multiparams)) if table == AUDIT else 1
             connection.info.setdefault(_NOTES, Counter())[table] += rows
         elif isinstance(statement, TextClause) and not statement.text.lstrip().upper().startswith("SELECT"):

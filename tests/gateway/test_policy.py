@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import delete, insert, update
 
 from gateway.auth.keys import fresh_key
@@ -19,7 +16,6 @@ from gateway.rehearsal.district.policies import bench_policies
 from gateway.runtime import Runtime
 from gateway.store import Store
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.checkpoints import make_checkpoint
 from gateway.store.consents import add_consent
 from gateway.store.edges import EdgeIdentity
 from gateway.store.people import add_person, put_occupancy
@@ -34,13 +30,12 @@ from gateway.store.ticket_keys import renew_ticket_key
 from gateway.store.visitors import add_pass
 from models.assessments import Assessment, Topics
 from models.errors import StorageUnavailable
-from models.link import Checkpoint, policy_statement
 from models.people import Consent, Credential, Group, Occupancy, Permit, Person, VisitorPass
 from models.places import Camera, Door, Flat
 from models.policy import Policy, PolicyDelta, apply_delta
 from models.rights import Rights
 from models.schedules import Calendar, Schedule, SpecialDay
-from tests.gateway.support import BEGINNING, EDGE, REGISTER, Clock, SigningEdge
+from tests.gateway.support import BEGINNING, EDGE, REGISTER
 
 AT = BEGINNING
 IDENTITY = EdgeIdentity(id=EDGE, site_id="a", public_key="")
@@ -345,58 +340,6 @@ async def test_what_depends_on_the_time_is_looked_at_again_within_a_minute(runti
     settled(write, valid_until=ends)
     assert (await runtime.policies.current(IDENTITY, at=AT)).people[0].flats == ("0101",)
     assert (await runtime.policies.current(IDENTITY, at=ends)).people[0].flats == ()
-
-
-async def test_a_policy_is_signed_by_the_gateway_for_one_edge_and_carries_the_checkpoint(
-    edge: SigningEdge, runtime: Runtime, clock: Clock
-) -> None:
-    point = runtime.store.write_now(make_checkpoint, runtime.gateway_key, at=clock())
-    answer = await edge.send("GET", "/edge/v1/policy")
-    assert answer.headers["Gatehouse-Policy"] == "full"
-    assert msgspec.json.decode(answer.headers["Gatehouse-Checkpoint"], type=Checkpoint) == point
-    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
-    signature = base64.b64decode(answer.headers["Gatehouse-Policy-Signature"])
-    key.verify(signature, policy_statement(edge.id, answer.content))
-    for other in (policy_statement("edge-2", answer.content), policy_statement(edge.id, answer.content[:-1] + b" ")):
-        with pytest.raises(InvalidSignature):
-            key.verify(signature, other)
-
-
-async def test_an_edge_is_sent_a_delta_from_what_it_holds_and_the_whole_if_that_is_unknown(
-    edge: SigningEdge, runtime: Runtime, write: Write
-) -> None:
-    first = msgspec.json.decode((await edge.send("GET", "/edge/v1/policy")).content, type=Policy)
-    held = f"/edge/v1/policy?since={first.epoch}.{first.n}"
-    same = await edge.send("GET", held)
-    assert (same.status_code, same.content) == (304, b"")
-    resident(write)
-    write(add_permit, Permit(id="pt", person_id="p1", doors=("gate",)), at=AT)
-    changed = await edge.send("GET", held)
-    assert changed.headers["Gatehouse-Policy"] == "delta"
-    after = apply_delta(first, msgspec.json.decode(changed.content, type=PolicyDelta))
-    assert [permit.id for permit in after.permits] == ["pt"]
-    for unknown in ("?since=1.99", "?since=9.1", ""):
-        whole = await edge.send("GET", f"/edge/v1/policy{unknown}")
-        assert whole.headers["Gatehouse-Policy"] == "full"
-        assert msgspec.json.decode(whole.content, type=Policy) == after
-    assert (await edge.send("GET", "/edge/v1/policy?since=one")).status_code == 422
-
-
-async def test_a_large_policy_comes_packed_to_whom_takes_that_and_its_signature_is_over_the_body(
-    edge: SigningEdge, runtime: Runtime, write: Write
-) -> None:
-    rows = [{"person_id": f"p-{number:032}", "site_id": "a", "erased_at": AT} for number in range(2000)]
-    write(lambda c: c.execute(insert(tombstones), rows))
-    packed = await edge.send("GET", "/edge/v1/policy")
-    plain = await edge.send("GET", "/edge/v1/policy", **{"Accept-Encoding": "identity"})
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert "Content-Encoding" not in plain.headers
-    assert packed.content == plain.content
-    assert int(packed.headers["Content-Length"]) < len(plain.content) / 4
-    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
-    key.verify(
-        base64.b64decode(packed.headers["Gatehouse-Policy-Signature"]), policy_statement(edge.id, packed.content)
-    )
 
 
 def test_the_benchmark_gives_its_three_rows(tmp_path: Any) -> None:

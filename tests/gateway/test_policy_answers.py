@@ -1,0 +1,75 @@
+"""Answers to an edge that asks for its policy: signed, whole or as a delta, packed where large, with the newest checkpoint."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import insert
+
+from gateway.runtime import Runtime
+from gateway.store.checkpoints import make_checkpoint
+from gateway.store.people import add_person
+from gateway.store.rights import add_permit
+from gateway.store.tables_people import tombstones
+from models.link import Checkpoint, policy_statement
+from models.people import Permit, Person
+from models.policy import Policy, PolicyDelta, apply_delta
+from tests.gateway.support import BEGINNING, Clock, SigningEdge
+
+AT = BEGINNING
+
+
+async def test_a_policy_is_signed_by_the_gateway_for_one_edge_and_carries_the_checkpoint(
+    edge: SigningEdge, runtime: Runtime, clock: Clock
+) -> None:
+    point = runtime.store.write_now(make_checkpoint, runtime.gateway_key, at=clock())
+    answer = await edge.send("GET", "/edge/v1/policy")
+    assert answer.headers["Gatehouse-Policy"] == "full"
+    assert msgspec.json.decode(answer.headers["Gatehouse-Checkpoint"], type=Checkpoint) == point
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
+    signature = base64.b64decode(answer.headers["Gatehouse-Policy-Signature"])
+    key.verify(signature, policy_statement(edge.id, answer.content))
+    for other in (policy_statement("edge-2", answer.content), policy_statement(edge.id, answer.content[:-1] + b" ")):
+        with pytest.raises(InvalidSignature):
+            key.verify(signature, other)
+
+
+async def test_an_edge_is_sent_a_delta_from_what_it_holds_and_the_whole_if_that_is_unknown(
+    edge: SigningEdge, runtime: Runtime
+) -> None:
+    first = msgspec.json.decode((await edge.send("GET", "/edge/v1/policy")).content, type=Policy)
+    held = f"/edge/v1/policy?since={first.epoch}.{first.n}"
+    same = await edge.send("GET", held)
+    assert (same.status_code, same.content) == (304, b"")
+    runtime.store.write_now(add_person, Person(id="p1", site_id="a", name="Lin Yue"), at=AT)
+    runtime.store.write_now(add_permit, Permit(id="pt", person_id="p1", doors=("gate",)), at=AT)
+    changed = await edge.send("GET", held)
+    assert changed.headers["Gatehouse-Policy"] == "delta"
+    after = apply_delta(first, msgspec.json.decode(changed.content, type=PolicyDelta))
+    assert [permit.id for permit in after.permits] == ["pt"]
+    for unknown in ("?since=1.99", "?since=9.1", ""):
+        whole = await edge.send("GET", f"/edge/v1/policy{unknown}")
+        assert whole.headers["Gatehouse-Policy"] == "full"
+        assert msgspec.json.decode(whole.content, type=Policy) == after
+    assert (await edge.send("GET", "/edge/v1/policy?since=one")).status_code == 422
+
+
+async def test_a_large_policy_comes_packed_to_whom_takes_that_and_its_signature_is_over_the_body(
+    edge: SigningEdge, runtime: Runtime
+) -> None:
+    rows = [{"person_id": f"p-{number:032}", "site_id": "a", "erased_at": AT} for number in range(2000)]
+    runtime.store.write_now(lambda c: c.execute(insert(tombstones), rows))
+    packed = await edge.send("GET", "/edge/v1/policy")
+    plain = await edge.send("GET", "/edge/v1/policy", **{"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 4
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
+    key.verify(
+        base64.b64decode(packed.headers["Gatehouse-Policy-Signature"]), policy_statement(edge.id, packed.content)
+    )
