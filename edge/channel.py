@@ -165,8 +165,8 @@ class Channel:
 
     def heard(self) -> None:
         """Note that the gateway accepted a signature a moment ago, and with it our time but for a known offset."""
+        self._clock.compare(self.signer.offset_s)  # first: it may be what sets our time right
         self.last_heard = self._clock.unix()
-        self._clock.compare(self.signer.offset_s)
 
 
 def say(error: Exception) -> str:
