@@ -121,12 +121,12 @@ class Policies:
 
     def foreign_writes(self, connection: Connection) -> int:
         """Return a number that is another one after another process changed something."""
-        return self._writes.foreign(audit_number(connection))
+        return self._writes.foreign(connection)
 
     def _build(self, connection: Connection, edge: EdgeIdentity, *, site: _Site, mine: _Edge, at: datetime) -> _Built:
         stamps = {name: self._writes.stamp(tables) for name, (_, tables) in PARTS.items()}
-        audit = audit_number(connection)
-        records = self._records(connection, edge.site_id, site=site, stamps=stamps, foreign=self._writes.foreign(audit))
+        audit, foreign = audit_number(connection), self._writes.foreign(connection)
+        records = self._records(connection, edge.site_id, site=site, stamps=stamps, foreign=foreign)
         siblings = siblings_of(connection, edge.id, site_id=edge.site_id)
         was = mine.built
         fresh = was is not None and abs(at - was.at) < ANEW_AFTER

@@ -15,7 +15,7 @@ from gateway.policies import Policies
 from gateway.rehearsal.district.policies import bench_policies
 from gateway.runtime import Runtime
 from gateway.store import Store
-from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.audit import AuditEntry, append_audit, append_entries
 from gateway.store.consents import add_consent
 from gateway.store.edges import EdgeIdentity
 from gateway.store.people import add_person, put_occupancy
@@ -321,6 +321,23 @@ async def test_what_another_process_wrote_is_seen_by_its_audit_row(
     assert runtime.store.read_now(runtime.policies.foreign_writes) != seen
     after = await runtime.policies.current(IDENTITY, at=AT)
     assert (after.n, after.doors[1].unlock_s) == (before.n + 1, 9)
+
+
+async def test_looks_of_others_and_own_acts_are_no_changes_of_others(
+    runtime: Runtime, store: Store, write: Write
+) -> None:
+    policies = runtime.policies
+    seen = runtime.store.read_now(policies.foreign_writes)
+    write(append_audit, AuditEntry(actor="u1", action="person.add", subject="p1"), at=AT)
+    write(append_entries, [AuditEntry(actor="u1", action="person.add", subject=f"p{n}") for n in range(3)], at=AT)
+    elsewhere = Store(store.engine.url.render_as_string(hide_password=False))
+    try:
+        elsewhere.write_now(append_audit, AuditEntry(actor="u2", action="person.look_up", subject="p1"), at=AT)
+        assert runtime.store.read_now(policies.foreign_writes) == seen
+        elsewhere.write_now(append_audit, AuditEntry(actor="u2", action="consent.withdraw", subject="p1"), at=AT)
+        assert runtime.store.read_now(policies.foreign_writes) == seen + 1
+    finally:
+        elsewhere.close()
 
 
 async def test_a_write_that_was_rolled_back_changes_no_number(runtime: Runtime, write: Write) -> None:
