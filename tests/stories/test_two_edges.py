@@ -18,12 +18,16 @@ import pyrage
 from drivers.door import UnlockDoor
 from edge.backup import back_up, read_backup, restore
 from edge.keystore import KeyStore
+from edge.spool import Spool
+from edge.times import KEY as TIMES
+from edge.times import Times
 from gateway.joining import Joining
 from gateway.runtime import Runtime
 from gateway.store import Connection, Store
 from gateway.store.assessments import add_assessment
 from gateway.store.places import put_camera, put_door
 from models.assessments import TOPICS, Assessment, Topics
+from models.events import ClockTrusted
 from models.link import ErasureReceipt, ShareTemplates, erasure_statement
 from models.places import Camera, Door
 from tests.gateway.conftest import seated
@@ -275,3 +279,26 @@ async def test_a_restored_edge_is_soon_trusted_again_but_brings_no_erased_person
             await until(lambda: again.held() == ["p2"], what="a later policy judged what came back", within_s=30.0)
             await until(lambda: again.matched_at("gate") == {"p2"}, what="the other is matched again")
             assert again._keys.tombstones == {"p1"}
+
+
+async def test_a_clock_set_back_by_a_year_is_told_and_ends_when_the_gateway_is_heard(tmp_path: Path) -> None:
+    async with compound(tmp_path) as site:
+        box = await site.box("edge-1")
+        (box.folder / "data").mkdir(mode=0o700)
+        async with Spool(box.folder / "data" / "spool.db") as spool:
+            lived = Times(last=site.clock.unix() + 365 * 86_400.0, heard=None)
+            await spool.remember(TIMES, msgspec.json.encode(lived))
+        await box.cable.pull()
+        async with running(box) as first:
+            assert not first._clock.trusted()
+            await until(lambda: first._spool.backlog == 1, what="the doubt is a fact")
+            await first.cable.plug()
+            await until(first._clock.trusted, what="the gateway's agreement")
+            async with site.manager() as manager:
+                told = await eventually(manager, "facts", lambda page: len(page["items"]) == 2)
+            kinds = {fact["type"]: fact for fact in told["items"]}
+            assert kinds.keys() == {"clock_doubted", "clock_trusted"}
+            assert (kinds["clock_doubted"]["edge_id"], kinds["clock_doubted"]["why"]) == ("edge-1", "earlier")
+            forged = ClockTrusted(id="f1", at=site.clock(), edge_id="edge-2")
+            answer = await first._channel.request("POST", "/edge/v1/facts", content=msgspec.json.encode([forged]))
+            assert answer.json() == {"committed": [], "rejected": ["f1"]}
