@@ -18,6 +18,7 @@ from gateway.on_record import note
 from gateway.person_views import CredentialView, TicketView, VisitorView
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.dialect import hold_feed
 from gateway.store.people import occupancies_of
 from gateway.store.places import credential_key, doors_named, doors_of_site
 from gateway.store.rights import (
@@ -178,6 +179,7 @@ def mint_for_person(
     Raises:
         Conflict: the person's QR was reported lost or blocked.
     """
+    hold_feed(connection)  # two at once: one credential, one key
     held = [view for view in credential_views(connection, person.id) if view.kind == "qr" and view.state != "replaced"]
     if renew and held:
         set_credential_state(connection, held[0], state="replaced", at=at)
@@ -202,6 +204,7 @@ def mint_for_pass(connection: Connection, held: VisitorView, *, caller: Caller, 
     Raises:
         Conflict: the pass was revoked, used up or is over.
     """
+    hold_feed(connection)
     if held.revoked_at is not None or held.valid_until <= at or (held.uses and held.used >= held.uses):
         raise Conflict("this pass is over: make another")
     since = max(at, held.valid_from)
@@ -214,7 +217,7 @@ def mint_for_pass(connection: Connection, held: VisitorView, *, caller: Caller, 
 def _signed(
     connection: Connection, site_id: str, *, about: str, record_id: str, span: tuple[datetime, datetime], at: datetime
 ) -> str:
-    key_id, key, _ = signing_key(connection, site_id, fresh_id=f"tk-{uuid.uuid4().hex}", at=at)
+    key_id, key = signing_key(connection, site_id, fresh_id=f"tk-{uuid.uuid4().hex}", at=at)
     ticket = new_ticket(
         "pass" if about == "pass" else "credential", record_id, key_id=key_id, since=span[0] - CLOCKS_APART,
         until=span[1],

@@ -88,7 +88,7 @@ async def update_group(
     version = version_in(if_match)
 
     def act(connection: Connection) -> GroupView:
-        held = group_by_id(connection, group_id, site_ids=caller.sites)
+        held = group_by_id(connection, group_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         return _write(connection, group_id, body=body, site_id=held.site_id, caller=caller, runtime=runtime)
 
@@ -121,7 +121,7 @@ async def delete_group(group_id: str, *, caller: Writer, runtime: Shared, if_mat
     version = version_in(if_match)
 
     def act(connection: Connection) -> None:
-        held = group_by_id(connection, group_id, site_ids=caller.sites)
+        held = group_by_id(connection, group_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         remove_group(connection, group_id, site_id=held.site_id)
         note(connection, caller, action="group.delete", subject=group_id, at=runtime.clock())

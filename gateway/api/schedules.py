@@ -151,7 +151,7 @@ async def update_schedule(
     version = version_in(if_match)
 
     def act(connection: Connection) -> ScheduleView:
-        held = schedule_by_id(connection, schedule_id, site_ids=caller.sites)
+        held = schedule_by_id(connection, schedule_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         return _write_schedule(connection, schedule_id, body=body, site_id=held.site_id, caller=caller, runtime=runtime)
 
@@ -184,7 +184,7 @@ async def delete_schedule(schedule_id: str, *, caller: Writer, runtime: Shared, 
     version = version_in(if_match)
 
     def act(connection: Connection) -> None:
-        check_unchanged(schedule_by_id(connection, schedule_id, site_ids=caller.sites), version=version)
+        check_unchanged(schedule_by_id(connection, schedule_id, site_ids=caller.sites, lock=True), version=version)
         remove_schedule(connection, schedule_id)
         note(connection, caller, action="schedule.delete", subject=schedule_id, at=runtime.clock())
 
@@ -234,7 +234,7 @@ async def update_calendar(
     version = version_in(if_match)
 
     def act(connection: Connection) -> CalendarView:
-        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites)
+        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         made = Calendar(id=calendar_id, site_id=held.site_id, name=body.name, days=_days(body))
         return _write_calendar(connection, made, caller=caller, runtime=runtime)
@@ -260,7 +260,7 @@ async def delete_calendar(calendar_id: str, *, caller: Writer, runtime: Shared, 
     version = version_in(if_match)
 
     def act(connection: Connection) -> None:
-        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites)
+        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         remove_calendar(connection, calendar_id, site_id=held.site_id)
         note(connection, caller, action="calendar.delete", subject=calendar_id, at=runtime.clock())
@@ -282,7 +282,7 @@ async def import_days(
     version, content = version_in(if_match), await request.body()
 
     def act(connection: Connection) -> CalendarView:
-        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites)
+        held = calendar_by_id(connection, calendar_id, site_ids=caller.sites, lock=True)
         check_unchanged(held, version=version)
         days = read_days(content, today=local_day(connection, held.site_id, at=runtime.clock()))
         made = Calendar(id=calendar_id, site_id=held.site_id, name=held.name, days=days)

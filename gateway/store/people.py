@@ -77,7 +77,9 @@ def change_person(connection: Connection, person: Person, *, version: int | None
         raise Conflict("this person comes from the site file: change it there and run `gatehouse apply`")
     _check_external_id(connection, person)
     values = {name: getattr(person, name) for name in ("name", "born_on", "under_14", "phone", "external_id")}
-    connection.execute(update(people).where(people.c.id == person.id).values(**values, version=row.version + 1))
+    same = (people.c.id == person.id) & (people.c.version == row.version)
+    if connection.execute(update(people).where(same).values(**values, version=row.version + 1)).rowcount == 0:
+        raise Conflict("the person was changed meanwhile: read it again")
     return int(row.version) + 1
 
 

@@ -59,35 +59,42 @@ def check_free(connection: Connection, key: str, *, kind: str) -> None:
         raise Conflict(f"a {kind} with id {key!r} exists already")
 
 
-def schedule_by_id(connection: Connection, schedule_id: str, *, site_ids: frozenset[str]) -> ScheduleView:
+def schedule_by_id(
+    connection: Connection, schedule_id: str, *, site_ids: frozenset[str], lock: bool = False
+) -> ScheduleView:
     """Return a schedule of one of these sites.
 
     Raises:
         NotFound: there is none, or none that the caller may see.
     """
-    return _schedule_view(_row(connection, schedules, key=schedule_id, site_ids=site_ids))
+    return _schedule_view(_row(connection, schedules, key=schedule_id, site_ids=site_ids, lock=lock))
 
 
-def calendar_by_id(connection: Connection, calendar_id: str, *, site_ids: frozenset[str]) -> CalendarView:
+def calendar_by_id(
+    connection: Connection, calendar_id: str, *, site_ids: frozenset[str], lock: bool = False
+) -> CalendarView:
     """Return a calendar of one of these sites.
 
     Raises:
         NotFound: there is none, or none that the caller may see.
     """
-    return _calendar_view(_row(connection, calendars, key=calendar_id, site_ids=site_ids))
+    return _calendar_view(_row(connection, calendars, key=calendar_id, site_ids=site_ids, lock=lock))
 
 
-def group_by_id(connection: Connection, group_id: str, *, site_ids: frozenset[str]) -> GroupView:
+def group_by_id(connection: Connection, group_id: str, *, site_ids: frozenset[str], lock: bool = False) -> GroupView:
     """Return a permission group of one of these sites.
 
     Raises:
         NotFound: there is none, or none that the caller may see.
     """
-    return _group_view(_row(connection, permission_groups, key=group_id, site_ids=site_ids))
+    return _group_view(_row(connection, permission_groups, key=group_id, site_ids=site_ids, lock=lock))
 
 
-def _row(connection: Connection, table: Table, *, key: str, site_ids: frozenset[str]) -> Row[Any]:
-    row = connection.execute(select(table).where(table.c.id == key, table.c.site_id.in_(site_ids))).first()
+def _row(connection: Connection, table: Table, *, key: str, site_ids: frozenset[str], lock: bool) -> Row[Any]:
+    query = select(table).where(table.c.id == key, table.c.site_id.in_(site_ids))
+    row = connection.execute(
+        query.with_for_update(key_share=True) if lock else query
+    ).first()  # what is changed is read once at a time
     if row is None:
         raise NotFound(KINDS[table.name], key)
     return row

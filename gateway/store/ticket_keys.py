@@ -34,10 +34,10 @@ def ticket_keys(connection: Connection, site_id: str) -> tuple[TicketKey, ...]:
     return tuple(TicketKey(id=key.id, public_key=key.public_key) for key in sorted(kept, key=lambda key: key.id))
 
 
-def signing_key(
-    connection: Connection, site_id: str, *, fresh_id: str, at: datetime
-) -> tuple[str, Ed25519PrivateKey, bool]:
-    """Return the id of the key that signs a site's tickets, the key, and whether it was made just now.
+def signing_key(connection: Connection, site_id: str, *, fresh_id: str, at: datetime) -> tuple[str, Ed25519PrivateKey]:
+    """Return the id of the key that signs a site's tickets, and the key; the first ticket makes it.
+
+    Two first tickets at once make one key only if the caller has taken `hold_feed` before.
 
     Args:
         connection: a writing transaction.
@@ -54,7 +54,7 @@ def signing_key(
         return _make(connection, site_id, key_id=fresh_id, at=at)
     newest = max(kept, key=lambda key: (key.made_at, key.id))
     raw = base64.b64decode(unwrapped(connection, newest.private_key, about=_about(site_id, newest.id)))
-    return newest.id, Ed25519PrivateKey.from_private_bytes(raw), False
+    return newest.id, Ed25519PrivateKey.from_private_bytes(raw)
 
 
 def renew_ticket_key(connection: Connection, site_id: str, *, fresh_id: str, at: datetime) -> str:
@@ -67,7 +67,7 @@ def renew_ticket_key(connection: Connection, site_id: str, *, fresh_id: str, at:
     return _make(connection, site_id, key_id=fresh_id, at=at)[0]
 
 
-def _make(connection: Connection, site_id: str, *, key_id: str, at: datetime) -> tuple[str, Ed25519PrivateKey, bool]:
+def _make(connection: Connection, site_id: str, *, key_id: str, at: datetime) -> tuple[str, Ed25519PrivateKey]:
     key = Ed25519PrivateKey.generate()
     private = base64.b64encode(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())).decode()
     made = _Kept(
@@ -77,7 +77,7 @@ def _make(connection: Connection, site_id: str, *, key_id: str, at: datetime) ->
         made_at=at,
     )
     connection.execute(update(sites).where(sites.c.id == site_id).values(ticket_keys=as_text([made])))
-    return key_id, key, True
+    return key_id, key
 
 
 def _about(site_id: str, key_id: str) -> str:

@@ -226,3 +226,14 @@ def test_a_request_that_never_ended_gives_its_key_back_after_a_minute(store: Sto
         store.write_now(begin_request, "k", digest="d", at=at + timedelta(seconds=61))
     with pytest.raises(Conflict, match="another request"):
         store.write_now(begin_request, "k", digest="e", at=at + timedelta(days=1))
+
+
+async def test_of_two_corrections_at_once_one_is_told_to_read_again(manager: httpx.AsyncClient) -> None:
+    await call(manager, "POST", "people", 201, json={"id": "p1", "name": "Lin"})
+    tag = {"If-Match": '"1"'}
+    names = [f"Lin {number}" for number in range(4)]
+    answers = await asyncio.gather(
+        *(manager.patch("/api/v1/people/p1", json={"name": name}, headers=tag) for name in names)
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert (await call(manager, "GET", "people/p1"))["version"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import timedelta
 from typing import Any
@@ -295,3 +296,17 @@ def test_permits_of_flats_are_named_by_occupancy_and_group(runtime: Runtime) -> 
     assert held[0].id.startswith("of-o-")
     assert held[0].id.endswith("-homes")
     assert runtime.store.read_now(permits_held, "nobody") == []
+
+
+async def test_first_tickets_at_once_make_one_key(manager: httpx.AsyncClient, runtime: Runtime) -> None:
+    answers = await asyncio.gather(*(manager.post("/api/v1/people/lin/qr", json={}) for _ in range(4)))
+    policy = policy_of(runtime)
+    assert (len(policy.ticket_keys), len(policy.credentials)) == (1, 1)
+    assert {opened(policy, answer.json()["ticket"]).key_id for answer in answers} == {policy.ticket_keys[0].id}
+
+
+async def test_of_two_changes_of_a_group_at_once_one_is_told_to_read_again(manager: httpx.AsyncClient) -> None:
+    tag = {"If-Match": '"1"'}
+    told = [{"name": f"Homes {number}", "doors": ["gate"]} for number in range(4)]
+    answers = await asyncio.gather(*(manager.put("/api/v1/groups/homes", json=one, headers=tag) for one in told))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
