@@ -17,9 +17,9 @@ from starlette.responses import Response
 from edge.keystore import KeyStore
 from edge.policies import KEY, Policies, PolicyAnswer
 from edge.spool import Spool
-from models.errors import DeviceRefused, InvalidInput
+from models.errors import DeviceRefused, InvalidInput, StorageUnavailable
 from models.link import policy_statement
-from models.policy import delta_between
+from models.policy import Policy, delta_between
 from tests.edge.doubles import EDGE, card, door, now, permit, policy, until
 from tests.edge.gateway_double import GatewayDouble
 from tests.edge.linked import linked
@@ -201,6 +201,29 @@ async def test_after_a_restart_the_edge_asks_for_what_changed_since(tmp_path: Pa
         async with linked(tmp_path, gateway) as side:
             await until(lambda: side.held.current == gateway.policy)
         assert gateway.kinds_sent == ["full", "delta"]
+
+
+async def test_a_policy_that_could_not_be_stored_is_in_force_and_asked_for_again_as_a_whole(tmp_path: Path) -> None:
+    full = [True]
+
+    async with GatewayDouble(policy(door())) as gateway, linked(tmp_path, gateway, start=False) as side:
+        receive = side.held.receive
+
+        async def on_a_full_disk(told: PolicyAnswer) -> Policy | None:
+            taken = await receive(told)
+            if full:
+                full.clear()
+                raise StorageUnavailable("the disk is full")
+            return taken
+
+        side.held.receive = on_a_full_disk  # type: ignore[method-assign]
+        with pytest.raises(StorageUnavailable):
+            await side.uplink._fetch_policy()
+        assert side.held.current == gateway.policy
+        await side.uplink._fetch_policy()
+        await side.uplink._fetch_policy()
+        assert gateway.kinds_sent == ["full", "full"]
+        assert gateway.answered == 3
 
 
 async def test_whom_the_gateway_forgot_to_have_erased_is_told(tmp_path: Path) -> None:
