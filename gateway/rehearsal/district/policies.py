@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import insert
 
 from gateway.auth.keys import fresh_key
 from gateway.policies import Policies
@@ -28,9 +27,8 @@ from gateway.store.places import put_door, put_site
 from gateway.store.policy import content_digest, content_of, number
 from gateway.store.rights import add_credential
 from gateway.store.site_records import site_records
-from gateway.store.tables import flats, permission_groups
-from gateway.store.tables_people import consents, credentials, occupancies, people
 from gateway.store.types import as_text
+from gateway.store.whole import insert_rows
 from models.benchmarks import Benchmark
 from models.events import NAMESPACE
 from models.people import Credential, credential_digest
@@ -54,12 +52,11 @@ def furnish(connection: Connection) -> None:
     put_site(connection, Site(id=SITE, name="Bench", community="310104005012"))
     for index in range(DOORS):
         put_door(connection, Door(id=f"door-{index:02}", site_id=SITE, name=f"Door {index}", edge_id=EDGE))
-    connection.execute(insert(permission_groups), list(_groups()))
-    connection.execute(insert(flats), list(_flats()))
     for table, rows in (
-        (people, _people()), (occupancies, _occupancies()), (credentials, _credentials()), (consents, _consents())
+        ("permission_groups", _groups()), ("flats", _flats()), ("people", _people()), ("occupancies", _occupancies()),
+        ("credentials", _credentials()), ("consents", _consents()),
     ):  # fmt: skip
-        connection.execute(insert(table), list(rows))
+        insert_rows(connection, table, rows)
 
 
 def _groups() -> list[dict[str, Any]]:
