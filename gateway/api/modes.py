@@ -48,7 +48,7 @@ class SiteAct(BaseModel):
 
 
 @router.get("/sites/{site_id}/modes", **shows(Page[ModeView]))
-async def list_modes(site_id: str, caller: Reader, runtime: Shared) -> Response:
+async def list_modes(site_id: str, caller: Reader, *, runtime: Shared) -> Response:
     """List the modes of a site's doors: which follow, and which do not (yet)."""
     if site_id not in caller.sites:
         raise NotFound("site", site_id)
