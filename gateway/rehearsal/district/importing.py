@@ -97,5 +97,8 @@ async def _measure(runtime: Runtime, residents: int) -> list[Benchmark]:
             name="import_10k", unit="ms", ours=took_ms, target=target_ms, met=took_ms <= target_ms, samples=(took_ms,),
             detail=what,
         ),
-        Benchmark(name="import_10k_undo", unit="ms", ours=undone_ms, met=True, samples=(undone_ms,), detail=back),
+        Benchmark(
+            name="import_10k_undo", unit="ms", ours=undone_ms, target=target_ms, met=undone_ms <= target_ms,
+            samples=(undone_ms,), detail=back,
+        ),
     ]  # fmt: skip
