@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 
+import httpx
 import msgspec
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -11,14 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import insert
 
 from gateway.runtime import Runtime
+from gateway.store import Connection, Store
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.checkpoints import make_checkpoint
+from gateway.store.consents import add_consent, withdraw_consent
 from gateway.store.people import add_person
 from gateway.store.rights import add_permit
 from gateway.store.tables_people import tombstones
 from models.link import Checkpoint, policy_statement
-from models.people import Permit, Person
+from models.people import Consent, Permit, Person
 from models.policy import Policy, PolicyDelta, apply_delta
-from tests.gateway.support import BEGINNING, Clock, SigningEdge
+from tests.gateway.support import BEGINNING, Clock, Ear, SigningEdge, listening
 
 AT = BEGINNING
 
@@ -73,3 +78,43 @@ async def test_a_large_policy_comes_packed_to_whom_takes_that_and_its_signature_
     key.verify(
         base64.b64decode(packed.headers["Gatehouse-Policy-Signature"]), policy_statement(edge.id, packed.content)
     )
+
+
+async def test_a_withdrawal_reaches_an_open_edge_within_a_second_whoever_wrote_it_down(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, store: Store, clock: Clock
+) -> None:
+    for person_id in ("p1", "p2"):
+        runtime.store.write_now(add_person, Person(id=person_id, site_id="a", name="Lin Yue"), at=AT)
+        consent = Consent(
+            id=f"c-{person_id}", person_id=person_id, doors=("gate",), text_version="1", text_sha256="ab", given_at=AT,
+            channel="office", evidence="folder",
+        )  # fmt: skip
+        runtime.store.write_now(add_consent, consent)
+    held = msgspec.json.decode((await edge.send("GET", "/edge/v1/policy")).content, type=Policy)
+    target = "/edge/v1/commands"
+
+    async def told(policy: Policy, ear: Ear) -> Policy:
+        while (await ear.next(within_s=2)).name != "policy":
+            continue
+        answer = await edge.send("GET", f"/edge/v1/policy?since={policy.epoch}.{policy.n}")
+        assert answer.headers["Gatehouse-Policy"] == "delta"
+        return apply_delta(policy, msgspec.json.decode(answer.content, type=PolicyDelta))
+
+    async with listening(str(edge.client.base_url), target, headers=edge.headers("GET", target)) as ear:
+        await ear.next()
+        answer = await manager.delete("/api/v1/people/p1/consents/c-p1")
+        assert answer.status_code in {200, 204}, answer.text
+        held = await told(held, ear)
+        assert [one.live(clock()) for one in held.consents] == [False, True]
+        elsewhere = Store(store.engine.url.render_as_string(hide_password=False))
+        try:
+            elsewhere.write_now(_withdraw, "c-p2", person_id="p2", at=clock())
+        finally:
+            elsewhere.close()
+        held = await told(held, ear)
+        assert [one.live(clock()) for one in held.consents] == [False, False]
+
+
+def _withdraw(connection: Connection, consent_id: str, *, person_id: str, at: datetime) -> None:
+    withdraw_consent(connection, consent_id, person_id=person_id, at=at)
+    append_audit(connection, AuditEntry(actor="system", action="consent.withdraw", subject=person_id), at=at)
