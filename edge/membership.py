@@ -89,18 +89,18 @@ class Admittance:
         if self.membership is None:
             await self._introduce(await self._token())
 
-    async def stay(self, unwelcome: Callable[[], bool]) -> None:
-        """Introduce this edge again with a new token, for as long as it runs, whenever the gateway does not know it."""
+    async def stay(self, estranged: Callable[[], bool]) -> None:
+        """Introduce this edge again with a new token, for as long as it runs, whenever it and the gateway are strangers."""
         while True:
             await asyncio.sleep(UNWELCOME_S)
-            if not unwelcome() or self._token_file is None:
+            if not estranged() or self._token_file is None:
                 continue
             try:
                 token = await self._token()
                 if token != self._spent:
                     await self._introduce(token)
             except (DeviceRefused, DeviceUnreachable) as error:
-                log.warning("the gateway does not know this edge, and its token did not help: %s", error)
+                log.warning("the gateway and this edge do not know each other, and the token did not help: %s", error)
 
     async def _token(self) -> str:
         if self._token_file is None:

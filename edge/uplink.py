@@ -89,6 +89,8 @@ class Uplink:
         self._obey = obey
         self._etag: str | None = None
         self._whole = False
+        self.distrusts = False
+        """True while the gateway signs its policies with another key than the pinned one."""
         self._policy_due = asyncio.Event()
         self._changed = asyncio.Event()
         self._seen: OrderedDict[str, Result | None] = OrderedDict()
@@ -203,9 +205,10 @@ class Uplink:
             self._whole, self._etag = True, None  # in force but not stored: it must come again
             raise
         except DeviceRefused:
+            self.distrusts = True
             self._count("policies_forged")
             raise
-        self._whole, self._etag = False, answer.headers.get("ETag")
+        self.distrusts, self._whole, self._etag = False, False, answer.headers.get("ETag")
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 

@@ -289,7 +289,7 @@ class Worker:
         good()
         await self._uplink.load()
         self._uplink.start(tasks)
-        await self._admittance.stay(lambda: self._channel.unwelcome)
+        await self._admittance.stay(lambda: self._channel.unwelcome or self._uplink.distrusts)
 
     async def _on_policy(self, answer: PolicyAnswer) -> None:
         before = self._policies.current

@@ -209,8 +209,8 @@ async def test_a_policy_that_could_not_be_stored_is_in_force_and_asked_for_again
     async with GatewayDouble(policy(door())) as gateway, linked(tmp_path, gateway, start=False) as side:
         receive = side.held.receive
 
-        async def on_a_full_disk(told: PolicyAnswer) -> Policy | None:
-            taken = await receive(told)
+        async def on_a_full_disk(answer: PolicyAnswer) -> Policy | None:
+            taken = await receive(answer)
             if full:
                 full.clear()
                 raise StorageUnavailable("the disk is full")

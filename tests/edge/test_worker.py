@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.responses import Response
 
 from drivers.mqtt.habits import Habits
@@ -200,6 +201,19 @@ async def test_a_gateway_that_forgot_the_edge_is_told_again_with_a_new_token(tmp
         gateway._push("")
         await until(lambda: gateway.public_key is not None, limit_s=30)
         await until(lambda: gateway.listeners > 0, limit_s=30)
+
+
+async def test_a_gateway_with_another_key_is_believed_only_with_a_token_that_vouches_for_it(tmp_path: Path) -> None:
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
+        await until(lambda: any(s.policy == (1, 1) for s in gateway.statuses))
+        gateway.key, gateway.spent = Ed25519PrivateKey.generate(), gateway.token
+        await until(lambda: gateway.listeners > 0)
+        gateway.publish(policy(door(), n=2))
+        await until(lambda: any("pinned at enrolment" in line for line in rig.worker.lines), what="the warning")
+        assert all(s.policy == (1, 1) for s in gateway.statuses if s.policy != (0, 0))
+        gateway.secret = "new"
+        (tmp_path / "token").write_text(gateway.token)
+        await until(lambda: gateway.statuses[-1].policy == (1, 2), limit_s=40, what="the policy under the new key")
 
 
 async def test_sigterm_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
