@@ -28,7 +28,7 @@ demo:
 test:
 	@$(SETUP) say "Testing Gatehouse; set-up comes first if it is missing or stale (the first time takes minutes)."
 	@$(SETUP) all
-	@$(PY) -m pytest $(ARGS)
+	@$(if $(ARGS),$(PY) -m pytest $(ARGS),$(PY) -m pytest -n 2 --dist loadfile --ignore tests/stories && $(PY) -m pytest tests/stories)
 
 check:
 	@$(SETUP) say "Checking Gatehouse: format, lint, types, import contracts, console; set-up comes first if it is missing or stale."
