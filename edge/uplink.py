@@ -42,6 +42,8 @@ log = logging.getLogger("gatehouse.edge.uplink")
 SILENCE_S = 35.0
 """The command stream pings every 10 s: longer silence is a dead connection."""
 BACKOFF = Backoff(first_s=0.25, cap_s=15.0)
+STREAM_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
+"""The stream brings withdrawals, which must take effect within 5 s of when the gateway can be reached again."""
 AGAIN_S = 0.25
 ASIDE_S = 600.0
 """A fact that the gateway refuses is tried again after this time; it holds back no other."""
@@ -106,7 +108,8 @@ class Uplink:
         self._tasks = tasks
         for work in (self._send_facts, self._fetch_policies, self._listen, self._send_status, self._send_results):
             name = f"uplink{work.__name__.replace('_', ' ')}"
-            tasks.create_task(keep_running(name, work, backoff=BACKOFF), name=name)
+            backoff = STREAM_BACKOFF if work == self._listen else BACKOFF
+            tasks.create_task(keep_running(name, work, backoff=backoff), name=name)
 
     async def load(self) -> None:
         """Take up how the last commands ended, so that one that comes again after a restart is answered, not obeyed."""
