@@ -36,6 +36,7 @@ class Exchange:
         self.delivered = asyncio.Event()
         """Set when the receiver has got everything."""
         self._content = content
+        self._sent = 0
         self._left_bytes = most_bytes
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MESSAGES_HELD)
         self._limits: list[asyncio.Timeout] = []
@@ -52,8 +53,8 @@ class Exchange:
         """Return the next message; an empty one is the end."""
         if self._content is None:
             return await self._waiting.get()
-        message, self._content = self._content[:RELAY_MESSAGE_BYTES], self._content[RELAY_MESSAGE_BYTES:]
-        return message
+        begin, self._sent = self._sent, self._sent + RELAY_MESSAGE_BYTES
+        return self._content[begin : self._sent]
 
     @asynccontextmanager
     async def within(self) -> AsyncIterator[None]:

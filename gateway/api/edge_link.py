@@ -146,7 +146,8 @@ async def _commands(runtime: Runtime, edge: EdgeIdentity) -> AsyncIterator[bytes
         ring = bell.next_ring()
         look = await runtime.store.read(_look, runtime, edge=edge, sent=sent)
         if look is None:
-            return  # revoked
+            runtime.relay.refuse(edge.id)
+            return  # revoked, perhaps by another process
         for command in look.commands:
             yield event("command", msgspec.json.encode(command))
         if look.commands:  # their bytes have left: the stream was asked for more
