@@ -14,7 +14,7 @@ from gateway.auth.signatures import signed_by
 from gateway.on_record import note
 from gateway.proofs import EdgeProof, EdgeState, ErasureProof, sign_proof
 from gateway.runtime import Runtime
-from gateway.store import Connection, Store
+from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import consents_of, withdraw_consent
 from gateway.store.edges import EdgeIdentity
@@ -188,8 +188,3 @@ def settle_tombstones(connection: Connection, *, folder: Path | None, at: dateti
         person = person_by_id(connection, person_id, site_ids=frozenset({site_id}))
         erase_person(connection, person, actor="system", reason="erased before; an old backup came back", at=at)
     return len(back)
-
-
-def settle_now(store: Store, *, folder: Path, at: datetime) -> int:
-    """Run `settle_tombstones` on the calling thread, for the command line and restores."""
-    return store.write_now(settle_tombstones, folder=folder, at=at)

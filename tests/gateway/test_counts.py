@@ -11,10 +11,14 @@ from sqlalchemy import insert, select, update
 
 from gateway.counts import LIMIT, NEAR, WORKING_DAYS, note_counts, working_days_after
 from gateway.runtime import Runtime
+from gateway.store.assessments import add_assessment
 from gateway.store.filings import enrolled_people
-from gateway.store.tables import companies, sites
+from gateway.store.tables import companies, notices, sites
 from gateway.store.tables_access import audit
 from gateway.store.tables_people import face_receipts, people
+from gateway.store.types import as_text
+from models.assessments import TOPICS, Assessment, Topics
+from models.notices import FIELDS, Notice, NoticeText
 from tests.gateway.support import BEGINNING, Clock
 
 
@@ -122,3 +126,27 @@ async def test_the_filing_of_a_company_with_a_foreign_site_is_not_shown(
     assert (await manager.get("/api/v1/filings")).json()["items"] == []
     assert (await manager.get("/api/v1/filings/wy/pack")).status_code == 404
     assert (await operator.get("/api/v1/filings")).status_code == 403
+
+
+async def test_the_pack_quotes_the_notice_and_the_assessment_in_force(
+    manager: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    said = {name: f"{name} <b>说明</b>" for name in FIELDS}
+    notice = Notice(
+        id="n", site_id="a", version="2", zh=NoticeText(**said), en=NoticeText(**said), published_at=clock()
+    )
+    one = Assessment(
+        id="pia", site_id="a", subject="face", topics=Topics(**dict.fromkeys(TOPICS, "weighed with care, see <file>")),
+        state="approved", drafted_by="x", drafted_at=clock(), approved_by="y", approved_at=clock(),
+    )  # fmt: skip
+
+    def write(connection: Any) -> None:
+        row = {"id": "n", "site_id": "a", "purpose": "door_face", "name": "2", "record": as_text(notice)}
+        connection.execute(insert(notices).values(**row, sha256="0" * 64, published_at=clock()))
+        add_assessment(connection, one)
+
+    runtime.store.write_now(write)
+    page = (await manager.get("/api/v1/filings/site.a/pack")).text
+    assert page.count("rights_route &lt;b&gt;说明") == 2
+    assert page.count("see &lt;file&gt;") == len(TOPICS)
+    assert "<b>" not in page

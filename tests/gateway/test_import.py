@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from gateway.bulk.importing import note_interrupted, run_imports
 from gateway.bulk.reading import MAX_BYTES
@@ -243,3 +243,52 @@ async def test_a_forged_cursor_is_refused_with_what_to_do(manager: httpx.AsyncCl
     answer = await manager.get("/api/v1/imports", params={"cursor": cursor})
     assert answer.status_code == 422, answer.text
     assert answer.json()["where"] == "cursor"
+
+
+async def test_dates_of_a_file_end_a_tenancy_and_what_is_over_is_told(
+    office: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    head = "external_id,name,flat,valid_from,valid_until\n"
+    await imported(office, head + "1,A,f101,2026-02-01,\n2,B,f102,,\n3,C,f103,,\n")
+    view = await imported(
+        office, head + "1,A,f101,,2026-01-15\n2,B,f102,,2026-02-15\n9,D,f104,,2026-02-15\n3,C,f109,,\n"
+    )
+    assert counts(view) == (0, 2, 0, 2)
+    assert {(fault["line"], fault["column"]) for fault in view["report"]["faults"]} == {
+        (2, "valid_until"), (4, "valid_until"),
+    }  # fmt: skip
+    again = await imported(office, head + "2,B,f102,,2026-02-15\n")
+    assert counts(again) == (0, 0, 1, 0), "a tenancy that ended on that day stays as it is"
+
+
+async def test_people_of_the_site_file_and_lost_cards_are_left_alone(
+    office: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await imported(office, "external_id,name,card\n1,A,04AB\n2,B,\n")
+
+    def change(connection: Any) -> None:
+        connection.execute(update(credentials).values(state="lost"))
+        connection.execute(update(people).where(people.c.external_id == "2").values(seeded=True))
+
+    runtime.store.write_now(change)
+    view = await imported(office, "external_id,name,card\n1,A,04AB\n2,Other,\n")
+    assert counts(view) == (0, 0, 0, 2)
+    told = {fault["column"]: fault["what"] for fault in view["report"]["faults"]}
+    assert "reported lost" in told["card"]
+    assert "site.yaml" in told["external_id"]
+
+
+async def test_an_import_that_the_database_does_not_take_says_so(office: httpx.AsyncClient, runtime: Runtime) -> None:
+    runtime.store.write_now(import_changes.drop)
+    view = await imported(office, FAMILY)
+    assert view["state"] == "failed"
+    assert "send the file again" in view["report"]["problem"]
+    assert table(runtime, people) == [], "a batch is written whole or not at all"
+    runtime.store.write_now(import_changes.create)
+    assert counts(await imported(office, FAMILY)) == (2, 0, 0, 1)
+
+
+async def test_a_dry_run_that_finds_nobody_new_still_names_every_fault(office: httpx.AsyncClient) -> None:
+    many = "external_id,name\n" + "".join(f"{number},=x\n" for number in range(1_200))
+    report = (await send(office, many, dry_run="true")).json()["report"]
+    assert (report["rejected"], len(report["faults"]), report["more_faults"]) == (1_200, 1_000, 200)
