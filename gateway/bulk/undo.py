@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
 
 from gateway.auth.roles import Caller
 from gateway.bulk.reports import ChangeConflict, ImportReport, ImportView, with_conflicts
 from gateway.on_record import note
 from gateway.runtime import Runtime
+from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit, append_entries
 from gateway.store.imports import Change, forget_changes, import_by_id, last_changes, note_import
 from gateway.store.undoing import (
