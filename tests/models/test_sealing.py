@@ -39,7 +39,9 @@ def test_the_ignored_bit_of_a_public_key_is_noticed_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sender", "to", "about"), [(OTHER, RECEIVER, b"a"), (SENDER, OTHER, b"a"), (SENDER, RECEIVER, b"b")]
+    ("sender", "to", "about"),
+    [(OTHER, RECEIVER, b"a"), (SENDER, OTHER, b"a"), (SENDER, RECEIVER, b"b")],
+    ids=["sender", "receiver", "purpose"],
 )
 def test_another_sender_receiver_or_purpose_does_not_open_it(sender: bytes, to: bytes, about: bytes) -> None:
     with pytest.raises(InvalidInput):
