@@ -27,7 +27,8 @@ from models.errors import GatehouseError, InvalidInput, SettingsError
 
 MAX_BACKUP_BYTES: Final = 256 * 1024 * 1024
 MAX_TOMBSTONES_BYTES: Final = 64 * 1024 * 1024
-FILES: Final = ("edge.key", "seal.key", MARKER)
+SECRETS: Final = ("edge.key", "seal.key")
+FILES: Final = (*SECRETS, MARKER)
 """What is in a backup besides the templates: who this edge is, and which gateway it believes."""
 
 
@@ -59,7 +60,9 @@ def back_up(folder: Path, *, edge_id: str, keys: KeyStore, recipient: str, at: d
         to = pyrage.x25519.Recipient.from_str(recipient)
     except pyrage.RecipientError as error:
         raise InvalidInput("--to", f"is no age recipient (age1…): {error}") from error
-    files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
+    files = {name: keys.secret(folder / name, make=bytes) for name in SECRETS if (folder / name).exists()}
+    if (folder / MARKER).exists():
+        files[MARKER] = (folder / MARKER).read_bytes()
     whole = EdgeBackup(
         edge_id=edge_id, made_at=at, files=files, templates=tuple(keys.plain(one) for one in keys.sealed()),
         tombstones=tuple(sorted(keys.tombstones)),
@@ -105,9 +108,11 @@ def restore(
             raise InvalidInput(name, "this data folder has an edge in it: restore into an empty one")
     buried = {*backup.tombstones, *tombstones}
     count = keys.restore(backup.templates, tombstones=buried, at=at)
-    for name in FILES:
-        if name in backup.files:
-            write_private(folder / name, backup.files[name])
+    for name, content in backup.files.items():
+        if name in SECRETS:
+            keys.keep_secret(folder / name, content)
+        elif name == MARKER:
+            write_private(folder / name, content)
     return count
 
 

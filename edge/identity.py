@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.errors import InvalidInput
 from models.link import HEADER_EDGE, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIME, signing_lines
-from models.sealing import new_seal_key, public_seal_key
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -40,39 +39,21 @@ def write_private(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def load_key(path: Path) -> Ed25519PrivateKey:
-    """Return the key of this edge, made at first use.
+def new_key() -> bytes:
+    """Return a fresh Ed25519 private key, 32 bytes."""
+    return Ed25519PrivateKey.generate().private_bytes_raw()
+
+
+def key_of(raw: bytes) -> Ed25519PrivateKey:
+    """Return the key of 32 bytes.
 
     Raises:
-        InvalidInput: the file is not an Ed25519 key, or others can read it.
+        InvalidInput: these are none.
     """
-    if not path.exists():
-        key = Ed25519PrivateKey.generate()
-        raw = serialization.PrivateFormat.Raw
-        content = key.private_bytes(serialization.Encoding.Raw, raw, serialization.NoEncryption())
-        write_private(path, content)
-        return key
-    if path.stat().st_mode & 0o077:
-        raise InvalidInput(str(path.name), "the edge's key can be read by others: chmod 600")
     try:
-        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+        return Ed25519PrivateKey.from_private_bytes(raw)
     except ValueError as error:
-        raise InvalidInput(str(path.name), f"this is not an Ed25519 key of 32 bytes: {error}") from error
-
-
-def load_seal_key(path: Path) -> bytes:
-    """Return the X25519 key to which siblings seal templates for this edge, made at first use.
-
-    Raises:
-        InvalidInput: the file is no such key, or others can read it.
-    """
-    if not path.exists():
-        write_private(path, new_seal_key())
-    if path.stat().st_mode & 0o077:
-        raise InvalidInput(str(path.name), "the edge's key can be read by others: chmod 600")
-    private = path.read_bytes()
-    public_seal_key(private)
-    return private
+        raise InvalidInput("edge.key", f"this is not an Ed25519 key of 32 bytes: {error}") from error
 
 
 def public_key(key: Ed25519PrivateKey) -> str:

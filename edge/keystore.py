@@ -328,6 +328,29 @@ class KeyStore:
         """
         return unseal(sealed, key=self._master, about=f"file\x1f{about}".encode())
 
+    def secret(self, path: Path, *, make: Callable[[], bytes]) -> bytes:
+        """Return the 32 secret bytes of a file beside the store, made at first use.
+
+        Where a TPM or an outer key guards the master key, the file is sealed under it: a stolen disk is not this edge.
+
+        Raises:
+            InvalidInput: others can read the file, or it does not open.
+        """
+        if not path.exists():
+            self.keep_secret(path, make())
+        if path.stat().st_mode & 0o077:
+            raise InvalidInput(path.name, "the edge's key can be read by others: chmod 600")
+        content = path.read_bytes()
+        if len(content) != KEY_BYTES:
+            return self.unseal_file(content, about=path.name)
+        if self.protection != "file":
+            self.keep_secret(path, content)
+        return content
+
+    def keep_secret(self, path: Path, content: bytes) -> None:
+        """Write a file that `secret` reads."""
+        write_private(path, content if self.protection == "file" else self.seal_file(content, about=path.name))
+
     def _rewrite(self, content: Content) -> None:
         """Write the new store, then overwrite the old file's bytes before letting it go."""
         try:

@@ -34,7 +34,7 @@ from edge.doorkeeper import DoorKeeper
 from edge.enrolment import Enrolment
 from edge.erasing import Erasing
 from edge.facelink import FaceLink
-from edge.identity import Signer, load_key, load_seal_key, public_key, trust
+from edge.identity import Signer, key_of, new_key, public_key, trust
 from edge.keystore import KeyStore
 from edge.membership import Admittance
 from edge.policies import Policies, PolicyAnswer, version
@@ -49,7 +49,7 @@ from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUn
 from models.link import MAX_PHOTO_BYTES, EdgeStatus, EnrolFace, EraseFace, Introduction, Result, ShareTemplates, Unlock
 from models.link import Command as LinkCommand
 from models.policy import Policy
-from models.sealing import public_seal_key
+from models.sealing import new_seal_key, public_seal_key
 
 log = logging.getLogger("gatehouse.edge.worker")
 
@@ -146,14 +146,14 @@ class Worker:
         self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock, spool=self._spool)
 
     def _make_uplink(self, client: httpx.AsyncClient) -> None:
-        self._identity = load_key(self._data / "edge.key")
+        self._identity = key_of(self._keys.secret(self._data / "edge.key", make=new_key))
         self._signer = Signer(
             self._identity,
             edge_id=self._edge.id,
             unix=self._clock.unix,
             nonce=lambda: secrets.token_hex(16),
         )
-        self._seal_key = load_seal_key(self._data / "seal.key")
+        self._seal_key = self._keys.secret(self._data / "seal.key", make=new_seal_key)
         self._channel = Channel(client=client, signer=self._signer, clock=self._clock)
         self._lived = Lived(
             self._before,

@@ -15,7 +15,7 @@ import httpx
 from edge.channel import Channel, introduce
 from edge.checkpoints import Checkpoints
 from edge.clock import SteadyClock
-from edge.identity import Signer, load_key, public_key
+from edge.identity import Signer, key_of, new_key, public_key
 from edge.keystore import KeyStore
 from edge.policies import Policies, PolicyAnswer
 from edge.relay import Relay
@@ -53,7 +53,7 @@ class Side:
 
 @contextlib.asynccontextmanager
 async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) -> AsyncIterator[Side]:
-    key = load_key(folder / "edge.key")
+    key = key_of(KeyStore(folder).secret(folder / "edge.key", make=new_key))
     clock = SteadyClock()
     async with (
         Spool(folder / "spool.db") as spool,

@@ -17,10 +17,11 @@ import pytest
 from edge.backup import MAX_TOMBSTONES_BYTES, back_up, main, read_backup, restore, tombstones_in
 from edge.clock import SteadyClock
 from edge.erasing import Erasing
-from edge.identity import load_key, load_seal_key
+from edge.identity import new_key
 from edge.keystore import KeyStore, Opened
 from edge.membership import MARKER
 from edge.policies import Policies
+from edge.protection import ExternalGuard
 from edge.spool import Spool
 from models.errors import InvalidInput
 from tests.edge.doubles import EDGE, consent, door, now, person, policy
@@ -32,10 +33,10 @@ FACE = np.linspace(-1, 1, 128, dtype=np.float32)
 
 def living(folder: Path, *people: str) -> KeyStore:
     """Make an edge that holds templates of some people."""
-    load_key(folder / "edge.key")
-    load_seal_key(folder / "seal.key")
-    (folder / MARKER).write_bytes(b'{"gateway":"g","edge_id":"edge-1","gateway_key":"k"}')
     keys = KeyStore(folder)
+    for name in ("edge.key", "seal.key"):
+        keys.secret(folder / name, make=new_key)
+    (folder / MARKER).write_bytes(b'{"gateway":"g","edge_id":"edge-1","gateway_key":"k"}')
     for person_id in people:
         template = Opened(person_id=person_id, doors=("d1",), contract="m", embedding=FACE)
         keys.put(template, consent_id=f"consent-{person_id}", quality=1.0, at=now())
@@ -64,6 +65,17 @@ def test_a_new_box_is_the_old_edge_again(tmp_path: Path) -> None:
     assert [np.array_equal(one.embedding, FACE) for one in keys.open_all()] == [True, True]
     assert (old / "master.key").read_bytes() != (tmp_path / "new" / "master.key").read_bytes()
     assert keys.restored_at is not None
+
+
+def test_a_backup_goes_from_one_guard_to_another(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    plain = living(old, "p1")
+    guarded = KeyStore(old, guard=ExternalGuard(old, outer=lambda: b"o" * 32))
+    secret = guarded.secret(old / "edge.key", make=new_key)
+    assert len(plain.open_all()) == 1
+    keys = restored(new, backup_of(old, guarded))
+    assert (new / "edge.key").read_bytes() == secret
+    assert len(keys.open_all()) == 1
 
 
 def test_only_the_owner_reads_a_backup(tmp_path: Path) -> None:

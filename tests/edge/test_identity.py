@@ -11,26 +11,15 @@ import msgspec
 import pytest
 
 from edge.channel import introduce, vouches
-from edge.identity import Signer, is_loopback, load_key, load_seal_key, public_key, trust
+from edge.identity import Signer, is_loopback, key_of, new_key, public_key, trust
+from edge.keystore import KeyStore
 from edge.membership import MARKER, Admittance
+from edge.protection import ExternalGuard
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
 from models.link import Introduction
 from models.sealing import public_seal_key
 from tests.edge.doubles import EDGE, policy
 from tests.edge.gateway_double import GatewayDouble
-
-
-def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
-    first = public_key(load_key(tmp_path / "edge.key"))
-    assert public_key(load_key(tmp_path / "edge.key")) == first
-    assert (tmp_path / "edge.key").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "edge.key").chmod(0o640)
-    with pytest.raises(InvalidInput):
-        load_key(tmp_path / "edge.key")
-    (tmp_path / "edge.key").chmod(0o600)
-    (tmp_path / "edge.key").write_bytes(b"short")
-    with pytest.raises(InvalidInput):
-        load_key(tmp_path / "edge.key")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +48,7 @@ def test_a_certificate_file_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 
 
 def test_a_gateway_without_a_time_teaches_nothing(tmp_path: Path) -> None:
-    signer = Signer(load_key(tmp_path / "k"), edge_id=EDGE, unix=time.time, nonce=lambda: "n")
+    signer = Signer(key_of(new_key()), edge_id=EDGE, unix=time.time, nonce=lambda: "n")
     assert not signer.learn_offset(None)
     assert not signer.learn_offset("yesterday")
     assert signer.offset_s == 0.0
@@ -68,23 +57,43 @@ def test_a_gateway_without_a_time_teaches_nothing(tmp_path: Path) -> None:
     assert msgspec.json.encode(headers)
 
 
-def test_the_seal_key_is_made_once_and_private(tmp_path: Path) -> None:
-    path = tmp_path / "seal.key"
-    first = load_seal_key(path)
-    assert load_seal_key(path) == first
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o644)
+@pytest.mark.parametrize("name", ["edge.key", "seal.key"])
+def test_a_key_is_made_once_and_private(tmp_path: Path, name: str) -> None:
+    first = KeyStore(tmp_path).secret(tmp_path / name, make=new_key)
+    assert KeyStore(tmp_path).secret(tmp_path / name, make=new_key) == first
+    assert public_key(key_of(first)) == public_key(key_of(first))
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    (tmp_path / name).chmod(0o640)
+    with pytest.raises(InvalidInput, match="chmod"):
+        KeyStore(tmp_path).secret(tmp_path / name, make=new_key)
+    (tmp_path / name).chmod(0o600)
+    (tmp_path / name).write_bytes(b"short")
     with pytest.raises(InvalidInput):
-        load_seal_key(path)
-    path.chmod(0o600)
-    path.write_bytes(b"short")
+        KeyStore(tmp_path).secret(tmp_path / name, make=new_key)
+
+
+def test_what_is_no_key_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="32 bytes"):
+        key_of(b"short")
+
+
+def test_under_an_outer_key_a_stolen_disk_is_not_this_edge(tmp_path: Path) -> None:
+    plain = KeyStore(tmp_path).secret(tmp_path / "edge.key", make=new_key)
+    guarded = KeyStore(tmp_path, guard=ExternalGuard(tmp_path, outer=lambda: b"o" * 32))
+    assert guarded.secret(tmp_path / "edge.key", make=new_key) == plain, "a plain key is taken over"
+    made = guarded.secret(tmp_path / "seal.key", make=new_key)
+    for name, key in (("edge.key", plain), ("seal.key", made)):
+        assert key not in (tmp_path / name).read_bytes()
+        assert guarded.secret(tmp_path / name, make=new_key) == key
+    (tmp_path / "seal.key").write_bytes((tmp_path / "edge.key").read_bytes())
     with pytest.raises(InvalidInput):
-        load_seal_key(path)
+        guarded.secret(tmp_path / "seal.key", make=new_key)
 
 
 def about(token: str, folder: Path) -> Introduction:
-    public = public_key(load_key(folder / "edge.key"))
-    seal_key = public_seal_key(load_seal_key(folder / "seal.key"))
+    keys = KeyStore(folder)
+    public = public_key(key_of(keys.secret(folder / "edge.key", make=new_key)))
+    seal_key = public_seal_key(keys.secret(folder / "seal.key", make=new_key))
     return Introduction(token=token, edge_id=EDGE, name="Gate", public_key=public, seal_key=seal_key)
 
 

@@ -216,6 +216,20 @@ async def test_a_gateway_with_another_key_is_believed_only_with_a_token_that_vou
         await until(lambda: gateway.statuses[-1].policy == (1, 2), limit_s=40, what="the policy under the new key")
 
 
+async def test_a_worker_under_an_outer_key_starts_only_with_it(tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    outer.write_bytes(b"o" * 32)
+    outer.chmod(0o600)
+    guarded = {"protection": {"kind": "external", "key_file": str(outer)}}
+    async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway, edge=guarded) as rig:
+        await until(lambda: any(s.protection == "external" and s.policy == (1, 1) for s in gateway.statuses))
+        assert not (tmp_path / "edge" / "master.key").exists()
+        await rig.worker.stop(signal.SIGTERM)
+        outer.unlink()
+        with pytest.raises(AssertionError, match="is it mounted"):
+            await rig.worker.start()
+
+
 async def test_sigterm_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
     async with GatewayDouble(policy(door())) as gateway, open_rig(tmp_path, gateway) as rig:
         await until(lambda: gateway.listeners > 0)
