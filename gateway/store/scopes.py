@@ -23,15 +23,19 @@ def sites_in(connection: Connection, *, site_ids: tuple[str, ...], area_codes: t
     if "*" in site_ids:
         return frozenset(connection.execute(select(sites.c.id)).scalars())
     named = frozenset(connection.execute(select(sites.c.id).where(sites.c.id.in_(site_ids))).scalars())
-    if not area_codes:
+    if not any(area_codes):
         return named
     replaced = successors(connection)
-    wanted = {code for area in area_codes for code in followed(area, replaced)}
+    wanted = {code for area in area_codes if area for code in followed(area, replaced)}
     if not replaced:
         below = [or_(sites.c.community.startswith(code), sites.c.grid.startswith(code)) for code in wanted]
         return named | frozenset(connection.execute(select(sites.c.id).where(or_(*below))).scalars())
     rows = connection.execute(select(sites.c.id, sites.c.community, sites.c.grid))
-    return named | {row.id for row in rows if not wanted.isdisjoint(lineage(_codes(row), replaced))}
+    return named | {row.id for row in rows if _lies_in(wanted, _codes(row), replaced)}
+
+
+def _lies_in(wanted: Iterable[str], codes: Iterable[str], replaced: dict[str, str]) -> bool:
+    return any(code.startswith(tuple(wanted)) for code in lineage(codes, replaced))
 
 
 def _codes(row: Any) -> list[str]:
@@ -42,15 +46,15 @@ def below_areas(caller: Caller, replaced: dict[str, str]) -> ColumnElement[bool]
     """Return the condition on `areas` that one lies in the caller's area scope, so that the caller may change it."""
     if caller.everywhere:
         return true()
-    wanted = sorted({code for area in caller.areas for code in followed(area, replaced)})
+    wanted = sorted({code for area in caller.areas if area for code in followed(area, replaced)})
     return or_(*(areas.c.code.startswith(code) for code in wanted), areas.c.code.in_(()))
 
 
 def covers(connection: Connection, caller: Caller, *, codes: Iterable[str]) -> bool:
     """Return whether a place with these codes lies in the caller's areas."""
     replaced = successors(connection)
-    wanted = {code for area in caller.areas for code in followed(area, replaced)}
-    return caller.everywhere or not wanted.isdisjoint(lineage(codes, replaced))
+    wanted = {code for area in caller.areas if area for code in followed(area, replaced)}
+    return caller.everywhere or _lies_in(wanted, codes, replaced)
 
 
 def seen_areas(connection: Connection, caller: Caller) -> ColumnElement[bool]:

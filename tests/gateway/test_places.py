@@ -118,6 +118,18 @@ async def test_a_scope_follows_an_area_to_its_successor_and_back(acting: As, run
             assert ids(await elsewhere.get(f"{API}/doors")) == ["far"]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_scope_without_a_code_covers_nothing(acting: As, runtime: Runtime, *, replaced: bool) -> None:
+    if replaced:
+        renamed = Area(code="310104", name="Old", level="district", successor="310199")
+        await runtime.store.write(put_area, renamed)
+    async with acting(role="operator", sites=(), areas=("",)) as nobody:
+        assert ids(await nobody.get(f"{API}/sites")) == []
+        assert ids(await nobody.get(f"{API}/areas"), "code") == []
+    async with acting(role="operator", sites=(), areas=("3101",)) as city:
+        assert ids(await city.get(f"{API}/sites")) == ["a", "b"]
+
+
 async def test_nobody_widens_their_scope_by_naming_a_successor(acting: As, runtime: Runtime) -> None:
     plant_tree(runtime)
     async with acting(sites=(), areas=("310104",)) as admin:
