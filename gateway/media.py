@@ -6,6 +6,7 @@ A file is complete or absent: it is written under another name, synchronised, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -67,7 +68,7 @@ async def take_medium(runtime: Runtime, medium: Medium, *, content: AsyncIterato
     except OSError as error:
         raise StorageUnavailable(f"a picture was not kept: {error.strerror}") from error
     finally:
-        await asyncio.to_thread(draft.unlink, missing_ok=True)
+        await asyncio.to_thread(_discard, draft)
     return await runtime.store.write(keep_medium, medium)
 
 
@@ -100,6 +101,11 @@ def _finish(handle: int, rest: bytes) -> None:
     while view:
         view = view[os.write(handle, view) :]
     os.fsync(handle)
+
+
+def _discard(draft: Path) -> None:
+    with contextlib.suppress(OSError):  # it was renamed, or the disk never took it
+        draft.unlink()
 
 
 def _settle(draft: Path, file: Path) -> None:

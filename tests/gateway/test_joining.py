@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.joining import Joining
+from gateway.relay import EXCHANGES
 from gateway.runtime import Runtime
 from gateway.store.consents import add_consent, face_receipts_of, keep_face_receipt
 from gateway.store.edges import revoke_edge, waiting_commands
@@ -154,6 +155,19 @@ async def test_an_exchange_that_brings_nothing_is_not_repeated_without_end(
         assert await Joining(runtime).look() == 0, "one at a time"
         clock.turn(seconds=AGAIN_AFTER.total_seconds())
     assert begun == TRIES_AN_HOUR
+
+
+async def test_an_exchange_waits_while_there_is_no_room_for_it(
+    edge: SigningEdge, joining: SigningEdge, runtime: Runtime
+) -> None:
+    enrolled(runtime, doors=("gate", "back"))
+    for one in (edge, joining):
+        await follow(one)
+    tickets = [runtime.relay.leave(b"photo", edge_id=EDGE) for _ in range(EXCHANGES)]
+    assert await Joining(runtime).look() == 0
+    assert waiting(runtime, edge) == []
+    runtime.relay.forget(str(tickets[0]))
+    assert await Joining(runtime).look() == 1
 
 
 async def test_a_receipt_that_no_consent_allows_is_ordered_away_and_never_counts(

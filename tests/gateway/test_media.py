@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from gateway.media import KEEP_FOR, drop_old_media
+from gateway.media import KEEP_FOR, drop_old_media, folder_of
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
+from models.errors import StorageUnavailable
 from models.link import MAX_PHOTO_BYTES
 from tests.gateway.support import BEGINNING, Clock, SigningEdge
 
@@ -140,3 +141,27 @@ async def test_pictures_go_after_thirty_days(edge: SigningEdge, runtime: Runtime
     clock.turn(hours=2)
     assert await drop_old_media(runtime) == 1
     assert files(runtime) == []
+
+
+async def test_a_disk_that_takes_nothing_is_told_as_such(edge: SigningEdge, runtime: Runtime) -> None:
+    assert runtime.data_dir is not None
+    runtime.data_dir.write_bytes(b"a file stands where the folder should be")
+    assert (await send(edge)).status_code == 503
+    runtime.data_dir.unlink()
+    assert (await send(edge)).status_code == 201, "and it is taken when the disk is well again"
+
+
+async def test_a_gateway_without_a_folder_keeps_no_pictures(runtime: Runtime) -> None:
+    bare = dataclasses.replace(runtime, data_dir=None)
+    with pytest.raises(StorageUnavailable):
+        folder_of(bare)
+    assert await drop_old_media(bare) == 0
+
+
+async def test_a_picture_whose_file_is_gone_is_missing(
+    edge: SigningEdge, manager: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    assert (await send(edge)).status_code == 201
+    for file in files(runtime):
+        file.unlink()
+    assert (await manager.get("/api/v1/media/m1", headers=REASON)).status_code == 404
