@@ -21,7 +21,9 @@ from gateway.api.deps import COOKIE
 from gateway.centre.events import Route
 from gateway.runtime import Receiver, Runtime
 from gateway.store import Store
+from gateway.store.tables import metadata
 from gateway.store.users import start_session
+from tests.gateway.backups import fill
 from tests.gateway.support import PASSWORD, Clock, SigningEdge, add_people, furnish, serving
 from tests.needs import missing
 
@@ -105,6 +107,24 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     else:
         template = request.getfixturevalue("migrated_database")
         made = Store(_database(request.getfixturevalue("postgres"), template=template))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def full(store: Store) -> Store:
+    """Return a store with rows in every table."""
+    store.write_now(fill, list(metadata.sorted_tables))
+    return store
+
+
+@pytest.fixture(params=["to-sqlite", "to-postgresql"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store on an empty database."""
+    if request.param == "to-sqlite":
+        made = Store(f"sqlite:///{tmp_path / 'restored.db'}")
+    else:
+        made = Store(request.getfixturevalue("empty_database"))
     yield made
     made.close()
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import tarfile
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pyrage
 import pytest
-from sqlalchemy import Boolean, Column, Date, Float, Integer, Table, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from gateway.auth.vault import Vault
-from gateway.backup.contents import HEADER, Header, Manifest, parts
-from gateway.backup.dump import write_backup
-from gateway.backup.restore import Place, Restored, restore
-from gateway.backup.sealing import Identity, decrypting, encrypting, identities_in, recipients_of
+from gateway.backup.contents import Header, Manifest, parts
+from gateway.backup.sealing import Identity, encrypting, identities_in, recipients_of
 from gateway.backup.verify import verify_backup
 from gateway.store import Connection, Store
 from gateway.store.audit import AuditEntry, append_audit, verify_audit
@@ -30,101 +23,10 @@ from gateway.store.outbox import enqueue
 from gateway.store.policy import EPOCH_MARK
 from gateway.store.sealed import check_vault
 from gateway.store.tables import marks, metadata, policy_versions
-from gateway.store.types import UtcTime
-from gateway.store.whole import PASSING, Whole
+from gateway.store.whole import PASSING
 from gateway.tombstones import append_tombstones, read_tombstones
 from models.errors import Conflict, InvalidInput, StorageUnavailable
-
-OWNER = Identity.generate()
-AT = datetime(2026, 3, 1, 8, 0, 0, 123456, tzinfo=UTC)
-CHANGED_BY_A_RESTORE = {"audit", "counters", "marks"}
-ON_SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-TEXTS = ("", "plain", "林小明 “quoted” \\ \n\t\x7f 🚪", "0" * 64)
-
-
-def value_for(column: Column[Any], n: int) -> Any:
-    """Return a value that fits a column; ids name their table, so that references hold."""
-    if column.foreign_keys:
-        (other,) = column.foreign_keys
-        return f"{other.column.table.name}-{n}"
-    if column.name == "id":
-        return f"{column.table.name}-{n}"
-    match column.type:
-        case UtcTime():
-            return AT + timedelta(microseconds=n, days=n)
-        case Date():
-            return date(1950, 2, 28) + timedelta(days=n)
-        case Boolean():
-            return n % 2 == 0
-        case Integer():
-            return n + 1
-        case Float():
-            return 0.1 * n + 1e-17
-        case _:
-            length = getattr(column.type, "length", None)
-            filled = f"{TEXTS[n % len(TEXTS)]}{n}" if column.primary_key or column.unique else TEXTS[n % len(TEXTS)]
-            return None if column.nullable and n == 1 else filled[:length]
-
-
-def fill(connection: Connection, tables: list[Table], *, rows: int = 4) -> None:
-    """Write rows into every table, with everything that texts, times and numbers may hold."""
-    for table in tables:
-        if table.name == "areas" or table.name not in {"audit", "counters", "audit_checkpoints"}:
-            found = [{c.name: value_for(c, n) for c in table.columns} for n in range(rows)]
-            connection.execute(insert(table), found)
-    for n in range(rows):
-        append_audit(connection, AuditEntry(actor="a", action=f"act.{n}", detail={"why": "因为"}), at=AT)
-
-
-@pytest.fixture
-def full(store: Store) -> Store:
-    """Return a store with rows in every table."""
-    store.write_now(fill, list(metadata.sorted_tables))
-    return store
-
-
-@pytest.fixture(params=["to-sqlite", "to-postgresql"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Yield a store on an empty database."""
-    if request.param == "to-sqlite":
-        made = Store(f"sqlite:///{tmp_path / 'restored.db'}")
-    else:
-        made = Store(request.getfixturevalue("empty_database"))
-    yield made
-    made.close()
-
-
-def quiet(_line: str) -> None:
-    pass
-
-
-def write(store: Store, file: Path, **change: Any) -> Manifest:
-    given: dict[str, Any] = {
-        "recipients": recipients_of([str(OWNER.to_public())]), "beside": {}, "media": None, "version": "1.2.3",
-        "at": AT, "tell": quiet, **change,
-    }  # fmt: skip
-    return write_backup(file, store, **given)
-
-
-def bring_back(file: Path, store: Store, folder: Path, **change: Any) -> Restored:
-    place = Place(folder=folder, beside=change.pop("beside", {}), media=folder / "media")
-    given: dict[str, Any] = {
-        "identities": [OWNER], "place": place, "vault": lambda: None, "at": AT + timedelta(days=1), "tell": quiet,
-        **change,
-    }  # fmt: skip
-    return restore(file, store, **given)
-
-
-def digests(store: Store) -> dict[str, tuple[int, str]]:
-    def read(connection: Connection) -> dict[str, tuple[int, str]]:
-        found = Whole(connection).digests()
-        return {name: (digest.rows, digest.hex()) for name, digest in found.items()}
-
-    return store.read_now(read)
-
-
-def is_empty(store: Store) -> bool:
-    return store.read_now(lambda connection: Whole(connection).is_empty())
+from tests.gateway.backups import AT, CHANGED_BY_A_RESTORE, ON_SQLITE, OWNER, bring_back, digests, is_empty, write
 
 
 def test_every_row_comes_back_on_either_database(full: Store, target: Store, tmp_path: Path) -> None:
@@ -359,117 +261,6 @@ def test_tombstones_of_backup_and_machine_are_joined(store: Store, target: Store
     assert known == {"p1", "p2"}
 
 
-# Files that somebody made by hand: anybody who knows the owner's public key can.
-
-Entries = list[tuple[str, bytes]]
-
-
-def entries_of(file: Path) -> Entries:
-    with file.open("rb") as source, decrypting(source, [OWNER]) as clear:
-        content = gzip.decompress(clear.read())
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        return [(entry.name, found.read()) for entry in tar if (found := tar.extractfile(entry)) is not None]
-
-
-def forge(file: Path, entries: Entries) -> Path:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in entries:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    with file.open("wb") as target, encrypting(target, [OWNER.to_public()]) as clear:
-        clear.write(packed.getvalue())
-    return file
-
-
-def without_manifest(entries: Entries) -> Entries:
-    return entries[:-1]
-
-
-def without_header(entries: Entries) -> Entries:
-    return entries[1:]
-
-
-def with_another_format(entries: Entries) -> Entries:
-    header = msgspec.json.decode(entries[0][1], type=Header)
-    return [(HEADER, msgspec.json.encode(msgspec.structs.replace(header, format=2))), *entries[1:]]
-
-
-def with_an_unknown_schema(entries: Entries) -> Entries:
-    header = msgspec.json.decode(entries[0][1], type=Header)
-    return [(HEADER, msgspec.json.encode(msgspec.structs.replace(header, revision="9999"))), *entries[1:]]
-
-
-def with_a_row_less(entries: Entries) -> Entries:
-    return [(n, c.partition(b"\n")[2] if n.startswith("tables/quarantine/") else c) for n, c in entries]
-
-
-def with_a_changed_row(entries: Entries) -> Entries:
-    return [(n, c.replace(b'"plain"', b'"plaim"', 1) if n.startswith("tables/people/") else c) for n, c in entries]
-
-
-def with_a_table_less(entries: Entries) -> Entries:
-    return [(n, c) for n, c in entries if not n.startswith("tables/import_changes/")]
-
-
-def with_an_unknown_table(entries: Entries) -> Entries:
-    return [*entries[:-1], ("tables/pg_authid/000000.jsonl", b'{"rolname":"x"}\n'), entries[-1]]
-
-
-def with_a_session(entries: Entries) -> Entries:
-    return [*entries[:-1], ("tables/sessions/000000.jsonl", b'{"id_hash":"x"}\n'), entries[-1]]
-
-
-def with_a_path_that_leads_out(entries: Entries) -> Entries:
-    return [*entries[:-1], ("media/../../escaped.jpg", b"x"), entries[-1]]
-
-
-def with_another_picture(entries: Entries) -> Entries:
-    return [*entries[:-1], ("media/more.jpg", b"x"), entries[-1]]
-
-
-def with_rubbish_for_a_row(entries: Entries) -> Entries:
-    return [(n, b"[1,2]\n" if n.startswith("tables/people/") else c) for n, c in entries]
-
-
-def with_a_row_of_other_columns(entries: Entries) -> Entries:
-    return [(n, b'{"id":"p"}\n' if n.startswith("tables/people/") else c) for n, c in entries]
-
-
-FORGERIES: list[Callable[[Entries], Entries]] = [
-    without_manifest, without_header, with_another_format, with_an_unknown_schema, with_a_row_less, with_a_changed_row,
-    with_a_table_less, with_an_unknown_table, with_a_session, with_a_path_that_leads_out, with_another_picture,
-    with_rubbish_for_a_row, with_a_row_of_other_columns,
-]  # fmt: skip
-
-
-@ON_SQLITE
-@pytest.mark.parametrize("change", FORGERIES)
-def test_a_file_that_does_not_hold_together_restores_nothing(
-    change: Callable[[Entries], Entries], full: Store, target: Store, tmp_path: Path
-) -> None:
-    write(full, tmp_path / "backup")
-    entries = entries_of(tmp_path / "backup")
-    forged = forge(tmp_path / "forged", change(entries))
-    with pytest.raises(InvalidInput):
-        bring_back(forged, target, tmp_path / "new")
-    assert is_empty(target)
-    assert [path for path in tmp_path.rglob("*.jpg*") if path.is_file()] == [], "no picture of a file that was refused"
-    bring_back(forge(tmp_path / "unchanged", entries), target, tmp_path / "new")
-
-
-@ON_SQLITE
-def test_a_backup_whose_audit_chain_is_broken_is_refused(full: Store, target: Store, tmp_path: Path) -> None:
-    full.write_now(lambda c: c.execute(text("UPDATE audit SET actor = 'nobody' WHERE seq = 2")))
-    write(full, tmp_path / "backup")
-    with pytest.raises(InvalidInput, match="row 2 was changed"):
-        verify_backup(tmp_path / "backup", identities=[OWNER])
-    with pytest.raises(InvalidInput, match="row 2 was changed"):
-        bring_back(tmp_path / "backup", target, tmp_path / "new")
-    assert is_empty(target)
-
-
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rubbish").write_bytes(b"no backup at all" * 100)
     for file in (tmp_path / "rubbish", tmp_path / "missing"):
@@ -479,17 +270,6 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         clear.write(b"Dear owner,")
     with pytest.raises(InvalidInput, match="no backup"):
         verify_backup(tmp_path / "letter", identities=[OWNER])
-
-
-@ON_SQLITE
-def test_a_large_table_travels_in_pieces(store: Store, tmp_path: Path) -> None:
-    body = "x" * 40_000
-    rows = [{"id": f"q{n}", "edge_id": "e", "error": "", "body": body, "received_at": AT} for n in range(300)]
-    store.write_now(lambda c: c.execute(insert(metadata.tables["quarantine"]), rows))
-    write(store, tmp_path / "backup")
-    names = [name for name, _ in entries_of(tmp_path / "backup") if name.startswith("tables/quarantine/")]
-    assert names == [f"tables/quarantine/{n:06}.jsonl" for n in range(3)]
-    assert verify_backup(tmp_path / "backup", identities=[OWNER]).manifest.rows() >= 300
 
 
 def test_recipients_and_identities_are_checked_with_a_hint(tmp_path: Path) -> None:
