@@ -72,8 +72,15 @@ class FaceLink:
         finally:
             self._connected, self.health = False, None
             self._usable.clear()
+            self._fail_photos()
             writer.close()
         raise DeviceUnreachable("face process", "it closed the connection")
+
+    def _fail_photos(self) -> None:
+        """Tell who waits for a photo that nobody will answer."""
+        for waiting in self._photos.values():
+            if not waiting.done():
+                waiting.set_exception(DeviceUnreachable("face process", "it went away while it looked at the photo"))
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -76,7 +76,10 @@ class Admittance:
         except msgspec.MsgspecError as error:
             log.warning("%s cannot be read (%s): this edge needs a new token", MARKER, error)
             return None
-        return kept if kept.gateway_key else None
+        if not kept.gateway_key:
+            log.warning("%s names no gateway key: this edge needs a new token (`gatehouse edge token`)", MARKER)
+            return None
+        return kept
 
     async def enter(self) -> None:
         """Introduce this edge, unless it belongs to the gateway already.
