@@ -156,7 +156,7 @@ def alerts_of(
     """Return alerts of some sites, newest first, before a place in that order; open ones are not resolved."""
     if not open_only:
         wanted = Wanted(sites=sorted(site_ids), before=before, limit=limit)
-        return _views(connection, newest(connection, alerts, alerts.c.raised_at, wanted=wanted))
+        return _views(connection, newest(connection, alerts, at=alerts.c.raised_at, wanted=wanted))
     # Spelled out, so that both databases see that the index over unresolved alerts has all of them; those are few.
     unresolved = alerts.c.workflow != literal("resolved", literal_execute=True)
     query = select(alerts).where(unresolved, func.coalesce(alerts.c.site_id, "").in_(site_ids))

@@ -49,7 +49,7 @@ def facts_of(
     equal = {"kind": kind} if kind is not None else {}
     if source_id is None:
         wanted = Wanted(sites=sorted(site_ids), equal=equal, before=before, limit=limit)
-        rows = newest(connection, facts, facts.c.at, wanted=wanted)
+        rows = newest(connection, facts, at=facts.c.at, wanted=wanted)
     else:  # a place has an index of its own, the shortest way however many the caller's sites are
         query = select(facts).where(facts.c.source_id == source_id, facts.c.site_id.in_(site_ids))
         if kind is not None:

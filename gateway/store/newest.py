@@ -47,7 +47,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
 
 
-def newest(connection: Connection, table: Table, at: Column[Any], *, wanted: Wanted) -> Sequence[Row[Any]]:
+def newest(connection: Connection, table: Table, *, at: Column[Any], wanted: Wanted) -> Sequence[Row[Any]]:
     """Return a table's wanted rows, newest first by a column of times and then by id."""
     order = (at.desc(), table.c.id.desc())
     if len(wanted.sites) <= 1:

@@ -166,7 +166,7 @@ def _row(line: bytes, convert: dict[str, Callable[[Any], Any]], *, table: str) -
         raise InvalidInput(table, f"a row of the backup cannot be read: {error}") from error
 
 
-def insert_rows(connection: Connection, name: str, rows: Sequence[dict[str, Any]]) -> None:
+def insert_rows(connection: Connection, name: str, *, rows: Sequence[dict[str, Any]]) -> None:
     """Insert made-up rows into a table, many at once; for benchmarks."""
     for start in range(0, len(rows), BATCH):
         connection.execute(insert(metadata.tables[name]), rows[start : start + BATCH])

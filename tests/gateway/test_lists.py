@@ -78,7 +78,7 @@ def test_who_sees_little_of_much_gets_whole_pages(store: Store) -> None:
         for n in range(LOOK + 10)
     ]  # fmt: skip
     rows = made_up(100)
-    store.write_now(insert_rows, "facts", noise + rows)
+    store.write_now(insert_rows, "facts", rows=noise + rows)
     found = store.read_now(facts_of, site_ids=frozenset(SITES), limit=30)
     wanted = sorted(((row["at"], row["id"]) for row in rows), reverse=True)
     assert [(at, key) for at, key, _ in found] == wanted[:30]

@@ -81,7 +81,7 @@ def _people(connection: Connection) -> None:
         {"id": person_id(n), "site_id": BIG, "name": f"住户{n}", "under_14": False, "created_at": AT, "seeded": False}
         for n in range(PEOPLE)
     ]
-    insert_rows(connection, "people", rows)
+    insert_rows(connection, "people", rows=rows)
 
 
 def made_up_fact(chance: random.Random, number: int, *, at: datetime, site: int) -> AnyFact:
@@ -101,7 +101,7 @@ def made_up_fact(chance: random.Random, number: int, *, at: datetime, site: int)
 
 
 def _write_facts(connection: Connection, chance: random.Random, *, start: int, stop: int, of: int) -> None:
-    insert_rows(connection, "facts", list(_rows(chance, range(start, stop), of=of)))
+    insert_rows(connection, "facts", rows=list(_rows(chance, range(start, stop), of=of)))
 
 
 def _rows(chance: random.Random, numbers: range, *, of: int) -> Iterator[dict[str, Any]]:
@@ -137,9 +137,9 @@ def _alerts(connection: Connection, chance: random.Random, *, count: int) -> Non
                 "body": as_text(place), "created_at": at, "attempts": 1, "next_at": at, "delivered_at": at,
             }
         )  # fmt: skip
-    insert_rows(connection, "alerts", raised)
-    insert_rows(connection, "centres", [{"id": "centre"}])
-    insert_rows(connection, "outbox", sent)
+    insert_rows(connection, "alerts", rows=raised)
+    insert_rows(connection, "centres", rows=[{"id": "centre"}])
+    insert_rows(connection, "outbox", rows=sent)
 
 
 def _feed(connection: Connection) -> None:
@@ -148,5 +148,5 @@ def _feed(connection: Connection) -> None:
         {"seq": n, "at": AT, "event": "alert", "site_id": site_id(n % SITES), "body": body}
         for n in range(1, FEED_ROWS + 1)
     ]
-    insert_rows(connection, "feed", rows)
-    insert_rows(connection, "counters", [{"name": "feed", "value": FEED_ROWS}])
+    insert_rows(connection, "feed", rows=rows)
+    insert_rows(connection, "counters", rows=[{"name": "feed", "value": FEED_ROWS}])

@@ -56,7 +56,7 @@ def furnish(connection: Connection) -> None:
         ("permission_groups", _groups()), ("flats", _flats()), ("people", _people()), ("occupancies", _occupancies()),
         ("credentials", _credentials()), ("consents", _consents()),
     ):  # fmt: skip
-        insert_rows(connection, table, rows)
+        insert_rows(connection, table, rows=rows)
 
 
 def _groups() -> list[dict[str, Any]]:
