@@ -128,7 +128,7 @@ async def test_a_dropped_child_is_not_started_again() -> None:
         pid = family.pids["child"]
         family.drop("child")
         await until(lambda: gone(pid))
-        assert family.pids == {}
+        await until(lambda: family.pids == {})
 
 
 async def test_a_child_that_ignores_the_request_and_its_own_children_are_killed(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ MORE: dict[str, dict[str, Any]] = {
     "door_held_open": {"open_s": 31.0},
     "device_gap": {"first": 1, "last": 2},
     "camera_lost": {"reason": "timeout"},
+    "clock_doubted": {"why": "earlier", "off_s": -3600.0},
 }
 MEANING: dict[str, tuple[AlertKind, Severity] | tuple[AlertKind, ...] | None] = {
     "access_granted": None,
@@ -52,12 +53,15 @@ MEANING: dict[str, tuple[AlertKind, Severity] | tuple[AlertKind, ...] | None] = 
     "door_tamper_cleared": ("door_tampered",),
     "device_back": ("device_lost",),
     "camera_back": ("camera_lost",),
+    "clock_doubted": None,
+    "clock_trusted": None,
 }
+ABOUT = {"camera": "camera_id", "clock": "edge_id"}
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
 
 
 def fact_of(kind: str, **more: Any) -> Any:
-    fields: dict[str, Any] = {"id": "f", "at": T0, "camera_id" if kind.startswith("camera") else "door_id": "x"}
+    fields: dict[str, Any] = {"id": "f", "at": T0, ABOUT.get(kind.partition("_")[0], "door_id"): "x"}
     return KINDS[kind](**fields | MORE.get(kind, {}) | more)
 
 
