@@ -290,7 +290,7 @@ async def test_an_entry_that_is_incomplete_leaves_the_camera_off_the_policy(
 
 async def test_of_two_who_saw_the_same_version_one_changes_it(manager: httpx.AsyncClient) -> None:
     changes = [
-        manager.patch(f"{API}/doors/side/settings", json={"unlock_s": 2 + number}, headers={"If-Match": '"1"'})
+        manager.patch(f"{API}/doors/side/settings", json={"unlock_s": 10 + number}, headers={"If-Match": '"1"'})
         for number in range(6)
     ]
     answers = await asyncio.gather(*changes)
