@@ -81,7 +81,7 @@ audit = Table(
     Column("at", UtcTime, nullable=False),
     Column("actor", String(80), nullable=False),
     Column("action", String(64), nullable=False),
-    Column("subject", Text, nullable=False, index=True),
+    Column("subject", Text, nullable=False),
     Column("result", String(64), nullable=False),
     Column("detail", Text, nullable=False),
     Column("previous", String(64), nullable=False),
