@@ -97,9 +97,9 @@ def decide(
     """
     reason = _refusal(claim, door=door, mode=mode, presented=presented)
     if reason is None and claim.pass_id is not None:
-        reason = rights.pass_refusal(claim.pass_id, door.id, at, used=used, clock_trusted=clock_trusted)
+        reason = rights.pass_refusal(claim.pass_id, door.id, at=at, used=used, clock_trusted=clock_trusted)
     elif reason is None and claim.person_id is not None:
-        reason = rights.person_refusal(claim.person_id, door.id, at, clock_trusted=clock_trusted)
+        reason = rights.person_refusal(claim.person_id, door.id, at=at, clock_trusted=clock_trusted)
     return Grant(claim=claim) if reason is None else Denial(claim=claim, reason=reason)
 
 

@@ -49,7 +49,7 @@ class Rights:
             passes=policy.passes, passes_until=policy.valid_until,
         )  # fmt: skip
 
-    def person_refusal(self, person_id: str, door_id: str, at: datetime, *, clock_trusted: bool) -> DenialReason | None:
+    def person_refusal(self, person_id: str, door_id: str, *, at: datetime, clock_trusted: bool) -> DenialReason | None:
         """Return why a person may not pass a door at a time, or None if they may.
 
         While the clock is not trusted, what is limited in time does not count: it fails closed.
@@ -65,7 +65,7 @@ class Rights:
         return "expired" if all(permit.expired(at) for permit in own) else "not_permitted_now"
 
     def pass_refusal(
-        self, pass_id: str, door_id: str, at: datetime, *, used: int, clock_trusted: bool
+        self, pass_id: str, door_id: str, *, at: datetime, used: int, clock_trusted: bool
     ) -> DenialReason | None:
         """Return why a visitor's pass does not open a door at a time, or None if it does.
 

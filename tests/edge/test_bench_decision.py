@@ -21,8 +21,8 @@ def test_its_compound_knows_its_residents_by_all_that_they_present() -> None:
     for kind, value in (("card", card_of(7)), ("pin", pin_of(7)), ("flat_pin", f"{flat_of(7)}#{pin_of(7)}")):
         request = Request(id="r", door_id="door-00", kind=kind, value=value)  # type: ignore[arg-type]
         assert [one.person_id for one in book.find(request, at=AT, clock_trusted=True)] == ["person-7"]
-    assert book.rights.person_refusal("person-7", "door-00", AT, clock_trusted=True) is None
-    assert book.rights.person_refusal("person-7", "door-45", AT, clock_trusted=True) == "no_permit"
+    assert book.rights.person_refusal("person-7", "door-00", at=AT, clock_trusted=True) is None
+    assert book.rights.person_refusal("person-7", "door-45", at=AT, clock_trusted=True) == "no_permit"
 
 
 def test_its_compound_is_the_same_each_time() -> None:

@@ -45,7 +45,7 @@ def policy_of(runtime: Runtime, edge_id: str = EDGE) -> Policy:
 def refusal(runtime: Runtime, person_id: str, *, door_id: str = "gate", edge_id: str = EDGE) -> str | None:
     """Return why an edge would refuse a person now, or None: read from the policy's bytes, as the edge does."""
     policy = msgspec.json.decode(msgspec.json.encode(policy_of(runtime, edge_id)), type=Policy)
-    return Rights.of(policy).person_refusal(person_id, door_id, runtime.clock(), clock_trusted=True)
+    return Rights.of(policy).person_refusal(person_id, door_id, at=runtime.clock(), clock_trusted=True)
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, status: int = 200, **what: Any) -> Any:

@@ -94,9 +94,9 @@ def test_whoever_lives_in_a_flat_has_the_rights_of_its_groups(runtime: Runtime, 
     assert [calendar.id for calendar in policy.calendars] == ["feast"]
     assert [(member.id, member.flats) for member in policy.people] == [("p1", ("0101",))]
     rights = Rights.of(policy)
-    assert rights.person_refusal("p1", "gate", AT, clock_trusted=True) is None
-    assert rights.person_refusal("p1", "gate", ends, clock_trusted=True) == "expired"
-    assert rights.person_refusal("p1", "side", AT, clock_trusted=True) == "no_permit"
+    assert rights.person_refusal("p1", "gate", at=AT, clock_trusted=True) is None
+    assert rights.person_refusal("p1", "gate", at=ends, clock_trusted=True) == "expired"
+    assert rights.person_refusal("p1", "side", at=AT, clock_trusted=True) == "no_permit"
     write(lambda c: c.execute(delete(occupancies)))
     assert policy_of(runtime).permits == ()
     assert policy_of(runtime).people == ()

@@ -41,7 +41,7 @@ async def test_a_guest_gets_in_once_by_qr_and_the_edge_says_so(
     assert (ticket.about, ticket.id) == ("pass", made["id"])
     assert "Zhou" not in str(policy)
     rights = Rights.of(policy)
-    assert rights.pass_refusal(ticket.id, "gate", clock(), used=0, clock_trusted=True) is None
+    assert rights.pass_refusal(ticket.id, "gate", at=clock(), used=0, clock_trusted=True) is None
     granted = AccessGranted(
         id=fact_id(EDGE, "gate", "7", "access_granted"), at=clock(), door_id="gate", attempt="t", method="qr",
         pass_id=made["id"], unlocked=True,

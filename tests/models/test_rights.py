@@ -33,7 +33,7 @@ def permit(**more: Any) -> Permit:
 
 def refusal(*held: Permit, door_id: str = "d", clock_trusted: bool = True, **more: Any) -> str | None:
     rights = Rights(permits=held, groups=(GATES, BY_DAY, BY_NIGHT), schedules=(NOON, NIGHT), **more)
-    return rights.person_refusal("p", door_id, T0, clock_trusted=clock_trusted)
+    return rights.person_refusal("p", door_id, at=T0, clock_trusted=clock_trusted)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_while_the_clock_is_not_trusted_only_what_needs_none_counts(
 def test_a_schedule_in_an_unknown_zone_covers_nothing_and_harms_nobody_else() -> None:
     lost = Schedule(id="lost", timezone="Mars/Olympus")
     rights = Rights(permits=(permit(doors=("d",), schedule_id="lost"), permit(doors=("e",))), schedules=(lost,))
-    assert rights.person_refusal("p", "d", T0, clock_trusted=True) == "not_permitted_now"
-    assert rights.person_refusal("p", "e", T0, clock_trusted=True) is None
+    assert rights.person_refusal("p", "d", at=T0, clock_trusted=True) == "not_permitted_now"
+    assert rights.person_refusal("p", "e", at=T0, clock_trusted=True) is None
 
 
 def test_the_doors_of_a_person_are_those_of_all_their_permits() -> None:
@@ -115,7 +115,7 @@ def test_rights_are_what_a_second_opinion_says(
     rights = Rights(permits=held, groups=named, schedules=hours, calendars=special)
     for person_id in PERSONS:
         for door_id in DOORS:
-            ours = rights.person_refusal(person_id, door_id, at, clock_trusted=clock_trusted)
+            ours = rights.person_refusal(person_id, door_id, at=at, clock_trusted=clock_trusted)
             assert ours == oracle.refusal(
                 person_id, door_id, at, permits=held, groups=named, schedules=hours, calendars=special,
                 clock_trusted=clock_trusted,
@@ -163,8 +163,8 @@ def test_the_same_doors_at_the_same_hours_whatever_somebody_consents_to(
 def test_an_erased_person_has_no_rights_even_if_a_policy_still_names_them() -> None:
     held = (permit(doors=("d",)), permit(person_id="q", doors=("d",)))
     rights = Rights.of(policy(permits=held, tombstones=("p",)))
-    assert rights.person_refusal("p", "d", T0, clock_trusted=True) == "no_permit"
-    assert rights.person_refusal("q", "d", T0, clock_trusted=True) is None
+    assert rights.person_refusal("p", "d", at=T0, clock_trusted=True) == "no_permit"
+    assert rights.person_refusal("q", "d", at=T0, clock_trusted=True) is None
 
 
 # ---- visitors -------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_a_pass_opens(changes: dict[str, Any], asked: dict[str, Any], reason: st
     rights = Rights.of(policy(passes=(msgspec.structs.replace(PASS, **changes),)))
     given_values: dict[str, Any] = {"pass_id": "v", "door_id": "d", "at": T0, "used": 0, "clock_trusted": True} | asked
     pass_id, door_id, at = (given_values.pop(name) for name in ("pass_id", "door_id", "at"))
-    assert rights.pass_refusal(pass_id, door_id, at, **given_values) == reason
+    assert rights.pass_refusal(pass_id, door_id, at=at, **given_values) == reason
     claim = Claim(attempt="a", door_id=door_id, method="qr", person_id=None, pass_id=pass_id)
     decision = decide(claim, door=policy().doors[0 if door_id == "d" else 1], mode="normal", rights=rights, at=at,
                       **given_values)  # fmt: skip
@@ -209,7 +209,7 @@ def test_passes_are_found_by_their_id() -> None:
 def test_a_pass_without_a_policy_has_only_its_own_end() -> None:
     far = msgspec.structs.replace(PASS, valid_until=T0 + timedelta(days=99))
     rights = Rights(passes=(far,))
-    assert rights.pass_refusal("v", "d", T0 + timedelta(days=98), used=0, clock_trusted=True) is None
+    assert rights.pass_refusal("v", "d", at=T0 + timedelta(days=98), used=0, clock_trusted=True) is None
 
 
 # ---- credentials ----------------------------------------------------------------------------------------------------
