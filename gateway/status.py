@@ -48,8 +48,8 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
     hold_feed(connection)
     at = runtime.clock()
     keep_edge_status(connection, told)
-    doors = [device.door_id for device in told.doors if note_status(connection, device, edge_id=edge.id)]
-    cameras = [device.camera_id for device in told.cameras if note_status(connection, device, edge_id=edge.id)]
+    doors = [device.door_id for device in told.doors if note_status(connection, device, edge=edge)]
+    cameras = [device.camera_id for device in told.cameras if note_status(connection, device, edge=edge)]
     announce_devices(connection, doors=doors, cameras=cameras, at=at)
     clear_and_tell(connection, Clear(kinds=("edge_lost",), source_id=edge.id, at=at), at=at, routes=runtime.routes)
     _heed_tombstones(connection, told.tombstones, edge=edge, runtime=runtime)

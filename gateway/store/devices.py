@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, or_, select
 
 from gateway.place_views import CameraSettings, ControllerView, DoorReader, DoorSettings, ReaderView, RegisterRow
+from gateway.store.edges import of_another_site
 from gateway.store.kept import Act, Kind, names, rows_of
 from gateway.store.places import door_by_id, put_camera, put_controller, put_door
 from gateway.store.sites import check_site_in_scope, in_sites
@@ -23,7 +24,6 @@ from gateway.store.tables import (
     controllers,
     device_status,
     doors,
-    edges,
     permission_groups,
     readers,
 )
@@ -52,10 +52,8 @@ def check_edge(connection: Connection, edge_id: str, *, site_id: str) -> None:
     Raises:
         InvalidInput: it is an edge of another site.
     """
-    for table in (edges, doors, cameras, controllers):
-        column = table.c.id if table is edges else table.c.edge_id
-        if rows_of(connection, table, column == edge_id, table.c.site_id != site_id):
-            raise InvalidInput("edge_id", f"this site has no edge {edge_id!r}: name one of its own")
+    if of_another_site(connection, edge_id, site_id=site_id):
+        raise InvalidInput("edge_id", f"this site has no edge {edge_id!r}: name one of its own")
 
 
 def _other(field: str, what: str, *, edge_id: str) -> InvalidInput:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.store.dialect import insert_into, inserted
-from gateway.store.tables import cameras, commands, doors, edge_nonces, edge_tokens, edges
+from gateway.store.tables import cameras, commands, controllers, doors, edge_nonces, edge_tokens, edges
 from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
@@ -56,18 +56,32 @@ def add_edge_token(
     connection.execute(insert(edge_tokens).values(**values))
 
 
+def of_another_site(connection: Connection, edge_id: str, *, site_id: str) -> bool:
+    """Return whether an edge id is spoken for elsewhere: another site has it, revoked or not, or devices there name it."""
+    for table in (edges, doors, cameras, controllers):
+        column = table.c.id if table is edges else table.c.edge_id
+        query = select(table.c.id).where(column == edge_id, table.c.site_id != site_id).limit(1)
+        if connection.execute(query).first() is not None:
+            return True
+    return False
+
+
 def enrol_edge(connection: Connection, told: Introduction, *, at: datetime) -> EdgeIdentity:
     """Enrol an edge and spend its token. The same edge, key and token again (a lost answer) change nothing.
 
     Raises:
         Forbidden: the token is unknown, spent or too old.
-        Conflict: another key is enrolled under this id: revoke it first.
+        Conflict: another key is enrolled under this id: revoke it first; or the id is another site's.
     """
     edge_id, key = told.edge_id, told.public_key
     row = connection.execute(select(edge_tokens).where(edge_tokens.c.token_hash == hashed(told.token))).first()
     if row is None or row.expires_at <= at:
         raise Forbidden(
             "the enrolment token is unknown or older than an hour: make a new one with `gatehouse edge token`"
+        )
+    if of_another_site(connection, edge_id, site_id=row.site_id):
+        raise Conflict(
+            f"edge id {edge_id!r} is not for this token's site: choose another id, or a token of its own site"
         )
     known = connection.execute(select(edges).where(edges.c.id == edge_id)).first()
     if row.used_at is not None:

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, update
 
 from gateway.store.dialect import insert_into
+from gateway.store.edges import EdgeIdentity
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import areas, cameras, companies, controllers, device_status, doors, flats, readers, sites
 from gateway.store.types import as_text
@@ -245,7 +246,7 @@ def _camera_view(row: Row[Any, Any]) -> CameraView:
     return msgspec.structs.replace(view, state=told.state, detail=told.detail, seen_at=told.at)
 
 
-def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge_id: str) -> bool:
+def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge: EdgeIdentity) -> bool:
     """Keep what an edge says about one of its devices; return whether anything but the time has changed.
 
     A device that is not this edge's is ignored: an edge speaks for its own doors only.
@@ -253,12 +254,12 @@ def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge
     is_door = isinstance(told, DoorStatus)
     kind, device_id = ("door", told.door_id) if isinstance(told, DoorStatus) else ("camera", told.camera_id)
     table = doors if is_door else cameras
-    owner = connection.execute(select(table.c.edge_id).where(table.c.id == device_id)).scalar()
-    if owner != edge_id:
+    mine = (table.c.id == device_id) & (table.c.edge_id == edge.id) & (table.c.site_id == edge.site_id)
+    if connection.execute(select(table.c.id).where(mine)).first() is None:
         return False
     key = and_(device_status.c.id == device_id, device_status.c.kind == kind)
     before = connection.execute(select(device_status.c.body).where(key)).scalar()
-    values = {"edge_id": edge_id, "body": as_text(told), "at": told.at}
+    values = {"edge_id": edge.id, "body": as_text(told), "at": told.at}
     upsert = insert_into(connection, device_status).values(id=device_id, kind=kind, **values)
     connection.execute(upsert.on_conflict_do_update(index_elements=["id", "kind"], set_=values))
     if before is None:

@@ -12,22 +12,27 @@ import msgspec
 import pytest
 
 from gateway.runtime import Runtime
+from gateway.store import Connection
 from gateway.store.audit import audit_rows
 from gateway.store.checkpoints import make_checkpoint, witnesses
 from gateway.store.consents import face_receipts_of, keep_face_receipt
 from gateway.store.edges import add_command, commands_wait, edge_views, revoke_edge
 from gateway.store.people import add_person, person_exists
+from gateway.store.places import door_views, put_camera, put_controller, put_door
 from gateway.store.restoring import leave_the_past
-from models.link import EdgeStatus, EraseFace, FaceReceipt
+from models.link import DoorStatus, EdgeStatus, EraseFace, FaceReceipt, Unlock
 from models.people import Person
+from models.places import Camera, Controller, Door
 from models.policy import Policy
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, listening
 
 SITE = frozenset({"a"})
 
 
-def _status(edge: SigningEdge) -> EdgeStatus:
-    return EdgeStatus(edge_id=edge.id, at=BEGINNING, backlog=3, doors=(), cameras=(), counters={"x": 1}, policy=(1, 1))
+def _status(edge: SigningEdge, *doors: DoorStatus) -> EdgeStatus:
+    return EdgeStatus(
+        edge_id=edge.id, at=BEGINNING, backlog=3, doors=doors, cameras=(), counters={"x": 1}, policy=(1, 1)
+    )
 
 
 def closing(edge: SigningEdge, target: str) -> dict[str, str]:
@@ -84,6 +89,62 @@ async def test_a_token_of_the_console_pins_the_gateways_key_and_enrols(
     view = (await system.get(f"/api/v1/edges/{edge.id}")).json()
     assert (view["name"], view["protection"]) == ("Edge", "tpm")
     await edge.client.aclose()
+
+
+@pytest.mark.parametrize("known", ["nowhere", "enrolled", "revoked"])
+async def test_a_token_of_one_site_enrols_no_edge_that_another_site_names(
+    url: str, runtime: Runtime, *, clock: Clock, known: str
+) -> None:
+    theirs, thief = (SigningEdge(url, clock, edge_id="edge-9") for _ in range(2))
+    door = DoorStatus(door_id="far", online=True, contact="open", lock="unlocked", mode="normal", tamper=False,
+                      alarm="none", at=clock())  # fmt: skip
+    if known != "nowhere":
+        assert (await theirs.enrol(runtime.store, site_id="b")).status_code == 201
+    if known == "revoked":
+        runtime.store.write_now(revoke_edge, theirs.id, at=clock())
+    unlock = Unlock(id="u1", door_id="far", reason="r", requested_by="u", deadline=clock() + timedelta(seconds=3))
+    runtime.store.write_now(add_command, unlock, edge_id="edge-9", at=clock())
+    refused = await thief.enrol(runtime.store, site_id="a")
+    assert refused.status_code == 409
+    assert "not for this token's site" in refused.json()["detail"]
+    assert (await thief.send("GET", "/edge/v1/commands")).status_code == 401
+    assert (await thief.send("POST", "/edge/v1/status", _status(thief, door))).status_code == 401
+    assert runtime.store.read_now(commands_wait, "edge-9", at=clock())
+    back = SigningEdge(url, clock, edge_id="edge-9")
+    if known != "enrolled":
+        assert (await back.enrol(runtime.store, site_id="b")).status_code == 201, "its own site's token enrols it"
+    for one in (theirs, thief, back):
+        await one.client.aclose()
+
+
+@pytest.mark.parametrize("spoken_for", ["camera", "controller"])
+async def test_an_edge_id_that_another_sites_device_names_is_that_sites(
+    url: str, runtime: Runtime, *, clock: Clock, spoken_for: str
+) -> None:
+    def furnish_b(connection: Connection) -> None:
+        if spoken_for == "camera":
+            put_camera(connection, Camera(id="c9", site_id="b", name="C", edge_id="edge-8", url="rtsp://192.0.2.9/s"))
+        else:
+            put_controller(connection, Controller(id="k9", site_id="b", name="K", edge_id="edge-8"))
+
+    runtime.store.write_now(furnish_b)
+    thief = SigningEdge(url, clock, edge_id="edge-8")
+    assert (await thief.enrol(runtime.store, site_id="a")).status_code == 409
+    assert (await thief.enrol(runtime.store, site_id="b")).status_code == 201
+    await thief.client.aclose()
+
+
+async def test_an_edge_reports_for_no_door_of_another_site(edge: SigningEdge, runtime: Runtime, clock: Clock) -> None:
+    far = Door(id="far-2", site_id="b", name="Far", edge_id=edge.id)  # as an older gateway may have taken it
+    runtime.store.write_now(put_door, far)
+    told = [
+        DoorStatus(door_id=door_id, online=True, contact="open", lock="unlocked", mode="normal", tamper=False,
+                   alarm="none", at=clock())
+        for door_id in ("far-2", "gate")
+    ]  # fmt: skip
+    assert (await edge.send("POST", "/edge/v1/status", _status(edge, *told))).status_code == 204
+    views = runtime.store.read_now(door_views, ["far-2", "gate"], site_ids=None)
+    assert {view.id: view.contact for view in views} == {"far-2": "unknown", "gate": "open"}
 
 
 async def test_an_edge_is_listed_and_renamed_in_scope_only(
