@@ -101,6 +101,10 @@ class DoorEntry(Strict):
     hands_free: bool = Field(False, description="Whether a face opens it without an act at the door first.")
     impact_assessment: str | None = Field(None, description="Id of the impact assessment that allows hands_free.")
     high_security: bool = Field(False, description="Whether a face needs a card or PIN with it.")
+    when_policy_ends: places.WhenPolicyEnds = Field(
+        "credentials",
+        description="What lets in when the gateway was not heard for so long that the policy ended: credentials or nothing.",
+    )
     camera: Id | None = Field(None, description="Id of the camera that sees who stands there.")
     readers: tuple[ReaderEntry, ...] = Field((ReaderEntry(),), max_length=8, description="Its readers.")
     driver: dict[str, object] = Field(

@@ -163,9 +163,10 @@ class Admission:
         self, claim: Claim, door: Door, *, at: datetime, presented: DenialReason | None = None, used: int = 0
     ) -> Grant | Denial:
         """Decide a claim by the policy in force; time-limited permits do not count while the clock is not trusted."""
+        at, trusted = self._book.time(at), self._clock.trusted()
         return decide(
-            claim, door=door, mode=self._keeper.mode(door.id), rights=self._book.rights, at=self._book.time(at),
-            clock_trusted=self._clock.trusted(), used=used, presented=presented,
+            claim, door=door, mode=self._keeper.mode(door.id), rights=self._book.rights, at=at, clock_trusted=trusted,
+            policy_ended=self._book.ended(at, clock_trusted=trusted), used=used, presented=presented,
         )  # fmt: skip
 
     async def let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> bool:

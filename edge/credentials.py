@@ -91,6 +91,10 @@ class Book:
         """Return the time to decide at: never before the policy was made, though the clock here is a little behind."""
         return at if self.policy is None else max(at, self.policy.issued_at)
 
+    def ended(self, at: datetime, *, clock_trusted: bool) -> bool:
+        """Return whether the policy's validity is over, or cannot be told by this clock."""
+        return self.policy is not None and (not clock_trusted or at >= self.policy.valid_until)
+
     def knows_flat(self, flat: str) -> bool:
         """Return whether somebody belongs to the flat with this keypad code."""
         return flat in self._codes

@@ -80,6 +80,7 @@ def decide(
     rights: Rights,
     at: datetime,
     clock_trusted: bool = True,
+    policy_ended: bool = False,
     used: int = 0,
     presented: DenialReason | None = None,
 ) -> Grant | Denial:
@@ -92,15 +93,23 @@ def decide(
         rights: the rights of the policy.
         at: aware time of the decision.
         clock_trusted: False while the clock may be wrong: rights limited in time then do not count.
+        policy_ended: the policy's validity is over, or the clock cannot tell: nothing lets in where the door says so.
         used: how often the claimed pass has been used.
         presented: why what was presented does not count, whoever's it is: forged, or beyond its own validity.
     """
     reason = _refusal(claim, door=door, mode=mode, presented=presented)
-    if reason is None and claim.pass_id is not None:
+    if reason is None and policy_ended and _ends_with_policy(claim, door):
+        reason = "policy_expired"
+    elif reason is None and claim.pass_id is not None:
         reason = rights.pass_refusal(claim.pass_id, door.id, at=at, used=used, clock_trusted=clock_trusted)
     elif reason is None and claim.person_id is not None:
         reason = rights.person_refusal(claim.person_id, door.id, at=at, clock_trusted=clock_trusted)
     return Grant(claim=claim) if reason is None else Denial(claim=claim, reason=reason)
+
+
+def _ends_with_policy(claim: Claim, door: Door) -> bool:
+    """Return whether a claim counts no longer than the policy: what lets in at such a door does, what lets out does not."""
+    return door.when_policy_ends == "nothing" and claim.reader == "in" and claim.method != "remote"
 
 
 def _refusal(claim: Claim, *, door: Door, mode: str, presented: DenialReason | None) -> DenialReason | None:

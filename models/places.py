@@ -14,6 +14,7 @@ from models.errors import InvalidInput
 
 ExitKind = Literal["sensor", "button", "mechanical", "none"]
 Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
+WhenPolicyEnds = Literal["credentials", "nothing"]
 AREA_DIGITS = {"district": 6, "subdistrict": 9, "community": 12, "grid": 15}
 AREA_LEVELS = tuple(AREA_DIGITS)
 ID_LIMIT = 64
@@ -113,6 +114,9 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     hands_free: bool = False
     impact_assessment: str | None = None
     high_security: bool = False
+    when_policy_ends: WhenPolicyEnds = "credentials"
+    """What lets in from outside once the policy's validity is over (or the clock cannot tell): cards, PINs and tickets of
+    residents, or nothing. The way out is never shut by it, nor is an unlock by hand."""
     camera_id: str | None = None
     readers: tuple[Reader, ...] = (Reader(),)
     driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})

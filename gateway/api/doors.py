@@ -37,7 +37,7 @@ from gateway.store.devices import DOORS
 from gateway.store.places import door_by_id, door_views
 from gateway.views import DoorView
 from models.errors import NotFound
-from models.places import Door, ExitKind, Factor, Reader
+from models.places import Door, ExitKind, Factor, Reader, WhenPolicyEnds
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
 DoorReader = Annotated[Caller, Depends(allowed("doors:read"))]
@@ -79,6 +79,7 @@ class DoorChange(Body):
     hands_free: bool = False
     impact_assessment: Id | None = None
     high_security: bool = False
+    when_policy_ends: WhenPolicyEnds = "credentials"
     camera_id: Id | None = None
     driver: Driver = Field(default_factory=_mqtt)
 

@@ -297,6 +297,15 @@ def test_a_mistake_is_told_where_it_stands(tmp_path: Path, text: str, fault: str
     assert any(line.startswith(fault) for line in found), found
 
 
+def test_a_door_says_what_lets_in_after_the_policys_end(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE + "doors: [{id: a, name: A}, {id: b, name: B, when_policy_ends: nothing}]\n")
+    records = seed(read_site(path, environment={}))
+    assert [door.when_policy_ends for door in records.doors] == ["credentials", "nothing"]
+    (fault,) = told(tmp_path, SITE + "doors: [{id: a, name: A, when_policy_ends: faces}]\n")
+    assert "doors[0].when_policy_ends" in fault
+
+
 def test_two_thousand_people_are_read(tmp_path: Path) -> None:
     lines = "".join(f"  - {{id: p{number}, name: P{number}}}\n" for number in range(2000))
     path = tmp_path / "site.yaml"

@@ -23,8 +23,8 @@ from models.errors import StorageUnavailable
 from models.events import AccessDenied, AccessGranted
 from models.policy import DesiredMode
 from tests.edge.conftest import House, open_house
-from tests.edge.doubles import MemoryWire, now, policy, until
-from tests.edge.visitors import CARD, VISITOR_PIN, answer, asked, compound, move_in, ticket, visitor
+from tests.edge.doubles import MemoryWire, door, now, policy, until
+from tests.edge.visitors import CARD, PIN, TAKES, VISITOR_PIN, answer, asked, compound, move_in, ticket, visitor
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +92,27 @@ async def test_passes_end_with_the_policy_and_cards_go_on(house: House) -> None:
     await move_in(house, compound(visitor(), valid_until=now() - timedelta(seconds=1)))
     assert await answer(house, asked(1, "qr", ticket("v1"))) == "policy_expired"
     assert await answer(house, asked(2, "card", CARD)) == "unlocked"
+
+
+async def test_where_the_door_says_so_nothing_lets_in_after_the_policys_end(house: House) -> None:
+    strict = door("d1", factors=TAKES, when_policy_ends="nothing")
+    doors = (strict, door("d2", factors=TAKES))
+    await move_in(house, compound(doors=doors))
+    assert await answer(house, asked(1, "card", CARD)) == "unlocked"
+    house.admission.apply(compound(n=2, doors=doors, valid_until=now() - timedelta(seconds=1)))
+    assert await answer(house, asked(2, "card", CARD)) == "policy_expired"
+    assert await answer(house, asked(3, "pin", PIN)) == "policy_expired"
+    assert await answer(house, asked(4, "card", CARD, "d2")) == "unlocked", "the other door has another setting"
+    assert await answer(house, asked(5, "card", CARD, reader="out")) == "unlocked", "nobody is locked in"
+    house.admission.apply(compound(n=3, doors=doors))
+    assert await answer(house, asked(6, "card", CARD)) == "unlocked", "the gateway was heard again"
+
+
+async def test_a_clock_that_cannot_tell_the_policys_end_counts_as_its_end_there(house: House) -> None:
+    await move_in(house, compound(doors=(door("d1", factors=TAKES, when_policy_ends="nothing"), door("d2"))))
+    house.clock.not_before(now() + timedelta(days=365))
+    assert await answer(house, asked(1, "card", CARD)) == "policy_expired"
+    assert await answer(house, asked(2, "card", CARD, "d2")) == "unlocked"
 
 
 async def test_a_lock_down_takes_no_use(house: House) -> None:

@@ -38,6 +38,15 @@ def assess(runtime: Runtime, *, subject: Any = "face", site_id: str = "a") -> st
     return record.id
 
 
+async def test_a_door_is_told_what_lets_in_after_the_policys_end(manager: httpx.AsyncClient, runtime: Runtime) -> None:
+    door = await made(manager, "/doors", {"id": "new", "name": "New door", "edge_id": "edge-1"})
+    assert door["when_policy_ends"] == "credentials"
+    changed = await manager.patch(f"{API}/doors/new/settings", json={"when_policy_ends": "nothing"})
+    assert (changed.status_code, changed.json()["when_policy_ends"]) == (200, "nothing")
+    refused = await manager.patch(f"{API}/doors/new/settings", json={"when_policy_ends": "cards"})
+    assert refused.status_code == 422
+
+
 async def test_a_door_is_made_configured_and_deleted(manager: httpx.AsyncClient, runtime: Runtime) -> None:
     body = {"id": "new", "name": "New door", "edge_id": "edge-1", "driver": {"kind": "mqtt", "topic": "x/y"}}
     door = await made(manager, "/doors", body)

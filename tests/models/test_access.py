@@ -98,6 +98,39 @@ def test_what_does_not_count_by_itself_opens_nothing(one: Claim, mode: str, reas
     assert decision == Denial(claim=one, reason=reason)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("door", "one", "ended", "reason"),
+    [
+        pytest.param({}, claim(), True, None, id="cards go on where the door says nothing else"),
+        pytest.param({"when_policy_ends": "nothing"}, claim(), False, None, id="while the policy is valid"),
+        pytest.param({"when_policy_ends": "nothing"}, claim(), True, "policy_expired", id="a card"),
+        pytest.param({"when_policy_ends": "nothing"}, claim(method="face"), True, "policy_expired", id="a face"),
+        pytest.param(
+            {"when_policy_ends": "nothing"},
+            claim(person_id="q"),
+            True,
+            "policy_expired",
+            id="before any right is asked",
+        ),
+        pytest.param(
+            {"when_policy_ends": "nothing"},
+            claim(person_id=None),
+            True,
+            "unknown_credential",
+            id="a guess stays a guess",
+        ),
+        pytest.param({"when_policy_ends": "nothing"}, claim(method="remote"), True, None, id="not an unlock by hand"),
+        pytest.param({"when_policy_ends": "nothing"}, claim(reader="out"), True, None, id="the way out is never shut"),
+    ],
+)
+def test_after_the_policys_end_the_door_says_what_lets_in(
+    door: dict[str, Any], one: Claim, ended: bool, reason: str | None
+) -> None:
+    chosen = msgspec.structs.replace(DOOR, **door)
+    decision = decide(one, door=chosen, mode="normal", rights=rights((PERMIT,)), at=T0, policy_ended=ended)
+    assert (decision.reason if isinstance(decision, Denial) else None) == reason
+
+
 moments = st.none() | st.integers(-100, 100).map(lambda hours: T0 + timedelta(hours=hours))
 permits = st.builds(
     Permit,
