@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Key, Shared, StatedReason, allowed, once
-from gateway.api.replies import Page, etag_of, reply, shows, version_in
+from gateway.api.replies import Page, etag_of, reply, reply_once, shows, version_in
 from gateway.auth.roles import Caller
 from gateway.on_record import note
 from gateway.runtime import Runtime
@@ -50,7 +50,7 @@ class NameBody(BaseModel):
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show a one-time enrolment token; it is kept as a hash and never shown again."""
+    """Show a one-time enrolment token; it is kept as a hash and never shown again: a repeated request shows it empty."""
 
     site_id: str
     token: str
@@ -82,7 +82,8 @@ async def create_token(
     """Make a token that enrols one edge at a site, once, within an hour."""
 
     async def work() -> Response:
-        return reply(await runtime.store.write(_token, body.site_id, caller=caller, runtime=runtime), 201)
+        view = await runtime.store.write(_token, body.site_id, caller=caller, runtime=runtime)
+        return reply_once(view, 201, kept=msgspec.structs.replace(view, token=""))
 
     return await once(request, runtime, caller=caller, key=key, work=work)
 

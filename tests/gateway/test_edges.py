@@ -10,6 +10,7 @@ from datetime import timedelta
 import httpx
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from gateway.runtime import Runtime
 from gateway.store import Connection
@@ -20,6 +21,7 @@ from gateway.store.edges import add_command, commands_wait, edge_views, revoke_e
 from gateway.store.people import add_person, person_exists
 from gateway.store.places import door_views, put_camera, put_controller, put_door
 from gateway.store.restoring import leave_the_past
+from gateway.store.tables_access import idempotency
 from models.link import DoorStatus, EdgeStatus, EraseFace, FaceReceipt, Unlock
 from models.people import Person
 from models.places import Camera, Controller, Door
@@ -89,6 +91,19 @@ async def test_a_token_of_the_console_pins_the_gateways_key_and_enrols(
     view = (await system.get(f"/api/v1/edges/{edge.id}")).json()
     assert (view["name"], view["protection"]) == ("Edge", "tpm")
     await edge.client.aclose()
+
+
+async def test_the_answer_that_is_kept_for_a_repetition_holds_no_token(
+    system: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    target, headers = "/api/v1/edges/tokens", {"Idempotency-Key": "k1"}
+    first, again = [await system.post(target, json={"site_id": "a"}, headers=headers) for _ in range(2)]
+    (kept,) = runtime.store.read_now(lambda connection: connection.execute(select(idempotency.c.body)).scalars().all())
+    token = first.json()["token"]
+    assert len(token) > 40
+    assert token.partition(".")[0] not in kept
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    assert again.json() == first.json() | {"token": ""}
 
 
 @pytest.mark.parametrize("known", ["nowhere", "enrolled", "revoked"])
