@@ -60,6 +60,8 @@ class Enrolment:
     async def enrol(self, command: EnrolFace) -> Result:
         """Make and seal a template; the result carries its receipt, or the reason why there is none."""
         consent = await self._consent(command)
+        if consent is None and not self._assessed():
+            return self._refused(command.id, "not_assessed", "no impact assessment of faces is in force at this site")
         if consent is None:
             return self._refused(command.id, "no_consent", "there is no live consent of this person for faces at doors")
         try:
@@ -75,7 +77,7 @@ class Enrolment:
         if problem is not None:
             return self._refused(command.id, problem, "the photo is not good enough to enrol")
         if not self._still(consent):
-            return self._refused(command.id, "no_consent", "the consent was withdrawn meanwhile")
+            return self._refused(command.id, "no_consent", "the consent or the assessment ended meanwhile")
         template = Opened(
             person_id=command.person_id,
             doors=consent.doors,
@@ -120,7 +122,7 @@ class Enrolment:
 
     def _live(self, command: EnrolFace, *, at: datetime) -> Consent | None:
         policy = self._policies.current
-        if policy is None:
+        if policy is None or not self._assessed():
             return None
         person = next((p for p in policy.people if p.id == command.person_id), None)
         for consent in policy.consents:
@@ -132,7 +134,12 @@ class Enrolment:
 
     def _still(self, consent: Consent) -> bool:
         policy, at = self._policies.current, self._policies.time(self._clock.now())
-        return policy is not None and any(c.id == consent.id and c.live(at) for c in policy.consents)
+        agreed = policy is not None and any(c.id == consent.id and c.live(at) for c in policy.consents)
+        return agreed and self._assessed()
+
+    def _assessed(self) -> bool:
+        policy = self._policies.current
+        return policy is not None and "face" in policy.assessed
 
     def _closest_other(self, template: Opened) -> float | None:
         """Return the distance to the closest other person of the same contract, or None if there is none."""

@@ -12,11 +12,12 @@ from gateway.auth.roles import Caller
 from gateway.orders import await_result, send_order
 from gateway.runtime import Runtime
 from gateway.store import Connection
+from gateway.store.assessments import assessed
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import consents_of
 from gateway.store.people import known_on, local_day, person_by_id
 from gateway.store.places import doors_named
-from models.errors import DeviceRefused, DeviceUnreachable, Forbidden, ImageRejected
+from models.errors import Conflict, DeviceRefused, DeviceUnreachable, Forbidden, ImageRejected
 from models.link import EnrolFace, FaceReceipt, Result
 from models.people import face_allowed
 
@@ -38,8 +39,10 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
-    consent_id: str
-    edges: tuple[str, ...]
+    consent_id: str = ""
+    edges: tuple[str, ...] = ()
+    missing: str | None = None
+    """The stable word of what must come first, if nothing can be planned."""
 
 
 def check_photo(content: bytes, *, media_type: str) -> None:
@@ -62,13 +65,16 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
 
     Raises:
         NotFound: there is no such person in the caller's scope.
+        Conflict: no assessment of faces is in force at the person's site (R33).
         ImageRejected: no live consent, or the edge cannot use the photo, with the reason.
         DeviceUnreachable: an edge did not answer within 20 s.
         DeviceRefused: an edge cannot enrol now.
     """
     plan = await runtime.store.read(_plan, person_id, caller=caller, runtime=runtime)
-    if plan is None:
-        await _record(runtime, caller, person_id=person_id, result="no_consent")
+    if plan.missing is not None:
+        await _record(runtime, caller, person_id=person_id, result=plan.missing)
+        if plan.missing == "not_assessed":
+            raise Conflict("no impact assessment of faces is in force at this site: have one approved first")
         raise ImageRejected("no_consent", "no live consent allows this face at any door: record one first")
     results = await asyncio.gather(
         *(
@@ -89,16 +95,18 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
     return Enrolled(person_id=person_id, consent_id=plan.consent_id, receipt=receipts[0], receipts=receipts)
 
 
-def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan | None:
+def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan:
     at = runtime.clock()
     person = person_by_id(connection, person_id, site_ids=caller.sites)
+    if not assessed(connection, person.site_id, subject="face", at=at):
+        return _Plan(missing="not_assessed")
     person = known_on(person, local_day(connection, person.site_id, at=at))
     for consent in reversed(consents_of(connection, person_id)):
         allowed = [door for door in consent.doors if face_allowed(person, (consent,), door_id=door, at=at)]
         edges = tuple(sorted({door.edge_id for door in doors_named(connection, allowed)}))
         if edges:
             return _Plan(consent_id=consent.id, edges=edges)
-    return None
+    return _Plan(missing="no_consent")
 
 
 def _still_agreed(connection: Connection, person_id: str, *, consent_id: str, at: datetime) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.store.tables import assessments
 from gateway.store.types import as_text
-from models.assessments import Assessment, approve, check_topics, reopen
+from models.assessments import Assessment, Subject, approve, check_topics, reopen
 from models.errors import Conflict, NotFound
 
 
@@ -60,6 +60,13 @@ def assessments_of(
     """Return the assessments of these sites by id, after an id."""
     query = select(assessments).where(assessments.c.site_id.in_(site_ids), assessments.c.id > after)
     return [_view(row, at=at) for row in connection.execute(query.order_by(assessments.c.id).limit(limit))]
+
+
+def assessed(connection: Connection, site_id: str, *, subject: Subject, at: datetime) -> bool:
+    """Return whether an approved assessment of a subject is in force at a site."""
+    mine = (assessments.c.site_id == site_id) & (assessments.c.subject == subject)
+    approved = connection.execute(select(assessments.c.record).where(mine, assessments.c.state == "approved"))
+    return any(msgspec.json.decode(text, type=Assessment).in_force(at) for text in approved.scalars())
 
 
 def change_assessment(

@@ -68,9 +68,8 @@ async def office(folder: Path, *, relay_fails: Exception | None = None, **more: 
     async with Spool(folder / "s.db") as spool:
         keys, link, changes = KeyStore(folder), Photographer(), list[int]()
         policies = Policies(edge_id=EDGE, spool=spool, keys=keys)
-        await policies.take(
-            policy(door(), people=more.pop("people", (person("p1"),)), consents=more.pop("consents", (consent("p1"),)))
-        )
+        more = {"people": (person("p1"),), "consents": (consent("p1"),)} | more
+        await policies.take(policy(door(), **more))
         enrolment = Enrolment(
             edge_id=EDGE, clock=SteadyClock(), keys=keys, link=link,  # type: ignore[arg-type]
             relay=relay, policies=policies, on_change=lambda: changes.append(1), policy_wait_s=0.2,
@@ -112,6 +111,27 @@ async def test_without_its_live_consent_no_photo_is_even_fetched(tmp_path: Path,
         result = await at.enrolment.enrol(command())
         assert (result.state, result.reason) == ("refused", "no_consent")
         assert at.link.seen == []
+
+
+@pytest.mark.parametrize("assessed", [(), ("recording",)])
+async def test_without_an_assessment_of_faces_no_photo_is_even_fetched(tmp_path: Path, assessed: Any) -> None:
+    async with office(tmp_path, assessed=assessed) as at:
+        result = await at.enrolment.enrol(command())
+        assert (result.state, result.reason) == ("refused", "not_assessed")
+        assert at.link.seen == []
+
+
+async def test_an_assessment_reopened_while_the_photo_is_looked_at_leaves_nothing(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+
+        async def slow(image: bytes, *, request_id: str) -> wire.PhotoFace:
+            about: dict[str, Any] = {"people": (person("p1"),), "consents": (consent("p1"),)}
+            await at.policies.take(policy(door(), n=2, assessed=(), **about))
+            return at.link.answer
+
+        at.link.photo = slow  # type: ignore[method-assign]
+        assert (await at.enrolment.enrol(command())).state == "refused"
+        assert at.keys.sealed() == ()
 
 
 async def test_a_child_needs_a_guardians_consent(tmp_path: Path) -> None:

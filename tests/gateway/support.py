@@ -25,9 +25,11 @@ from gateway.api.application import application
 from gateway.auth.passwords import hash_password
 from gateway.runtime import Runtime
 from gateway.store import Store
+from gateway.store.assessments import add_assessment
 from gateway.store.edges import add_edge_token
 from gateway.store.places import put_camera, put_door, put_site
 from gateway.store.users import User, add_api_token, add_user
+from models.assessments import TOPICS, Assessment, Topics
 from models.events import AnyFact, DoorClosed, DoorForced, fact_id
 from models.link import RELAY_MESSAGE_BYTES, signing_input
 from models.places import Camera, CameraRegister, Door, Site
@@ -86,6 +88,17 @@ def add_people(store: Store, clock: Clock) -> None:
     for name, role, sites in [*((role, role, ("a",)) for role in roles), ("other", "manager", ("b",))]:
         user = User(id=f"u-{name}", username=name, role=role, sites=sites, created_at=clock())
         store.write_now(add_user, user, password_hash=hashed)
+
+
+def assess_faces(store: Store, *, at: datetime, site_id: str = "a") -> Assessment:
+    """Approve an impact assessment of faces at a site: without one no face is enrolled or matched."""
+    said = Topics(**dict.fromkeys(TOPICS, "weighed with care and found to be in order"))
+    made = Assessment(
+        id=f"as-{site_id}", site_id=site_id, subject="face", topics=said, state="approved", drafted_by="x",
+        drafted_at=at, approved_by="y", approved_at=at,
+    )  # fmt: skip
+    store.write_now(add_assessment, made)
+    return made
 
 
 def machine_token(store: Store, clock: Clock, *, role: str = "manager", sites: tuple[str, ...] = ("a",)) -> str:
@@ -197,6 +210,7 @@ class Heard(msgspec.Struct, frozen=True):
     name: str
     data: str
     number: int | None
+    id: str = ""
 
     def json(self) -> Any:
         return msgspec.json.decode(self.data)
@@ -219,8 +233,9 @@ class Ear:
                 if colon and name in {"id", "event", "data"}:
                     fields[name] = value
                 elif not line and "data" in fields:
-                    number = int(fields["id"]) if "id" in fields else None
-                    return Heard(fields.get("event", ""), fields["data"], number)
+                    key = fields.get("id", "")
+                    number = int(key) if key.isdecimal() else None
+                    return Heard(fields.get("event", ""), fields["data"], number, key)
 
     async def begin(self) -> None:
         """Read the head of the answer."""

@@ -15,15 +15,23 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.consent_texts import TEXTS
 from gateway.runtime import Runtime
+from gateway.store.assessments import assessment_for, reopen_assessment
 from gateway.store.audit import audit_rows, verify_audit
 from gateway.store.edges import waiting_commands
+from models.assessments import Assessment
 from models.link import Command, EnrolFace, EraseFace, FaceReceipt, Result
 from models.policy import Policy
-from tests.gateway.support import EDGE, Clock, SigningEdge, machine_token
+from tests.gateway.support import EDGE, Clock, SigningEdge, assess_faces, machine_token
 
 JPEG = b"\xff\xd8\xff\xe0" + b"portrait-bytes" * 1000
 CONSENT = {"text_version": "face-door-1", "channel": "office", "evidence": "folder 7", "doors": ["gate"]}
 KIND = {"Content-Type": "image/jpeg"}
+
+
+@pytest.fixture(autouse=True)
+def assessment(runtime: Runtime, clock: Clock) -> Assessment:
+    """Have an impact assessment of faces in force at site a."""
+    return assess_faces(runtime.store, at=clock())
 
 
 async def move_in(manager: httpx.AsyncClient, *, consent: bool = True, **more: Any) -> str:
@@ -109,6 +117,21 @@ async def test_without_a_live_consent_a_photo_goes_nowhere(
     assert refused.json()["reason"] == "no_consent", "an expired consent is none"
     rows = runtime.store.read_now(audit_rows)
     assert [row.result for row in rows if row.action == "face.enrol"] == ["no_consent", "no_consent"]
+
+
+async def test_without_an_assessment_in_force_no_face_is_enrolled(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, clock: Clock, assessment: Assessment
+) -> None:
+    await move_in(manager)
+    held = runtime.store.read_now(assessment_for, assessment.id, site_ids=frozenset({"a"}), at=clock())
+    runtime.store.write_now(reopen_assessment, held)
+    assess_faces(runtime.store, at=clock(), site_id="b")
+    refused = await manager.put("/api/v1/people/p1/face", content=JPEG, headers=KIND)
+    assert refused.status_code == 409
+    assert "impact assessment" in refused.json()["detail"]
+    assert runtime.store.read_now(waiting_commands, EDGE, at=clock()) == []
+    rows = runtime.store.read_now(audit_rows)
+    assert [row.result for row in rows if row.action == "face.enrol"] == ["not_assessed"]
 
 
 @pytest.mark.parametrize(

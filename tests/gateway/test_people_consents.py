@@ -19,14 +19,21 @@ from gateway.store.tables_access import idempotency
 from gateway.store.types import as_text
 from gateway.store.users import begin_request
 from gateway.withdrawal import settle_receipt
+from models.assessments import Assessment
 from models.errors import Conflict
 from models.link import EraseFace, FaceReceipt
 from models.notices import Notice, NoticeText, notice_digest
 from tests.gateway.households import call, policy_of, refusal
-from tests.gateway.support import EDGE, Clock, SigningEdge
+from tests.gateway.support import EDGE, Clock, SigningEdge, assess_faces
 from tests.gateway.test_people import CONSENT, JPEG, KIND, answer, enrolled, move_in, next_command, receipt_for
 
 TEXT = NoticeText(**dict.fromkeys(NoticeText.__struct_fields__, "说明"))
+
+
+@pytest.fixture(autouse=True)
+def assessment(runtime: Runtime, clock: Clock) -> Assessment:
+    """Have an impact assessment of faces in force at site a."""
+    return assess_faces(runtime.store, at=clock())
 
 
 def publish(runtime: Runtime, version: str, *, renews: bool = False) -> Notice:
