@@ -62,6 +62,8 @@ class Runtime:
     bells: Bells = field(default_factory=Bells)
     relay: Relay = field(default_factory=Relay)
     hashing: Semaphore = field(default_factory=lambda: Semaphore(HASHES_AT_ONCE))
+    reading: Semaphore = field(default_factory=lambda: Semaphore(1))
+    """One spreadsheet is read at a time: each takes a processor and much memory."""
     counters: dict[str, int] = field(default_factory=dict)
     gateway_key: GatewayKey = field(default_factory=fresh_key)
     """Signs policies and checkpoints."""

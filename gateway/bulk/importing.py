@@ -18,8 +18,8 @@ import msgspec
 
 from config.process import Good
 from gateway.auth.roles import Caller
+from gateway.bulk.apart import read_apart
 from gateway.bulk.planning import Batch, digest_of, plan
-from gateway.bulk.reading import read_sheet
 from gateway.bulk.reports import ImportReport, ImportView, with_faults
 from gateway.bulk.rows import Resident, Rows, read_rows
 from gateway.runtime import Runtime
@@ -99,7 +99,9 @@ async def _rows(runtime: Runtime, content: bytes, *, site_id: str) -> Rows:
     site = await runtime.store.read(site_by_id, site_id)
     zone = ZoneInfo(site.timezone)
     today = runtime.clock().astimezone(zone).date()
-    return await asyncio.to_thread(lambda: read_rows(read_sheet(content), zone=zone, today=today))
+    async with runtime.reading:
+        sheet = await read_apart(content)
+        return await asyncio.to_thread(read_rows, sheet, zone=zone, today=today)
 
 
 async def check(runtime: Runtime, content: bytes, *, site_id: str, caller: Caller) -> ImportView:

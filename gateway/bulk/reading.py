@@ -18,6 +18,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_ROWS = 50_000
 MAX_COLUMNS = 64
 MAX_CHARS = 256
+MAX_TEXT = 8 * 1024 * 1024
+"""Characters of all cells: a workbook may name one long text from every cell."""
 BLANK_ROWS = 250_000
 """Rows without any content that are passed over before the file is refused."""
 SEPARATORS = (",", ";", "\t")
@@ -70,15 +72,20 @@ def read_sheet(content: bytes) -> Sheet:
         raise InvalidInput("file", f"it has more than {MAX_BYTES // 1024 // 1024} MiB: split it")
     if content.startswith(OLD_OFFICE):
         raise InvalidInput("file", "it is an old .xls file or has a password: save it as .xlsx without one")
-    if content.startswith(b"PK\x03\x04"):
+    if is_workbook(content):
         return _sheet(workbook_lines(content), "xlsx")
     text, encoding = decode(content)
     return _sheet(_csv_lines(text), encoding)
 
 
+def is_workbook(content: bytes) -> bool:
+    """Return whether a file begins as an XLSX file does."""
+    return content.startswith(b"PK\x03\x04")
+
+
 def _sheet(lines: Iterator[Line], encoding: str) -> Sheet:
     filled: list[Line] = []
-    blank = 0
+    blank = size = 0
     for line in lines:
         if line.blank:
             blank += 1
@@ -86,6 +93,9 @@ def _sheet(lines: Iterator[Line], encoding: str) -> Sheet:
                 raise InvalidInput("file", f"it has more than {BLANK_ROWS} empty rows: delete them")
             continue
         filled.append(line)
+        size += sum(len(cell) if isinstance(cell, str) else len(cell.what) for cell in line.cells)
+        if size > MAX_TEXT:
+            raise InvalidInput("file", f"its cells hold more than {MAX_TEXT} characters: split it")
         if len(filled) > MAX_ROWS + 1:
             raise InvalidInput("file", f"it has more than {MAX_ROWS} rows: split it")
     if not filled:

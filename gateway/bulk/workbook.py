@@ -23,11 +23,15 @@ from models.errors import InvalidInput
 MAX_UNPACKED = 64 * 1024 * 1024
 MAX_PARTS = 500
 MAX_MERGED = 10_000
+MAX_MERGED_CELLS = 200_000
+"""Cells that all merged cells of a workbook cover together."""
 EXACT = 10**15
 """Spreadsheet programs keep numbers as binary64: whole ones are exact up to 15 digits."""
-MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?\bref=\"([A-Z]{1,3}[0-9]{1,7}:[A-Z]{1,3}[0-9]{1,7})\"")
-CHUNK = 1024 * 1024
-OVERLAP = 256
+MERGED = re.compile(rb"<(?:\w{1,40}:)?mergeCell\s[^<>]{0,200}?\bref=\"([A-Z]{1,3}[0-9]{1,7}:[A-Z]{1,3}[0-9]{1,7})\"")
+"""Every try ends at the next tag or after 200 characters, so that a hostile sheet costs no more than an honest one."""
+CHUNK = 64 * 1024
+OVERLAP = 512
+"""More than the longest match: one that lies across two chunks is found in the second."""
 BROKEN = (
     zipfile.BadZipFile, zlib.error, ParseError, KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError,
     OSError, NotImplementedError, RuntimeError, OverflowError, AssertionError,
@@ -69,33 +73,38 @@ def _survey(content: bytes) -> dict[int, set[int]]:
             raise InvalidInput(
                 "file", f"the workbook unpacks to more than {limit} MiB or {MAX_PARTS} parts: send a CSV"
             )
-        merged: dict[int, set[int]] = {}
-        for part in parts:
-            if part.filename.startswith("xl/worksheets/") and part.filename.endswith(".xml"):
-                for reference in _merged_in(archive, part):
-                    _note_merged(merged, reference)
-    return merged
+        sheets = [
+            part for part in parts if part.filename.startswith("xl/worksheets/") and part.filename.endswith(".xml")
+        ]
+        return _spanned(_merged_in(archive, sheets))
 
 
-def _merged_in(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> set[str]:
+def _merged_in(archive: zipfile.ZipFile, sheets: list[zipfile.ZipInfo]) -> set[str]:
     found: set[str] = set()
-    tail = b""
-    with archive.open(part) as stream:
-        while chunk := stream.read(CHUNK):
-            found |= {match.decode() for match in MERGED.findall(tail + chunk)}
-            if len(found) > MAX_MERGED:
-                raise InvalidInput("file", f"it has more than {MAX_MERGED} merged cells: unmerge them")
-            tail = (tail + chunk)[-OVERLAP:]
+    for part in sheets:
+        tail = b""
+        with archive.open(part) as stream:
+            while chunk := stream.read(CHUNK):
+                found |= {match.decode() for match in MERGED.findall(tail + chunk)}
+                if len(found) > MAX_MERGED:
+                    raise InvalidInput("file", f"it has more than {MAX_MERGED} merged cells: unmerge them")
+                tail = (tail + chunk)[-OVERLAP:]
     return found
 
 
-def _note_merged(merged: dict[int, set[int]], reference: str) -> None:
-    first_column, first_row, last_column, last_row = (int(bound or 0) for bound in range_boundaries(reference))
-    if last_row - first_row > 2_000:
-        raise InvalidInput("file", "a merged cell spans more than 2000 rows: unmerge it")
-    for row in range(first_row, last_row + 1):
+def _spanned(references: set[str]) -> dict[int, set[int]]:
+    merged: dict[int, set[int]] = {}
+    cells = 0
+    for reference in references:
+        first_column, first_row, last_column, last_row = (int(bound or 0) for bound in range_boundaries(reference))
         columns = range(first_column, min(last_column, MAX_COLUMNS) + 1)
-        merged.setdefault(row, set()).update(columns)
+        rows = range(first_row, last_row + 1)
+        cells += len(rows) * max(1, len(columns))
+        if cells > MAX_MERGED_CELLS:  # before they are spread out in memory
+            raise InvalidInput("file", f"its merged cells span more than {MAX_MERGED_CELLS} cells: unmerge them")
+        for row in rows:
+            merged.setdefault(row, set()).update(columns)
+    return merged
 
 
 def _holds_something(sheet: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import zipfile
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from gateway.bulk.reading import MAX_BYTES, MAX_ROWS, read_sheet
+from gateway.bulk.apart import UNREADABLE, Limits, read_apart
+from gateway.bulk.reading import MAX_BYTES, MAX_ROWS, MAX_TEXT, read_sheet
 from gateway.bulk.rows import Rows, read_rows
+from gateway.bulk.workbook import MAX_MERGED_CELLS, MERGED
 from models.errors import InvalidInput
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -101,6 +104,58 @@ def test_merged_cells_are_told_line_by_line() -> None:
     assert "unmerge" in rows.faults[0].what
     sheet.merge_cells("A1:B1")
     assert "each in a cell of its own" in refused(saved(book))
+
+
+def with_part(content: bytes, name: str, *, text: str) -> bytes:
+    """Return a workbook with one part of its archive replaced."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.infolist():
+            new.writestr(part.filename, text if part.filename == name else old.read(part))
+    return stream.getvalue()
+
+
+def test_the_search_for_merged_cells_stops_at_the_next_tag() -> None:
+    reference = b'ref="A1:B2"'
+    assert MERGED.findall(b"<x:mergeCell a='1' " + reference + b"/>") == [b"A1:B2"]
+    assert MERGED.findall(b"<mergeCell " * 3 + reference) == [b"A1:B2"]
+    assert MERGED.search(b"<mergeCell <mergeCell " + reference).start() == len(b"<mergeCell ")  # type: ignore[union-attr]
+    assert MERGED.findall(b"<mergeCell " + b" " * 201 + reference) == []
+
+
+def test_a_sheet_of_unfinished_merged_cells_is_damaged_and_costs_nothing() -> None:
+    honest = saved(workbook(["external_id", "name"], ["1", "Lin"]))
+    assert "damaged" in refused(with_part(honest, "xl/worksheets/sheet1.xml", text="<mergeCell " * 1_000_000))
+
+
+def test_merged_cells_that_span_too_much_are_refused_before_they_are_spread_out() -> None:
+    book = workbook(["external_id", "name"], ["1", "Lin"])
+    refs = "".join(f'<mergeCell ref="A{n}:BL{n + 1999}"/>' for n in range(2, 3000, 2))
+    text = f"<worksheet><sheetData/><mergeCells>{refs}</mergeCells></worksheet>"
+    assert str(MAX_MERGED_CELLS) in refused(with_part(saved(book), "xl/worksheets/sheet1.xml", text=text))
+    one = '<worksheet><sheetData/><mergeCells><mergeCell ref="A2:A9999999"/></mergeCells></worksheet>'
+    assert str(MAX_MERGED_CELLS) in refused(with_part(saved(book), "xl/worksheets/sheet1.xml", text=one))
+
+
+def test_one_long_text_in_every_cell_is_refused_before_it_fills_the_memory() -> None:
+    book = workbook(["external_id", "name"], *[["x" * 256] * 20 for _ in range(MAX_TEXT // 256 // 20 + 1)])
+    assert str(MAX_TEXT) in refused(saved(book))
+
+
+async def test_a_workbook_is_read_in_a_process_of_its_own_as_it_is_read_here() -> None:
+    book = workbook(["external_id", "name", "card"], ["1", "Lin", "=1+1"], ["2", "Wei", 4])
+    assert await read_apart(saved(book)) == read_sheet(saved(book))
+    with pytest.raises(InvalidInput, match="damaged"):
+        await read_apart(saved(book)[:-40])
+
+
+@pytest.mark.parametrize("limits", [Limits(cpu_s=2), Limits(wall_s=0.01), Limits(memory=100 * 1024**2)])
+async def test_a_workbook_that_openpyxl_cannot_finish_costs_its_process_only(limits: Limits) -> None:
+    book = workbook(["external_id", "name"], ["1", "Lin"])
+    cell = book.worksheets[0]["A2"]
+    cell.number_format = "[" * 1_000_000  # openpyxl's search for colours is quadratic in these
+    with pytest.raises(InvalidInput, match=re.escape(UNREADABLE)):
+        await read_apart(saved(book), limits)
 
 
 def test_numbers_that_lost_digits_are_not_guessed() -> None:
