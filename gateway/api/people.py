@@ -23,6 +23,7 @@ from gateway.store.people import (
     change_person,
     end_occupancy,
     local_day,
+    occupancies_of,
     people_of,
     person_by_id,
     person_view,
@@ -271,9 +272,11 @@ async def delete_occupancy(person_id: str, occupancy_id: str, *, caller: Writer,
 def _leave(connection: Connection, person_id: str, *, occupancy_id: str, caller: Caller, runtime: Runtime) -> None:
     at = runtime.clock()
     person_by_id(connection, person_id, site_ids=caller.sites)
-    end_occupancy(connection, occupancy_id, person_id=person_id, at=at)
+    before = occupancies_of(connection, person_id)
+    ended = end_occupancy(connection, occupancy_id, person_id=person_id, at=at)
     note(connection, caller, action="occupancy.end", subject=person_id, at=at, occupancy=occupancy_id)
-    end_residence(connection, person_id, actor=caller.id, at=at)
+    if ended not in before:  # one that was over already takes nothing away from who holds a caretaker's card since
+        end_residence(connection, person_id, actor=caller.id, at=at)
 
 
 @router.put("/{person_id}/guardians/{guardian_id}", status_code=204)

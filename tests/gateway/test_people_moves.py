@@ -179,6 +179,22 @@ async def test_occupancies_begin_and_end_one_by_one(manager: httpx.AsyncClient, 
     assert refusal(runtime, "p1") in {"expired", "no_permit"}
 
 
+async def test_deleting_an_old_occupancy_takes_nothing_from_who_got_new_rights_since(
+    manager: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await call(manager, "POST", "people", 201, json={"id": "p1", "name": "Lin", "flat": "f101"})
+    (old,) = (await call(manager, "GET", "people/p1"))["flats"]
+    first = await call(manager, "POST", "people/p1/credentials", 201, json={"kind": "card", "value": "04AB11"})
+    await call(manager, "DELETE", f"people/p1/occupancies/{old['id']}", 204)
+    caretaker = await call(manager, "POST", "people/p1/credentials", 201, json={"kind": "card", "value": "04AB12"})
+    await call(manager, "POST", "people/p1/permits", 201, json={"doors": ["gate"]})
+    await call(manager, "DELETE", f"people/p1/occupancies/{old['id']}", 204)
+    held = await call(manager, "GET", "people/p1")
+    states = {one["id"]: one["state"] for one in held["credentials"]}
+    assert (states[first["id"]], states[caretaker["id"]]) == ("blocked", "active")
+    assert refusal(runtime, "p1") is None
+
+
 @pytest.mark.parametrize(
     ("child", "guardian", "what"),
     [
