@@ -76,7 +76,8 @@ class Exchange:
         """End both sides now: what came is not all."""
         self.broken, self._content = True, None
         for limit in self._limits:
-            limit.reschedule(time.monotonic())
+            if not limit.expired():  # one that is running out already ends its side by itself
+                limit.reschedule(time.monotonic())
 
 
 class Relay:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.relay import EXCHANGES, LIFE_S, MESSAGES_HELD, Relay
+from gateway.relay import EXCHANGES, LIFE_S, MESSAGES_HELD, Exchange, Relay
 from gateway.runtime import Runtime
 from gateway.store.edges import revoke_edge
 from models.link import MAX_SHARED_BYTES, RELAY_MESSAGE_BYTES
@@ -161,6 +163,39 @@ async def test_a_ticket_ends_after_its_time(edge: SigningEdge, runtime: Runtime)
         with pytest.raises(ConnectionClosed):
             await socket.recv()
     assert socket.close_code == 1011
+
+
+async def test_a_stalled_exchange_ends_for_both_sides_at_its_time_without_an_error(
+    edge: SigningEdge, sibling: SigningEdge, *, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticket = runtime.relay.join(sender=sibling.id, receiver=edge.id)
+    assert ticket is not None
+    runtime.relay._exchanges[ticket].until -= LIFE_S - 1.0
+    async with sibling.relay(ticket) as sending, edge.relay(ticket) as receiving:
+        await sending.send(b"half")
+        assert await receiving.recv() == b"half"
+        for socket in (sending, receiving):
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+            assert socket.close_code == 1011
+    await until(lambda: runtime.counters.get("relays_broken") == 2)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_side_that_breaks_off_while_the_other_runs_out_of_time_ends_both() -> None:
+    exchange = Exchange(sender="e2", receiver="e1", content=None, most_bytes=9, until=time.monotonic() + 0.05)
+
+    async def side() -> str:
+        try:
+            async with exchange.within():
+                await exchange.get()
+        except TimeoutError:
+            exchange.break_off()
+            return "over"
+        return "went on"
+
+    assert await asyncio.gather(side(), side(), side()) == ["over"] * 3
+    assert exchange.broken
 
 
 async def test_a_revoked_edge_loses_its_exchanges_at_once(
