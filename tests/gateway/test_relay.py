@@ -194,7 +194,7 @@ async def test_a_side_that_breaks_off_while_the_other_runs_out_of_time_ends_both
             return "over"
         return "went on"
 
-    assert await asyncio.gather(side(), side(), side()) == ["over"] * 3
+    assert list(await asyncio.gather(side(), side(), side())) == ["over"] * 3
     assert exchange.broken
 
 
