@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 from gateway.person_views import PersonView
 from gateway.store.consents import consent_view, consents_of, face_receipts_of, may_be_asked
 from gateway.store.dialect import insert_into
+from gateway.store.policy_writes import IN_NO_POLICY
 from gateway.store.rights import credential_views, derived_permits, permit_view, permits_of
 from gateway.store.tables import flats, sites
 from gateway.store.tables_people import guardianships, occupancies, people, tombstones
@@ -132,6 +133,12 @@ def person_exists(connection: Connection, person_id: str) -> bool:
     return connection.execute(select(people.c.id).where(people.c.id == person_id)).first() is not None
 
 
+def added_at(connection: Connection, person_id: str) -> datetime:
+    """Return when a person who is on record was added."""
+    added: datetime = connection.execute(select(people.c.created_at).where(people.c.id == person_id)).scalar_one()
+    return added
+
+
 def person_from(row: Row[Any]) -> Person:
     """Return the record of a row of `people`."""
     return Person(**{name: getattr(row, name) for name in Person.__struct_fields__})
@@ -141,7 +148,8 @@ def note_activity(connection: Connection, person_id: str, *, site_id: str, at: d
     """Note the day on which a person of a site used a door, so that the inactive can be told from the active."""
     older = or_(people.c.active_at.is_(None), people.c.active_at <= at - ACTIVITY_STEP)
     here = (people.c.id == person_id) & (people.c.site_id == site_id)
-    connection.execute(update(people).where(here, older).values(active_at=at))
+    noting = update(people).where(here, older).values(active_at=at)
+    connection.execute(noting.execution_options(**IN_NO_POLICY))  # every grant comes here: no policy is read anew
 
 
 def people_of(

@@ -24,6 +24,8 @@ QUIET_ENDS: Final = (".look_up", ".list", ".export", ".prove", ".print", ".check
 """Acts that change no policy; one that is not named here counts as a change."""
 KEPT: Final = 10_000
 UNKNOWN: Final = -1
+IN_NO_POLICY: Final = {"gatehouse_in_no_policy": True}
+"""Execution options of a statement that writes only columns that no policy is made of, however often it runs."""
 _NOTES: Final = "gatehouse_writes"
 
 
@@ -77,7 +79,7 @@ class PolicyWrites:
     @staticmethod
     def _note(connection: Connection, statement: Any, *more: Any) -> None:
         """Note what a statement is about to write, with the numbers of audit rows."""
-        if isinstance(statement, UpdateBase):
+        if isinstance(statement, UpdateBase) and not IN_NO_POLICY.items() <= statement.get_execution_options().items():
             table = getattr(statement.table, "name", ANYTHING)
             notes: list[str | int] = connection.info.setdefault(_NOTES, [])
             notes.append(table)

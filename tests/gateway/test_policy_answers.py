@@ -10,18 +10,21 @@ import msgspec
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
 from gateway.runtime import Runtime
 from gateway.store import Connection, Store
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.checkpoints import make_checkpoint
 from gateway.store.consents import add_consent, withdraw_consent
-from gateway.store.people import add_person
+from gateway.store.people import add_person, note_activity
+from gateway.store.places import put_site
+from gateway.store.policy_writes import PolicyWrites
 from gateway.store.rights import add_permit
-from gateway.store.tables_people import tombstones
+from gateway.store.tables_people import people, tombstones
 from models.link import Checkpoint, policy_statement
 from models.people import Consent, Permit, Person
+from models.places import Site
 from models.policy import Policy, PolicyDelta, apply_delta
 from tests.gateway.support import BEGINNING, Clock, Ear, SigningEdge, listening
 
@@ -118,3 +121,16 @@ async def test_a_withdrawal_reaches_an_open_edge_within_a_second_whoever_wrote_i
 def _withdraw(connection: Connection, consent_id: str, *, person_id: str, at: datetime) -> None:
     withdraw_consent(connection, consent_id, person_id=person_id, at=at)
     append_audit(connection, AuditEntry(actor="system", action="consent.withdraw", subject=person_id), at=at)
+
+
+def test_a_passage_makes_no_policy_be_read_anew_but_a_change_of_the_person_does(store: Store) -> None:
+    person = Person(id="p1", site_id="a", name="Lin Yue")
+    store.write_now(put_site, Site(id="a", name="Site a", community="310104005012"))
+    store.write_now(add_person, person, at=AT)
+    writes = PolicyWrites(store.engine)
+    before = writes.stamp({"people"})
+    store.write_now(note_activity, "p1", site_id="a", at=AT)
+    assert store.read_now(lambda c: c.execute(select(people.c.active_at)).scalar()) == AT
+    assert writes.stamp({"people"}) == before
+    store.write_now(lambda c: c.execute(update(people).values(under_14=True)))
+    assert writes.stamp({"people"}) != before
