@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -12,17 +13,20 @@ from gateway.intake import check_time, clear_and_tell, raise_and_tell
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.alerts import is_active
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import EdgeIdentity, edge_views, keep_edge_status
 from gateway.store.erasures import record_tombstone
 from gateway.store.feed import announce
-from gateway.store.people import person_by_id, person_exists
+from gateway.store.people import added_at, person_by_id, person_exists
 from gateway.store.places import camera_views, door_views, mark_edge_devices_unseen, note_status
 from gateway.store.policy import epoch_raised_at, renew_policy
 from models.alerts import SEVERITIES, Clear, Raise, alert_id
 from models.errors import InvalidInput, NotFound
 from models.link import EdgeStatus
 from models.places import check_id
+
+log = logging.getLogger(__name__)
 
 EDGE_LOST_AFTER = timedelta(seconds=60)
 HEED_FOR = timedelta(days=90)
@@ -61,7 +65,10 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
 def _heed_tombstones(
     connection: Connection, person_ids: tuple[str, ...], *, edge: EdgeIdentity, runtime: Runtime
 ) -> None:
-    """Erase again whom an edge knows as erased and a restored gateway does not; at other times an edge's word is not enough."""
+    """Erase again whom an edge knows as erased and a restored gateway does not; at other times an edge's word is not enough.
+
+    Nor is it for somebody who was added after the restore: no old backup brought them back.
+    """
     at = runtime.clock()
     restored_at = epoch_raised_at(connection)
     if not person_ids or restored_at is None or at - restored_at > HEED_FOR:
@@ -72,10 +79,23 @@ def _heed_tombstones(
             person = person_by_id(connection, person_id, site_ids=frozenset({edge.site_id}))
         except NotFound:
             if not person_exists(connection, person_id):  # else it is somebody of another site
-                record_tombstone(connection, person_id, site_id=edge.site_id, at=at)
+                _note_tombstone(connection, person_id, edge=edge, at=at)
+            continue
+        if added_at(connection, person_id) > restored_at:
+            log.warning(
+                "edge %s says that %s was erased, who was added after the restore: not heeded", edge.id, person_id
+            )
             continue
         why = "an edge knows this person as erased; an old backup came back"
         erase_person(connection, person, actor=edge.id, reason=why, at=at, folder=runtime.data_dir)
+
+
+def _note_tombstone(connection: Connection, person_id: str, *, edge: EdgeIdentity, at: datetime) -> None:
+    if record_tombstone(connection, person_id, site_id=edge.site_id, at=at):
+        entry = AuditEntry(
+            actor=edge.id, action="person.tombstone", subject=person_id, reason="an edge knows it as erased"
+        )
+        append_audit(connection, entry, at=at)
 
 
 def announce_devices(connection: Connection, *, doors: Iterable[str], cameras: Iterable[str], at: datetime) -> None:

@@ -217,7 +217,7 @@ async def test_what_an_edge_knows_as_erased_is_erased_again_after_a_restore_and_
 
     async def here() -> list[str]:
         assert (await edge.send("POST", "/edge/v1/status", told)).status_code == 204
-        return [one for one in ("p1", "p2", "p3") if runtime.store.read_now(person_exists, one)]
+        return [one for one in ("p1", "p2", "p3", "p4") if runtime.store.read_now(person_exists, one)]
 
     assert await here() == ["p1", "p2", "p3"], "an edge's word alone erases nobody"
     runtime.store.write_now(leave_the_past, 2, at=clock())
@@ -225,7 +225,13 @@ async def test_what_an_edge_knows_as_erased_is_erased_again_after_a_restore_and_
     answer = await edge.send("GET", "/edge/v1/policy")
     policy = msgspec.json.decode(answer.content, type=Policy)
     assert (policy.epoch, policy.tombstones) == (2, ("p1", "p9"))
+    acts = {(row.action, row.subject) for row in runtime.store.read_now(audit_rows) if row.actor == edge.id}
+    assert acts >= {("person.erase", "p1"), ("person.tombstone", "p9")}
+    clock.turn(minutes=1)
+    runtime.store.write_now(add_person, Person(id="p4", site_id="a", name="Lin"), at=clock())
+    told = msgspec.structs.replace(told, tombstones=("p4", "p9"))
+    assert await here() == ["p2", "p3", "p4"], "no backup brought back who was added after the restore"
     clock.turn(days=91)
     assert (await edge.send("GET", "/edge/v1/policy")).status_code == 200
     told = msgspec.structs.replace(told, tombstones=("p2",))
-    assert await here() == ["p2", "p3"], "the time for that is over"
+    assert await here() == ["p2", "p3", "p4"], "the time for that is over"
