@@ -122,8 +122,9 @@ def _check(connection: Connection, fact: AnyFact, *, raw: bytes, edge: EdgeIdent
     for name, value in (("at", fact.at), ("device_at", fact.device_at)):
         if value is not None:
             check_time(value, where=name)
-    for name, text in (("id", fact.id), ("source", source_of(fact))):
-        if not 1 <= len(text) <= ID_LIMIT:
+    told = ((name, getattr(fact, name, None)) for name in ("person_id", "pass_id"))
+    for name, text in (("id", fact.id), ("source", source_of(fact)), *told):
+        if text is not None and not 1 <= len(text) <= ID_LIMIT:
             raise InvalidInput(name, f"an id has 1 to {ID_LIMIT} characters")
     if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
         raise InvalidInput("fact", "no database keeps the character NUL")
