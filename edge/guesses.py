@@ -1,8 +1,15 @@
-"""Wrong attempts at readers: who guesses is locked out for a while, and those who do not guess are not.
+"""Wrong attempts at readers: who guesses is slowed down, and who types correctly gets in within a minute.
 
-Flat and PIN are locked per flat and door: whoever tries the PINs of one flat shuts nobody else out. A door where many
-flats are tried is guarded: there each flat has one try. A bare PIN or a card tells nobody apart, so these lock the
-keypad, or the reader, of one door. It knows no values, only whether they were right.
+Flat and PIN are locked per flat and door: whoever tries the PINs of one flat shuts nobody else out. The keypad itself is
+paced, whatever the flat: some wrong attempts are free, each further one makes everybody wait, 2 s at first, twice as long
+each time, a minute at most; a minute forgives one. A card tells nobody apart and cannot be guessed, so it takes many wrong
+ones to lock its reader, for seconds. It knows no values, only whether they were right.
+
+The arithmetic: in T minutes a keypad looks at no more than 26 + T wrong attempts at flat and PIN, and 16 + T at bare PINs.
+A guess is right with a chance of 1 in 10 000 at most (models.pins; 1 in 40 000 on the day a PIN is given), so an hour of
+guessing opens with 0.9 % at most (0.2 %), and a night of ten hours with 6 % (1.6 %), each attempt a fact on record. One
+flat's PINs get no more than that, and five in a minute. What is typed while the keypad waits is refused unseen and
+lengthens nothing: whoever comes after a guesser waits a minute at most.
 """
 
 from __future__ import annotations
@@ -29,17 +36,24 @@ class Lockout:
     within_s: float = 300.0
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Let so many wrong attempts go free and one more each minute; beyond, wait longer each time."""
+
+    free: int
+    forgives_s: float = 60.0
+    first_s: float = 2.0
+    longest_s: float = 60.0
+
+
 LOCKOUTS: Final[dict[Family, Lockout]] = {
-    "pin": Lockout(10, 60.0),
     "flat": Lockout(5, 60.0),
     "card": Lockout(60, 10.0),
     "qr": Lockout(60, 10.0),
 }
 """Cards and tickets cannot be guessed as PINs can, and locking a reader shuts residents out: so it takes more, lasts less."""
-SPRAYED: Final = Lockout(20, 3600.0)
-"""Wrong flats and PINs at one door, whatever the flat, after which the door is guarded for so long."""
-GUARDED: Final = Lockout(1, 300.0)
-"""What holds for each flat at a guarded door."""
+PACES: Final[dict[Family, Pace]] = {"pin": Pace(10), "flat": Pace(20)}
+"""What can be guessed: a keypad's bare PINs, and its flats and PINs, whatever the flat."""
 SUBJECTS: Final = 10_000
 """Subjects that are remembered; the one that was wrong longest ago makes room."""
 
@@ -52,28 +66,39 @@ class Tally:
     until: float = 0.0
 
 
+@dataclass
+class Run:
+    """Hold how many wrong attempts of a keypad are not forgiven yet, as of a time, and until when it waits."""
+
+    level: float = 0.0
+    at: float = 0.0
+    until: float = 0.0
+
+
 class Guesses:
     """Count wrong attempts, and say who is locked out. `unix` gives the time in seconds."""
 
     def __init__(self, unix: Callable[[], float]) -> None:
         self._unix = unix
         self._tallies: dict[Subject, Tally] = {}
-        self._doors: dict[str, Tally] = {}
+        self._keypads: dict[tuple[str, Family], Run] = {}
         self.lockouts = 0
 
     def locked(self, door_id: str, family: Family, *, flat: str = "") -> bool:
         """Return whether attempts of a kind (and for a flat) are refused unseen at a door now."""
+        now = self._unix()
+        run = self._keypads.get((door_id, family))
         tally = self._tallies.get((door_id, family, flat))
-        return tally is not None and self._unix() < tally.until
+        return (run is not None and now < run.until) or (tally is not None and now < tally.until)
 
     def wrong(self, door_id: str, family: Family, *, flat: str = "") -> None:
-        """Note a wrong attempt; `flat` is empty for one that no flat answers to, which locks nothing but guards the door."""
+        """Note a wrong attempt; `flat` is empty for one that no flat answers to, which slows the keypad all the same."""
         now = self._unix()
-        rule = LOCKOUTS[family]
-        if family == "flat":
-            rule = GUARDED if self._guard(door_id, now) else rule
-            if not flat:
-                return
+        pace, rule = PACES.get(family), LOCKOUTS.get(family)
+        if pace is not None:
+            self._slow(door_id, family, pace=pace, now=now)
+        if rule is None or (family == "flat" and not flat):
+            return
         tally = self._remember((door_id, family, flat))
         if _over(tally, rule, now):
             tally.until = now + rule.for_s
@@ -82,17 +107,21 @@ class Guesses:
             log.warning("door %s: %s locked for %.0f s after wrong attempts", door_id, what, rule.for_s)
 
     def right(self, door_id: str, flat: str) -> None:
-        """Forget what a flat got wrong at a door: somebody of that flat has got it right."""
+        """Forget what a flat got wrong at a door: somebody of that flat has got it right. The keypad's pace stays."""
         self._tallies.pop((door_id, "flat", flat), None)
 
-    def _guard(self, door_id: str, now: float) -> bool:
-        """Count a wrong flat and PIN for the door; return whether the door is guarded."""
-        tally = self._doors.setdefault(door_id, Tally())
-        if _over(tally, SPRAYED, now):
-            if now >= tally.until:
-                log.warning("door %s: PINs of many flats were tried, each flat has one try for now", door_id)
-            tally.until = now + SPRAYED.for_s
-        return now < tally.until
+    def _slow(self, door_id: str, family: Family, *, pace: Pace, now: float) -> None:
+        """Count a wrong attempt for the keypad, and let it wait if that is one too many."""
+        run = self._keypads.setdefault((door_id, family), Run(at=now))
+        kept = max(0.0, run.level - max(0.0, now - run.at) / pace.forgives_s)
+        run.level, run.at = kept + 1.0, now
+        beyond = run.level - pace.free
+        if beyond <= 0:
+            return
+        run.until = now + min(pace.longest_s, pace.first_s * 2.0**beyond)
+        if kept <= pace.free:
+            self.lockouts += 1
+            log.warning("door %s: many wrong PINs, its keypad waits after each from now on", door_id)
 
     def _remember(self, subject: Subject) -> Tally:
         tally = self._tallies.pop(subject, None) or Tally()

@@ -1,7 +1,7 @@
 """How long a PIN must be: so long that a random one opens a door with a chance of at most 1 in 10 000. Pure.
 
 At a keypad that asks for the PIN alone, every holder's PIN opens, so the chance is holders / 10^digits; at one that asks
-for flat and PIN, only the holders in that flat count. Wrong attempts lock the keypad for a while besides (edge.admission).
+for flat and PIN, only the holders in that flat count. Wrong attempts slow the keypad down besides (edge.guesses).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
 from edge.admission import DENIALS_RECORDED, SEEN_REQUESTS, UNLOCK_VALID_MS
-from edge.guesses import LOCKOUTS
+from edge.guesses import PACES
 from models.access import Request
 from models.errors import InvalidInput
 from models.events import AccessDenied, AccessGranted
@@ -149,7 +149,7 @@ async def test_old_requests_that_come_one_after_another_stay_old(house: House) -
 
 async def test_guessing_pins_locks_the_keypad_and_not_the_card_reader(house: House) -> None:
     await live_in(house)
-    for n in range(LOCKOUTS["pin"].attempts):
+    for n in range(PACES["pin"].free + 1):
         assert await answer(house, request(n, "pin", f"{n:06d}")) == "unknown_credential"
     assert await answer(house, request("right", "pin", PIN)) == "locked_out"
     assert await answer(house, request("card")) == "unlocked"

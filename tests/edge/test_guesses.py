@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.guesses import GUARDED, LOCKOUTS, SPRAYED, SUBJECTS, Guesses
+from edge.guesses import LOCKOUTS, PACES, SUBJECTS, Family, Guesses
 from tests.edge.conftest import House
 from tests.edge.doubles import card, permit, person, pin
 from tests.edge.visitors import CARD, PIN, answer, asked, compound, move_in
@@ -59,54 +59,92 @@ def test_a_right_pin_forgets_what_its_own_flat_got_wrong() -> None:
     assert guesses.locked("d", "flat", flat="2")
 
 
-def test_where_many_flats_are_tried_each_has_one_try_and_who_makes_no_mistake_gets_in(
-    caplog: pytest.LogCaptureFixture,
+def wait_s(guesses: Guesses, clock: Clock, family: Family = "flat", flat: str = "new") -> float:
+    """Let time pass until an attempt would be looked at; return how long that was."""
+    began = clock.at
+    while guesses.locked("d", family, flat=flat):
+        clock.at += 0.5
+    return clock.at - began
+
+
+@pytest.mark.parametrize("family", ["pin", "flat"])
+def test_who_goes_on_guessing_waits_longer_each_time_and_a_minute_at_most(
+    family: Family, caplog: pytest.LogCaptureFixture
 ) -> None:
     guesses = Guesses(clock := Clock())
-    for n in range(SPRAYED.attempts):
-        guess(guesses, 1, str(n))
-    assert not guesses.locked("d", "flat", flat="new"), "nobody is locked out who did nothing wrong"
-    guess(guesses, 1, "new")
-    assert guesses.locked("d", "flat", flat="new")
-    guess(guesses, 1, "new", door_id="e")
-    assert not guesses.locked("e", "flat", flat="new"), "other doors are as they were"
-    clock.at += GUARDED.for_s
-    assert not guesses.locked("d", "flat", flat="new")
-    assert sum("many flats" in line for line in caplog.messages) == 1
+    for n in range(PACES[family].free):
+        guesses.wrong("d", family, flat=f"{n}")
+        assert wait_s(guesses, clock, family) == 0
+    waits = []
+    for n in range(8):
+        guesses.wrong("d", family, flat=f"x{n}")
+        assert not guesses.locked("e", family, flat="new"), "other doors are as they were"
+        waits.append(wait_s(guesses, clock, family))
+    assert 2 <= waits[0] <= 4
+    assert waits == sorted(waits)
+    assert 50 < waits[-1] <= PACES[family].longest_s == 60
+    assert sum("wrong PINs" in line for line in caplog.messages) == 1, "said once"
 
 
-def test_a_guarded_door_stays_so_while_the_spraying_goes_on_and_an_hour_longer(
-    caplog: pytest.LogCaptureFixture,
+def test_what_is_typed_while_a_keypad_waits_lengthens_nothing_and_calm_forgives() -> None:
+    guesses = Guesses(clock := Clock())
+    guess(guesses, PACES["flat"].free + 8, "")
+    assert wait_s(guesses, clock) == 60
+    clock.at += 9 * 60.0
+    guess(guesses, 1, "")
+    assert wait_s(guesses, clock) == 0, "a minute forgives one"
+
+
+@pytest.mark.parametrize(("family", "most"), [("pin", 16), ("flat", 26)])
+@pytest.mark.parametrize("hours", [1, 10])
+def test_guessing_without_a_pause_gets_no_more_tries_than_the_docstring_says(
+    family: Family, most: int, hours: int
 ) -> None:
     guesses = Guesses(clock := Clock())
-    for n in range(SPRAYED.attempts * 3):
-        guess(guesses, 1, str(n))
-    clock.at += SPRAYED.for_s - 1
-    guess(guesses, 1, "late")
-    assert guesses.locked("d", "flat", flat="late")
-    clock.at += 10
-    guess(guesses, 1, "later")
-    assert not guesses.locked("d", "flat", flat="later")
-    assert sum("many flats" in line for line in caplog.messages) == 1, "said once"
+    seen, began = 0, clock.at
+    while clock.at - began < hours * 3600:
+        flat = str(seen)
+        if guesses.locked("d", family, flat=flat):
+            clock.at += 0.5
+        else:
+            guesses.wrong("d", family, flat=flat)
+            seen += 1
+    assert seen <= most + hours * 60
+    assert seen >= hours * 60, "else the keypad is closed for longer than it says"
 
 
-def test_flats_that_do_not_exist_guard_the_door_and_are_not_remembered() -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "1", "2"]), st.sampled_from([0.0, 0.5, 20.0, 60.0, 300.0])), max_size=80)
+)
+def test_whoever_comes_after_a_guesser_waits_a_minute_at_most(attempts: list[tuple[str, float]]) -> None:
+    guesses = Guesses(clock := Clock())
+    for flat, passed_s in attempts:
+        clock.at += passed_s
+        if not guesses.locked("d", "flat", flat=flat):
+            guesses.wrong("d", "flat", flat=flat)
+            guesses.wrong("d", "pin")
+    clock.at += 60.0
+    assert not any(guesses.locked("d", "flat", flat=flat) for flat in ("", "1", "2"))
+    assert not guesses.locked("d", "pin")
+
+
+def test_flats_that_do_not_exist_slow_the_keypad_and_are_not_remembered() -> None:
     guesses = Guesses(Clock())
-    guess(guesses, SPRAYED.attempts, "")
-    assert not guesses.locked("d", "flat", flat="")
-    guess(guesses, 1)
+    guess(guesses, PACES["flat"].free + 1, "")
+    assert guesses.locked("d", "flat", flat="")
     assert guesses.locked("d", "flat", flat="1")
+    assert guesses._tallies == {}
 
 
 def test_what_is_remembered_is_bounded() -> None:
     guesses = Guesses(Clock())
     guess(guesses, 3, "first")
     for n in range(SUBJECTS):
-        guesses.wrong(f"door {n}", "pin")
+        guesses.wrong(f"door {n}", "card")
     assert len(guesses._tallies) == SUBJECTS
 
 
-@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from([0.0, 1.0, 30.0, 400.0])), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from([60.0, 100.0, 400.0])), max_size=60))
 def test_a_flat_that_made_no_mistake_is_never_locked(attempts: list[tuple[str, float]]) -> None:
     guesses = Guesses(clock := Clock())
     for flat, passed_s in attempts:
@@ -137,19 +175,25 @@ async def test_guessing_one_flats_pins_shuts_no_neighbour_out(house: House, capl
     assert "1-101" not in caplog.text, "a log names no flat"
 
 
-async def test_one_pin_tried_on_every_flat_locks_nobody_out_who_knows_theirs(house: House) -> None:
+async def test_one_pin_tried_on_every_flat_keeps_nobody_out_for_more_than_a_minute(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     people = tuple(person(f"p{n}", flats=(f"1-{n:03d}",)) for n in range(60))
     pins = tuple(pin(f"p{n}", f"{600000 + n}") for n in range(60))
     await move_in(house, compound(people=people, credentials=pins, permits=tuple(permit(p.id) for p in people)))
-    for n in range(59):
-        assert await answer(house, asked(n, "flat_pin", f"1-{n:03d}#111111")) == "unknown_credential"
-    assert await answer(house, asked("x", "flat_pin", "1-059#600059")) == "unlocked"
-    assert await answer(house, asked("y", "flat_pin", "1-058#600058")) == "locked_out", "one try each, for five minutes"
+    answers = [await answer(house, asked(n, "flat_pin", f"1-{n:03d}#111111")) for n in range(59)]
+    free = PACES["flat"].free
+    assert answers == ["unknown_credential"] * (free + 1) + ["locked_out"] * (58 - free)
+    assert await answer(house, asked("x", "flat_pin", "1-059#600059")) == "locked_out", "the keypad waits for seconds"
+    later = house.clock.unix() + 60
+    monkeypatch.setattr(house.admission._guesses, "_unix", lambda: later)
+    assert await answer(house, asked("y", "flat_pin", "1-000#600000")) == "unlocked", "tried or not"
+    assert await answer(house, asked("z", "flat_pin", "1-059#600059")) == "unlocked"
 
 
 async def test_a_pin_that_is_right_elsewhere_is_a_wrong_one_here(house: House) -> None:
     await move_in(house, compound(permits=(permit("p1", "d2"),)))
-    for n in range(LOCKOUTS["pin"].attempts):
+    for n in range(PACES["pin"].free + 1):
         assert await answer(house, asked(n, "pin", PIN)) == "no_permit"
     assert await answer(house, asked("x", "pin", PIN)) == "locked_out"
 
@@ -157,7 +201,7 @@ async def test_a_pin_that_is_right_elsewhere_is_a_wrong_one_here(house: House) -
 async def test_somebody_at_the_wrong_hour_is_not_guessing(house: House) -> None:
     late = permit("p1", valid_from=house.clock.now().replace(year=2099))
     await move_in(house, compound(permits=(late,)))
-    for n in range(LOCKOUTS["pin"].attempts + 2):
+    for n in range(PACES["pin"].free + 2):
         assert await answer(house, asked(n, "pin", PIN)) == "not_permitted_now"
 
 
