@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from edge.keystore import KeyStore
 from edge.spool import Spool
 from models.errors import DeviceRefused, InvalidInput
-from models.link import policy_statement
+from models.link import command_statement, policy_statement
 from models.places import Door, check_door
 from models.policy import Policy, PolicyDelta, apply_delta
 
@@ -81,12 +81,21 @@ class Policies:
         return await self.take(policy)
 
     def _check_signature(self, answer: PolicyAnswer) -> None:
+        if not self._signed(policy_statement(self._edge_id, answer.body), signature=answer.signature):
+            what = "the policy is not signed by the key that was pinned at enrolment: nothing of it is used"
+            raise DeviceRefused("gateway", what)
+
+    def vouched(self, data: bytes, *, signature: str) -> bool:
+        """Return whether the pinned gateway signed an event of the command stream for this edge."""
+        return self._signed(command_statement(self._edge_id, data), signature=signature)
+
+    def _signed(self, statement: bytes, *, signature: str) -> bool:
         try:
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(self._gateway_key(), validate=True))
-            key.verify(base64.b64decode(answer.signature, validate=True), policy_statement(self._edge_id, answer.body))
-        except (InvalidSignature, ValueError, binascii.Error) as error:
-            what = "the policy is not signed by the key that was pinned at enrolment: nothing of it is used"
-            raise DeviceRefused("gateway", what) from error
+            key.verify(base64.b64decode(signature, validate=True), statement)
+        except (InvalidSignature, ValueError, binascii.Error):
+            return False
+        return True
 
     def _read(self, answer: PolicyAnswer) -> Policy:
         if len(answer.body) > MAX_POLICY_BYTES:

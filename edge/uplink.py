@@ -11,11 +11,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 import httpx
 import msgspec
-from httpx_sse import EventSource
+from httpx_sse import EventSource, ServerSentEvent
 
 from config.process import Backoff, Good, keep_running
 from edge.channel import Channel, say
@@ -66,6 +66,13 @@ Obey = Callable[[Command], Awaitable[Result]]
 """Carry out a command; its deadline is in the edge's clock by then."""
 
 
+class Vouched(Protocol):
+    """Say whether the pinned gateway signed an event of the command stream for this edge."""
+
+    def __call__(self, data: bytes, *, signature: str) -> bool:
+        """Return True only for its signature."""
+
+
 class Uplink:
     """Keep one edge in touch with its gateway. `run` starts everything in the caller's task group."""
 
@@ -79,6 +86,7 @@ class Uplink:
         policy: Callable[[], Policy | None],
         on_policy: Callable[[PolicyAnswer], Awaitable[None]],
         on_checkpoint: Callable[[str | None], Awaitable[None]],
+        vouched: Vouched,
         obey: Obey,
     ) -> None:
         self._channel = channel
@@ -88,6 +96,7 @@ class Uplink:
         self._policy = policy
         self._on_policy = on_policy
         self._on_checkpoint = on_checkpoint
+        self._vouched = vouched
         self._obey = obey
         self._etag: str | None = None
         self._whole = False
@@ -229,17 +238,23 @@ class Uplink:
                 good()
                 async for event in EventSource(answer).aiter_sse():
                     self._channel.heard()
-                    self._take(event.event, event.data)
+                    self._take(event)
         except (httpx.HTTPError, ValueError) as error:
             raise DeviceUnreachable("gateway", f"commands: {say(error)}") from error
         raise DeviceUnreachable("gateway", "commands: the gateway ended the stream")
 
-    def _take(self, event: str, data: str) -> None:
-        if event == "policy":
+    def _take(self, event: ServerSentEvent) -> None:
+        """Heed an event whose id is the pinned gateway's signature under it."""
+        if event.event not in ("policy", "command"):
+            return
+        if not self._vouched(event.data.encode(), signature=event.id):
+            self._count("commands_forged")
+            log.warning("the gateway's stream had an event (%s) without the pinned key's signature", event.event)
+        elif event.event == "policy":
             self._policy_due.set()
-        elif event == "command":
+        else:
             try:
-                command = _command.decode(data)
+                command = _command.decode(event.data)
             except msgspec.MsgspecError as error:
                 self._count("unreadable_commands")
                 log.warning("a command cannot be read: %s", error)

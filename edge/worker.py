@@ -172,6 +172,7 @@ class Worker:
             policy=lambda: self._policies.current,
             on_policy=self._on_policy,
             on_checkpoint=self._checkpoints.witness,
+            vouched=self._policies.vouched,
             obey=self._obey,
         )
 

@@ -224,3 +224,8 @@ def signing_lines(method: str, target: str, *, digest: str, time_s: str, nonce: 
 def policy_statement(edge_id: str, body: bytes) -> bytes:
     """Return the bytes that the gateway signs with Ed25519 under a policy answer to one edge."""
     return b"policy\n" + edge_id.encode() + b"\n" + body
+
+
+def command_statement(edge_id: str, data: bytes) -> bytes:
+    """Return the bytes that the gateway signs with Ed25519 under an event of one edge's command stream."""
+    return b"command\n" + edge_id.encode() + b"\n" + data

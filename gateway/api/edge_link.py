@@ -35,6 +35,7 @@ from models.link import (
     Introduction,
     Result,
     Welcome,
+    command_statement,
 )
 from models.places import check_id
 
@@ -137,6 +138,12 @@ def _look(connection: Connection, runtime: Runtime, *, edge: EdgeIdentity, sent:
     return _Look(waiting, runtime.policies.foreign_writes(connection))
 
 
+def _event(name: str, told: Command | Version, *, edge: EdgeIdentity, runtime: Runtime) -> bytes:
+    """Return an event whose id is the gateway's signature: no proxy between, nor another gateway, orders an edge about."""
+    data = msgspec.json.encode(told)
+    return event(name, data, number=runtime.gateway_key.sign(command_statement(edge.id, data)))
+
+
 async def _commands(runtime: Runtime, edge: EdgeIdentity) -> AsyncIterator[bytes]:
     bell, told, silent_s, foreign = runtime.bells.edge(edge.id), (0, 0), 0.0, -1
     sent: dict[str, datetime] = {}
@@ -149,7 +156,7 @@ async def _commands(runtime: Runtime, edge: EdgeIdentity) -> AsyncIterator[bytes
             runtime.relay.refuse(edge.id)
             return  # revoked, perhaps by another process
         for command in look.commands:
-            yield event("command", msgspec.json.encode(command))
+            yield _event("command", command, edge=edge, runtime=runtime)
         if look.commands:  # their bytes have left: the stream was asked for more
             sent = {key: until for key, until in sent.items() if until > runtime.clock()}
             sent |= {command.id: command.deadline for command in look.commands}
@@ -159,7 +166,7 @@ async def _commands(runtime: Runtime, edge: EdgeIdentity) -> AsyncIterator[bytes
             current = await runtime.policies.current(edge, at=runtime.clock())
             if (current.epoch, current.n) != told:
                 told = (current.epoch, current.n)
-                yield event("policy", msgspec.json.encode(told))
+                yield _event("policy", told, edge=edge, runtime=runtime)
         if silent_s >= PING_S:
             silent_s = 0.0
             yield PING

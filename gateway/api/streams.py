@@ -9,10 +9,10 @@ from starlette.responses import StreamingResponse
 PING = b": ping\n\n"
 
 
-def event(name: str, data: bytes | str, *, number: int | None = None) -> bytes:
-    """Return one event; `data` is one line (JSON has no line breaks)."""
+def event(name: str, data: bytes | str, *, number: int | str | None = None) -> bytes:
+    """Return one event; `data` is one line (JSON has no line breaks). `number` is its id, a signature on the edges' streams."""
     text = data if isinstance(data, bytes) else data.encode()
-    first = b"" if number is None else b"id: %d\n" % number
+    first = b"" if number is None else b"id: " + str(number).encode() + b"\n"
     return first + b"event: " + name.encode() + b"\ndata: " + text + b"\n\n"
 
 

@@ -38,6 +38,7 @@ from models.link import (
     Introduction,
     Result,
     Welcome,
+    command_statement,
     policy_statement,
     signing_lines,
 )
@@ -148,7 +149,13 @@ class GatewayDouble:
 
     def send(self, command: Command, *, to: str | None = None) -> None:
         """Send a command down every open stream of an edge."""
-        self._push(f"event: command\ndata: {msgspec.json.encode(command).decode()}\n\n", to=to)
+        self.tell("command", msgspec.json.encode(command).decode(), to=to)
+
+    def tell(self, name: str, data: str, *, to: str | None = None) -> None:
+        """Send a signed event down every open stream of an edge."""
+        told = command_statement(self._one(to).policy.edge_id, data.encode())
+        signature = base64.b64encode(self.key.sign(told)).decode()
+        self._push(f"id: {signature}\nevent: {name}\ndata: {data}\n\n", to=to)
 
     def publish(self, new: Policy) -> None:
         """Change the policy of the edge that it names, and announce it."""
@@ -157,7 +164,7 @@ class GatewayDouble:
         told.history[new.epoch, new.n] = new
         if told is self._first:
             self.policy = new
-        self._push(f"event: policy\ndata: {new.n}\n\n", to=new.edge_id)
+        self.tell("policy", f"[{new.epoch},{new.n}]", to=new.edge_id)
 
     def _push(self, text: str, *, to: str | None = None) -> None:
         for stream in self._one(to).streams:

@@ -77,7 +77,7 @@ async def linked(folder: Path, gateway: GatewayDouble, *, start: bool = True) ->
         checkpoints = Checkpoints(spool)
         uplink = Uplink(
             channel=channel, spool=spool, clock=clock, status=lambda: _status(spool), policy=lambda: held.current,
-            on_policy=on_policy, on_checkpoint=checkpoints.witness, obey=obey,
+            on_policy=on_policy, on_checkpoint=checkpoints.witness, vouched=held.vouched, obey=obey,
         )  # fmt: skip
         relay = Relay(base_url=gateway.url, signer=signer, tls=False)
         side = Side(uplink, channel, relay, spool, gateway, held, checkpoints)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from httpx_sse import ServerSentEvent
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
@@ -127,11 +130,50 @@ async def test_a_command_is_obeyed_once_and_an_expired_one_never(tmp_path: Path)
         gateway.send(Unlock(id="late", door_id="d1", reason="r", requested_by="u", deadline=past))
         for _ in range(3):
             gateway.send(Unlock(id="good", door_id="d1", reason="r", requested_by="u", deadline=soon))
-        gateway._push("event: command\ndata: {nonsense\n\n")
+        gateway.tell("command", "{nonsense")
         gateway.send(Unlock(id="next", door_id="d1", reason="r", requested_by="u", deadline=soon))
         await until(lambda: {"late", "good", "next"} <= {r.command_id for r in gateway.results})
         assert sorted(side.obeyed) == ["good", "next"]
         assert next(r.state for r in gateway.results if r.command_id == "late") == "expired"
+        assert side.uplink.counters["unreadable_commands"] == 1
+
+
+async def test_what_the_pinned_gateway_did_not_sign_for_this_edge_is_neither_obeyed_nor_answered(
+    tmp_path: Path,
+) -> None:
+    soon = now() + timedelta(seconds=20)
+
+    def unlock(command_id: str) -> str:
+        return msgspec.json.encode(
+            Unlock(id=command_id, door_id="d1", reason="r", requested_by="u", deadline=soon)
+        ).decode()
+
+    def signed(data: str, *, key: Ed25519PrivateKey, about: bytes) -> str:
+        return base64.b64encode(key.sign(about + data.encode())).decode()
+
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        about, data = f"command\n{EDGE}\n".encode(), unlock("forged")
+        other = f"command\n{EDGE}-2\n".encode()
+        for mark in (
+            "", "id: x\n", "id: %%%\n",
+            f"id: {signed(data, key=Ed25519PrivateKey.generate(), about=about)}\n",
+            f"id: {signed(data, key=gateway.key, about=other)}\n",
+            f"id: {signed(unlock('another'), key=gateway.key, about=about)}\n",
+        ):  # fmt: skip
+            gateway._push(f"{mark}event: command\ndata: {data}\n\n")
+        gateway.tell("command", unlock("good"))
+        await until(lambda: [result.command_id for result in gateway.results] == ["good"])
+        assert side.obeyed == ["good"]
+        assert side.uplink.counters["commands_forged"] == 6
+
+
+async def test_only_a_signed_announcement_makes_an_edge_ask_for_a_policy(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway, start=False) as side:
+        right = base64.b64encode(gateway.key.sign(f"command\n{EDGE}\n[1,2]".encode())).decode()
+        for data, signature, heeded in (("[1,2]", "", False), ("[1,3]", right, False), ("[1,2]", right, True)):
+            side.uplink._take(ServerSentEvent(event="policy", data=data, id=signature))
+            assert side.uplink._policy_due.is_set() == heeded
 
 
 async def test_a_deadline_is_handed_on_in_the_edges_own_clock(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import timedelta
 from typing import Any, Self
 
 import httpx
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.orders import UNLOCK_VALID
 from gateway.runtime import Runtime
@@ -309,6 +311,20 @@ async def test_nul_and_impossible_times_are_refused_with_a_sentence(edge: Signin
             ),
         ):
             assert (await edge.send("POST", target, status)).status_code == 422
+
+
+async def test_every_event_for_an_edge_is_signed_for_that_edge_alone(
+    edge: SigningEdge, runtime: Runtime, clock: Clock
+) -> None:
+    order = EraseFace(id="order-1", person_id="p1", deadline=clock() + timedelta(days=1))
+    runtime.store.write_now(add_command, order, edge_id=edge.id, at=clock())
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(runtime.gateway_key.public_key))
+    target = "/edge/v1/commands"
+    async with listening(str(edge.client.base_url), target, headers=edge.headers("GET", target)) as ear:
+        heard = [await ear.next(), await ear.next()]
+    assert sorted(event.name for event in heard) == ["command", "policy"]
+    for event in heard:
+        key.verify(base64.b64decode(event.id), f"command\n{edge.id}\n{event.data}".encode())
 
 
 async def test_a_command_comes_again_until_it_has_ended(
