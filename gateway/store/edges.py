@@ -20,6 +20,8 @@ from models.errors import Conflict, Forbidden, InvalidInput, NotFound
 from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, Result
 
 TOKEN_LIFE = timedelta(hours=1)
+OVER_TOKENS_LIFE = timedelta(days=1)
+"""How long a token that is spent or over can still be told from one that never was."""
 ONLINE_FOR = timedelta(seconds=45)
 NONCE_LIFE = timedelta(seconds=2 * CLOCK_WINDOW_S + 60)
 ENDED_COMMANDS_LIFE = timedelta(days=30)
@@ -143,8 +145,12 @@ def spend_nonce(connection: Connection, nonce: str, *, edge_id: str, at: datetim
 
 
 def drop_old_nonces(connection: Connection, *, at: datetime) -> int:
-    """Delete nonces so old that their time is refused anyway."""
-    return connection.execute(delete(edge_nonces).where(edge_nonces.c.seen_at < at - NONCE_LIFE)).rowcount
+    """Delete nonces so old that their time is refused anyway, and enrolment tokens that were over yesterday."""
+    over = edge_tokens.c.expires_at < at - OVER_TOKENS_LIFE
+    return (
+        connection.execute(delete(edge_nonces).where(edge_nonces.c.seen_at < at - NONCE_LIFE)).rowcount
+        + connection.execute(delete(edge_tokens).where(over)).rowcount
+    )
 
 
 def revoke_edge(connection: Connection, edge_id: str, *, at: datetime) -> None:

@@ -60,6 +60,10 @@ def facts_of(
 
 
 def drop_old_facts(connection: Connection, *, before: datetime, limit: int = 5000) -> int:
-    """Delete the oldest facts of before a time, some at once, and return how many went."""
+    """Delete the oldest facts of before a time, and what was set aside before it, some at once; return how many went."""
     old = select(facts.c.id).where(facts.c.at < before).order_by(facts.c.at).limit(limit).scalar_subquery()
-    return connection.execute(delete(facts).where(facts.c.id.in_(old))).rowcount
+    unread = select(quarantine.c.id).where(quarantine.c.received_at < before).limit(limit).scalar_subquery()
+    return (
+        connection.execute(delete(facts).where(facts.c.id.in_(old))).rowcount
+        + connection.execute(delete(quarantine).where(quarantine.c.id.in_(unread))).rowcount
+    )

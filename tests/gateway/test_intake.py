@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import func, select
 
+from gateway.housekeeping import clean_up
+from gateway.runtime import Runtime
+from gateway.store import Connection
+from gateway.store.edges import add_edge_token
+from gateway.store.facts import set_aside
+from gateway.store.tables import edge_tokens
+from gateway.store.tables_events import quarantine
 from models.events import AccessDenied, AccessGranted, fact_id
-from tests.gateway.support import BEGINNING, EDGE, SigningEdge, forced
+from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, forced
 
 
 @pytest.mark.parametrize("change", [{"person_id": "p" * 65}, {"pass_id": "v" * 65}, {"person_id": ""}])
@@ -23,3 +32,26 @@ async def test_a_passage_of_an_id_that_no_column_takes_is_set_aside_and_holds_ba
     assert answer.status_code == 200, answer.text
     assert answer.json()["rejected"] == [fact.id for fact in bad]
     assert answer.json()["committed"] == [forced().id]
+
+
+def test_what_was_set_aside_and_tokens_that_are_over_go_in_time(runtime: Runtime, clock: Clock) -> None:
+    store, keep = runtime.store, timedelta(days=180)
+
+    def held(connection: Connection) -> tuple[int, int]:
+        counts = (
+            connection.execute(select(func.count()).select_from(one)).scalar_one() for one in (quarantine, edge_tokens)
+        )
+        aside, tokens = counts
+        return aside, tokens
+
+    store.write_now(set_aside, b"{", key="k", edge_id=EDGE, fact_id=None, error="unreadable", at=clock())
+    store.write_now(add_edge_token, "t", site_id="a", at=clock(), life=timedelta(hours=1))
+    clock.turn(hours=25)
+    store.write_now(clean_up, keep_facts=keep, at=clock())
+    assert store.read_now(held) == (1, 1)
+    clock.turn(seconds=1)
+    store.write_now(clean_up, keep_facts=keep, at=clock())
+    assert store.read_now(held) == (1, 0)
+    clock.turn(days=180)
+    store.write_now(clean_up, keep_facts=keep, at=clock())
+    assert store.read_now(held) == (0, 0)
