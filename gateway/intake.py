@@ -91,7 +91,7 @@ def _follow(
 def _note_grant(connection: Connection, fact: AccessGranted, *, site_id: str, at: datetime) -> None:
     """Count the use of a visitor's pass, and note that a person is active; both only at the edge's own site."""
     if fact.pass_id is not None and fact.unlocked:  # what may have opened without our knowing, the edge counts itself
-        note_pass_use(connection, fact.pass_id, site_id=site_id)
+        note_pass_use(connection, fact.pass_id, door_id=fact.door_id, site_id=site_id)
     if fact.person_id is not None:
         note_activity(connection, fact.person_id, site_id=site_id, at=min(fact.at, at))
 

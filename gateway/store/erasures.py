@@ -199,12 +199,13 @@ def edges_expected(connection: Connection, person_id: str) -> list[str]:
 def keep_erasure(connection: Connection, receipt: ErasureReceipt, *, at: datetime) -> bool:
     """Keep what an edge signed about an erasure; return False if this receipt was kept before.
 
-    An edge that had nothing left to destroy sends its last receipt again: then it counts for the new order too.
+    An edge that had nothing left to destroy sends its last receipt again: then it counts for the new order too. It is kept
+    under a key of this edge's, so that no edge can take the place of another's receipt, or of one that is expected.
     """
-    known = select(erasures.c.id).where(erasures.c.id == receipt.id)
-    fresh = connection.execute(known).first() is None
+    key = hashlib.sha256(f"receipt\x1f{receipt.edge_id}\x1f{receipt.id}".encode()).hexdigest()
+    fresh = connection.execute(select(erasures.c.id).where(erasures.c.id == key)).first() is None
     row = insert_into(connection, erasures).values(
-        id=receipt.id, person_id=receipt.person_id, edge_id=receipt.edge_id, receipt=as_text(receipt), at=at
+        id=key, person_id=receipt.person_id, edge_id=receipt.edge_id, receipt=as_text(receipt), at=at
     )
     same = (erasures.c.person_id == receipt.person_id) & (erasures.c.edge_id == receipt.edge_id)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_={"at": at}, where=same))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.person_views import VisitorView
+from gateway.store.kept import names
 from gateway.store.tables_people import visitor_passes
 from gateway.store.types import as_text, doors_of
 from models.errors import Conflict, NotFound
@@ -73,9 +74,10 @@ def revoke_passes_of(connection: Connection, host_id: str, *, at: datetime) -> i
     return connection.execute(own.values(revoked_at=at, version=visitor_passes.c.version + 1)).rowcount
 
 
-def note_pass_use(connection: Connection, pass_id: str, *, site_id: str) -> None:
-    """Count a use that an edge of the pass's site has reported; call it once per fact."""
+def note_pass_use(connection: Connection, pass_id: str, *, door_id: str, site_id: str) -> None:
+    """Count a use at a door that an edge of its site has reported, if the pass is for that door; call it once per fact."""
     here = (visitor_passes.c.id == pass_id) & (visitor_passes.c.site_id == site_id)
+    here &= names(visitor_passes.c.doors, door_id)
     connection.execute(update(visitor_passes).where(here).values(used=visitor_passes.c.used + 1))
 
 

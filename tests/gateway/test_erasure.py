@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -19,7 +20,14 @@ from gateway.proofs import ErasureProof, faults_of_proof, read_proof
 from gateway.runtime import Runtime
 from gateway.store.audit import verify_audit
 from gateway.store.edges import revoke_edge
-from gateway.store.erasures import record_tombstone, tombstones_of
+from gateway.store.erasures import (
+    edges_expected,
+    erasures_of,
+    expect_erasures,
+    keep_erasure,
+    record_tombstone,
+    tombstones_of,
+)
 from gateway.store.people import add_person, put_person
 from gateway.store.tables import commands, metadata
 from gateway.store.tables_access import audit
@@ -105,7 +113,7 @@ async def test_no_row_says_anything_about_an_erased_person(
     for word in (NAME_OF_PERSON, PHONE, "folder seventeen"):
         assert word not in text
     naming = {name for name, rows in after.items() if person_id in json.dumps(rows, default=str)}
-    assert naming <= {"audit", "tombstones", "erasures", "commands", "feed", "facts", "policy_versions"}
+    assert naming <= {"audit", "audit_people", "tombstones", "erasures", "commands", "feed", "facts", "policy_versions"}
     assert (await manager.get(f"/api/v1/people/{person_id}")).status_code == 404
     assert runtime.store.read_now(verify_audit)[2] == []
 
@@ -138,6 +146,21 @@ async def test_the_edges_sign_and_the_proof_holds_offline(
     assert proof.complete
     assert proof.edges[0].receipts == (receipt,)
     assert faults_of_proof(proof, gateway_key=runtime.gateway_key.public_key) == []
+
+
+async def test_no_edge_takes_the_place_of_anothers_receipt(runtime: Runtime, clock: Clock) -> None:
+    mine = ErasureReceipt(
+        id="r1", person_id="p1", edge_id="edge-1", templates=1, protection="file", erased_at=clock(), signature="s"
+    )
+    awaited = hashlib.sha256(b"p1\x1fedge-1").hexdigest()
+    for key in ("r1", awaited):  # what another edge may guess
+        other = msgspec.structs.replace(mine, id=key, edge_id="edge-2", person_id="p2")
+        assert runtime.store.write_now(keep_erasure, other, at=clock())
+    runtime.store.write_now(expect_erasures, "p1", edge_ids=["edge-1"], at=clock())
+    assert runtime.store.read_now(edges_expected, "p1") == ["edge-1"], "it is still awaited"
+    assert runtime.store.write_now(keep_erasure, mine, at=clock())
+    assert not runtime.store.write_now(keep_erasure, mine, at=clock()), "kept before"
+    assert runtime.store.read_now(erasures_of, "p1") == [mine]
 
 
 async def test_a_proof_that_was_changed_does_not_hold(

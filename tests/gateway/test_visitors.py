@@ -11,9 +11,11 @@ from sqlalchemy import select
 
 from gateway.issuing import PASSES_PER_HOST, forget_visitors
 from gateway.runtime import Runtime
+from gateway.store.places import put_door
 from gateway.store.tables_people import people
 from models.events import AccessGranted, fact_id
 from models.people import credential_digest
+from models.places import Door
 from models.rights import Rights
 from tests.gateway.households import add_flats, call, policy_of
 from tests.gateway.support import EDGE, PASSWORD, Clock, SigningEdge
@@ -54,6 +56,25 @@ async def test_a_guest_gets_in_once_by_qr_and_the_edge_says_so(
     assert "over" in over["detail"]
     told = policy_of(runtime)
     assert [one.used for one in told.passes] == [1]
+
+
+async def test_an_edge_uses_up_no_pass_of_doors_that_are_not_its_own(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, url: str, clock: Clock
+) -> None:
+    back = Door(id="back", site_id="a", name="Back door", edge_id="edge-2")
+    runtime.store.write_now(put_door, back)
+    body = {"host": "lin", "doors": ["gate"], "valid_until": EVENING}
+    made = await call(manager, "POST", "visitors", 201, json=body)
+    stranger = SigningEdge(url, clock, edge_id="edge-2")
+    assert (await stranger.enrol(runtime.store)).status_code == 201
+    for n, door_id in enumerate(("back", "gate", "nowhere")):
+        used = AccessGranted(
+            id=fact_id("edge-2", door_id, str(n), "access_granted"), at=clock(), door_id=door_id, attempt="t",
+            method="qr", pass_id=made["id"], unlocked=True,
+        )  # fmt: skip
+        assert (await stranger.report(used)).status_code == 200
+    assert (await call(manager, "GET", f"visitors/{made['id']}"))["used"] == 0
+    await stranger.client.aclose()
 
 
 async def test_a_pin_for_a_guest_is_made_up_long_enough_and_shown_once(
