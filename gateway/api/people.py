@@ -183,7 +183,7 @@ def _list(
     items = found[:limit]
     by = ",".join(sorted(what for what, value in asked.items() if value is not None))
     note(connection, caller, action="person.list", subject=str(asked["flat_id"] or ""), at=runtime.clock(),
-         count=str(len(items)), by=by)  # fmt: skip
+         people=[one.id for one in items], count=str(len(items)), by=by)  # fmt: skip
     return Page(items=items, next=items[-1].id if len(found) > limit else None)
 
 

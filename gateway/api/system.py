@@ -22,6 +22,15 @@ from gateway.views import DeliveryView, EdgeView
 from models.errors import StorageUnavailable
 
 router = APIRouter(tags=["system"])
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Read of a fact only whom it is about."""
+
+    person_id: str | None = None
+
+
+_named = msgspec.json.Decoder(_Named)
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
@@ -70,6 +79,7 @@ async def list_facts(
         action="facts.list",
         subject=source_id or "",
         detail={"count": str(len(items))},
+        people=tuple(who for _, _, body in items if (who := _named.decode(body).person_id)),
     )
     await runtime.store.write(append_audit, entry, at=runtime.clock())
     more = cursor_after(items[-1][0], items[-1][1]) if len(found) > limit else None

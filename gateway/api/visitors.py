@@ -82,7 +82,8 @@ async def list_passes(
 
     def act(connection: Connection) -> list[VisitorView]:
         found = passes_of(connection, site_ids=caller.sites, after=cursor, limit=limit + 1, host_id=host)
-        note(connection, caller, action="pass.list", subject=host or "", at=runtime.clock(),
+        hosts = {one.host_id for one in found[:limit] if one.host_id}
+        note(connection, caller, action="pass.list", subject=host or "", at=runtime.clock(), people=hosts,
              count=str(min(limit, len(found))))  # fmt: skip
         return found
 

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
 
 from gateway.store.dialect import hold_feed, next_number
-from gateway.store.tables_access import api_tokens, audit, users
+from gateway.store.tables_access import api_tokens, audit, audit_people, users
 from gateway.store.tables_events import counters
 from gateway.store.types import as_text
 
@@ -31,6 +31,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     result: str = "ok"
     detail: dict[str, str] = {}
     reason: str = ""
+    people: tuple[str, ...] = ()
+    """Persons whom a list showed, by id: kept beside the row, which holds their digest (`people_digest`)."""
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ def append_audit(connection: Connection, entry: AuditEntry, *, at: datetime) -> 
     hold_feed(connection)
     seq = next_number(connection, "audit")
     previous = connection.execute(select(audit.c.digest).where(audit.c.seq == seq - 1)).scalar() or GENESIS
-    detail = as_text(entry.detail | {"reason": entry.reason} if entry.reason else entry.detail)
+    detail = _detail(entry)
     digest = _seal(previous, (seq, at, entry.actor, entry.action, entry.subject, entry.result, detail))
     connection.execute(
         insert(audit).values(
@@ -59,6 +61,7 @@ def append_audit(connection: Connection, entry: AuditEntry, *, at: datetime) -> 
             detail=detail, previous=previous, digest=digest,
         )
     )  # fmt: skip
+    _note_people(connection, {seq: entry.people})
     return seq
 
 
@@ -69,14 +72,33 @@ def append_entries(connection: Connection, entries: Sequence[AuditEntry], *, at:
     previous = connection.execute(select(audit.c.digest).where(audit.c.seq == first - 1)).scalar() or GENESIS
     rows = []
     for seq, entry in enumerate(entries, first):
-        detail = as_text(entry.detail | {"reason": entry.reason} if entry.reason else entry.detail)
+        detail = _detail(entry)
         digest = _seal(previous, (seq, at, entry.actor, entry.action, entry.subject, entry.result, detail))
         told = {"actor": entry.actor, "action": entry.action, "subject": entry.subject, "result": entry.result}
         rows.append({**told, "seq": seq, "at": at, "detail": detail, "previous": previous, "digest": digest})
         previous = digest
     if rows:
         connection.execute(insert(audit), rows)
+    _note_people(connection, {seq: entry.people for seq, entry in enumerate(entries, first)})
     return first + len(rows) - 1
+
+
+def _detail(entry: AuditEntry) -> str:
+    more = {"reason": entry.reason} if entry.reason else {}
+    if entry.people:
+        more["people"] = people_digest(entry.people)
+    return as_text(entry.detail | more)
+
+
+def people_digest(person_ids: Sequence[str]) -> str:
+    """Return the SHA-256 that an audit row holds of the persons whom a list showed, in no order."""
+    return hashlib.sha256("\n".join(sorted(set(person_ids))).encode()).hexdigest()
+
+
+def _note_people(connection: Connection, shown: dict[int, tuple[str, ...]]) -> None:
+    rows = [{"seq": seq, "person_id": person_id} for seq, some in shown.items() for person_id in sorted(set(some))]
+    if rows:
+        connection.execute(insert(audit_people), rows)
 
 
 def _seal(previous: str, content: tuple[int, datetime, str, str, str, str, str]) -> str:

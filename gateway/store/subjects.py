@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Table, or_, select
 
 from gateway.store.tables import doors, flats, notices, permission_groups
-from gateway.store.tables_access import api_tokens, audit, users
+from gateway.store.tables_access import api_tokens, audit, audit_people, users
 from gateway.store.tables_events import facts
 from gateway.store.tables_people import (
     consents,
@@ -106,13 +106,15 @@ def notices_agreed(connection: Connection, digests: set[str]) -> dict[str, Any]:
 
 
 def look_ups(connection: Connection, person_id: str, *, limit: int = MAX_RECORDS) -> list[LookUp]:
-    """Return what the audit log knows about a person, newest first."""
+    """Return what the audit log knows about a person, newest first: what was about them, and lists that showed them."""
     roles = {
         row.id: row.role
         for table in (users, api_tokens)
         for row in connection.execute(select(table.c.id, table.c.role))
     }
-    query = select(audit).where(audit.c.subject == person_id).order_by(audit.c.seq.desc()).limit(limit)
+    about = select(audit.c.seq).where(audit.c.subject == person_id)
+    showing = select(audit_people.c.seq).where(audit_people.c.person_id == person_id)
+    query = select(audit).where(audit.c.seq.in_(about.union(showing))).order_by(audit.c.seq.desc()).limit(limit)
     return [
         LookUp(
             at=row.at, actor=row.actor, role=roles.get(row.actor, ""), action=row.action, result=row.result,

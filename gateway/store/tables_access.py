@@ -89,6 +89,13 @@ audit = Table(
     Index("ix_audit_subject", "subject", "seq"),
 )
 
+audit_people = Table(  # whom a list showed: the row of the log holds their digest
+    "audit_people",
+    metadata,
+    Column("person_id", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+)
+
 audit_checkpoints = Table(
     "audit_checkpoints",
     metadata,

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from gateway.consent_texts import TEXTS
 from gateway.runtime import Runtime
+from gateway.store.audit import people_digest, verify_audit
 from gateway.store.subjects import SECRET
 from gateway.store.tables_access import audit
 from gateway.store.tables_people import consents, credentials, occupancies, people, permits
@@ -76,6 +77,41 @@ async def test_an_export_names_everybody_who_looked_itself_included(
     assert made["look_ups"][0]["detail"]["reason"] == "asked at the desk"
     query = select(audit.c.seq).where(audit.c.subject == person_id)
     assert len(found(runtime, query)) == len(made["look_ups"])
+
+
+async def test_an_export_names_who_saw_the_person_in_a_list(manager: httpx.AsyncClient, runtime: Runtime) -> None:
+    person_id = await resident(manager)
+    await resident(manager, "p2", name="Somebody Else", phone="13800000001")
+    reason = {"Gatehouse-Reason": "parcel at the desk"}
+    listed = await manager.get("/api/v1/people", params={"name": "Zhuge"}, headers=reason)
+    assert [one["id"] for one in listed.json()["items"]] == [person_id]
+    made = (await manager.get(f"/api/v1/people/{person_id}/export")).json()
+    (look,) = [one for one in made["look_ups"] if one["action"] == "person.list"]
+    assert (look["actor"], look["detail"]["reason"], look["detail"]["by"]) == (
+        "u-manager",
+        "parcel at the desk",
+        "name",
+    )
+    assert look["detail"]["people"] == people_digest([person_id])
+    spared = (await manager.get("/api/v1/people/p2/export")).json()
+    assert "person.list" not in {one["action"] for one in spared["look_ups"]}
+    assert runtime.store.read_now(verify_audit)[2] == []
+
+
+async def test_an_export_names_who_saw_the_person_pass_in_the_log(
+    manager: httpx.AsyncClient, edge: SigningEdge, clock: Clock
+) -> None:
+    person_id = await resident(manager)
+    await resident(manager, "p2", phone="13800000001")
+    passed = AccessGranted(
+        id=fact_id(EDGE, "gate", "1", "g"), at=clock(), attempt="1", person_id=person_id, unlocked=True,
+        door_id="gate", method="card",
+    )  # fmt: skip
+    assert (await edge.report(passed)).status_code == 200
+    assert (await manager.get("/api/v1/facts")).json()["items"][0]["person_id"] == person_id
+    for one, seen in ((person_id, True), ("p2", False)):
+        made = (await manager.get(f"/api/v1/people/{one}/export")).json()
+        assert ("facts.list" in {look["action"] for look in made["look_ups"]}) is seen
 
 
 async def test_an_export_says_where_a_person_passed_and_why_not(
