@@ -123,6 +123,10 @@ async def _keep_terms(runtime: Runtime, settings: Settings, good: Good) -> None:
         await asyncio.sleep(TERMS_LOOK_S)
 
 
+ENROLLED = "enrolled.json"
+"""What the edge of this box leaves in its folder once it is enrolled."""
+
+
 async def _offer_token(runtime: Runtime, settings: Settings, *, file: Path, good: Good) -> None:
     """Leave an enrolment token for the edge of this box while it has none, and a fresh one before the old is over."""
     life = timedelta(seconds=settings.gateway.edge_token_s)
@@ -131,7 +135,10 @@ async def _offer_token(runtime: Runtime, settings: Settings, *, file: Path, good
         at = runtime.clock()
         if offered is None or at - offered > life / 2:
             key = runtime.gateway_key.public_key
-            token = await runtime.store.write(offer_edge_token, settings.edge.id, life=life, at=at, gateway_key=key)
+            blank = not (settings.edge.data_dir / ENROLLED).exists()
+            token = await runtime.store.write(
+                offer_edge_token, settings.edge.id, life=life, at=at, gateway_key=key, blank=blank
+            )
             if token is not None:
                 write_private(file, token)
                 offered = at

@@ -14,19 +14,14 @@ from gateway.auth.roles import Caller
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.modes import ModeView, mode_views, set_modes
+from gateway.store.modes import ModeView, forget_after, mode_views, set_modes
 from models.errors import Conflict, InvalidInput, NotFound
-from models.policy import DoorMode
 
-router = APIRouter(prefix="/api/v1", tags=["doors"])
+router = APIRouter(prefix="/api/v1", tags=["modes"])
 Reader = Annotated[Caller, Depends(allowed("doors:read"))]
 Opener = Annotated[Caller, Depends(allowed("doors:unlock"))]
 Act = Literal["lock_down", "end_lock_down", "evacuate", "end_evacuation"]
 LONGEST = timedelta(days=7)
-MODES: dict[Act, DoorMode] = {
-    "lock_down": "locked_down", "end_lock_down": "normal", "evacuate": "evacuating", "end_evacuation": "normal",
-}  # fmt: skip
-ENDS: dict[Act, DoorMode] = {"end_lock_down": "locked_down", "end_evacuation": "evacuating"}
 
 
 class HoldOpen(BaseModel):
@@ -108,9 +103,30 @@ def _act(connection: Connection, site_id: str, *, body: SiteAct, caller: Caller,
         raise NotFound("door", min(missing))
     if body.act == "lock_down" and any(view.mode == "evacuating" for view in found):
         raise Conflict("a door is evacuating: end the evacuation before locking down")
-    ends = ENDS.get(body.act)
-    meant = [view.door_id for view in found if ends is None or view.mode == ends]
-    set_modes(connection, meant, mode=MODES[body.act], until=None)
-    detail = {"act": body.act, "doors": str(len(meant)), "reason": body.reason}
+    meant = _carry_out(connection, body.act, found=found)
+    detail = {"act": body.act, "doors": str(len(meant)), "reason": body.reason, "which": " ".join(meant)[:1000]}
     append_audit(connection, AuditEntry(actor=caller.id, action="site.mode", subject=site_id, detail=detail), at=at)
     return mode_views(connection, at=at, site_ids=[site_id], door_ids=[view.door_id for view in found])
+
+
+def _carry_out(connection: Connection, act: Act, *, found: list[ModeView]) -> list[str]:
+    """Set the modes that an act asks for, and return the doors that it was about; a lock-down outlasts an evacuation."""
+    locked = [view.door_id for view in found if view.mode == "locked_down"]
+    evacuating = [view for view in found if view.mode == "evacuating"]
+    if act == "lock_down":
+        set_modes(connection, (meant := [view.door_id for view in found]), mode="locked_down")
+    elif act == "end_lock_down":
+        set_modes(connection, locked, mode="normal")
+        later = [view.door_id for view in evacuating if view.after == "locked_down"]
+        forget_after(connection, later)
+        meant = [*locked, *later]
+    elif act == "evacuate":
+        others = [view.door_id for view in found if view.mode not in ("locked_down", "evacuating")]
+        set_modes(connection, locked, mode="evacuating", after="locked_down")
+        set_modes(connection, others, mode="evacuating")
+        meant = [*locked, *others]
+    else:
+        set_modes(connection, [view.door_id for view in evacuating if view.after is None], mode="normal")
+        set_modes(connection, [view.door_id for view in evacuating if view.after is not None], mode="locked_down")
+        meant = [view.door_id for view in evacuating]
+    return meant

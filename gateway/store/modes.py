@@ -25,6 +25,8 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     mode: DoorMode
     until: datetime | None
+    after: DoorMode | None
+    """What holds again once an evacuation ends, if a lock-down was in force."""
     version: int
     told: str | None
     """What the door last said; None if it was never heard."""
@@ -49,7 +51,8 @@ def _view(row: Row[Any], *, at: datetime) -> ModeView:
     now = desired.now(at)
     told = None if row.body is None else msgspec.json.decode(row.body, type=DoorStatus)
     return ModeView(
-        door_id=row.id, site_id=row.site_id, name=row.name, mode=now.mode, until=now.until, version=now.version,
+        door_id=row.id, site_id=row.site_id, name=row.name, mode=now.mode, until=now.until,
+        after=row.mode_after, version=now.version,
         told=None if told is None else told.mode, online=told is not None and told.online,
         follows=told is not None and told.online and told.mode == now.mode,
     )  # fmt: skip
@@ -60,8 +63,20 @@ def desired_of(row: Row[Any]) -> DesiredMode:
     return DesiredMode(door_id=row.id, version=row.mode_version, mode=row.mode, until=row.mode_until)
 
 
-def set_modes(connection: Connection, door_ids: Iterable[str], *, mode: DoorMode, until: datetime | None) -> None:
-    """Ask some doors to be in a mode from now on."""
+def set_modes(
+    connection: Connection,
+    door_ids: Iterable[str],
+    *,
+    mode: DoorMode,
+    until: datetime | None = None,
+    after: DoorMode | None = None,
+) -> None:
+    """Ask some doors to be in a mode from now on; `after` is what holds again when an evacuation ends."""
     changed = update(doors).where(doors.c.id.in_(tuple(door_ids)))
     version = doors.c.mode_version + VERSIONS_EACH
-    connection.execute(changed.values(mode=mode, mode_until=until, mode_version=version))
+    connection.execute(changed.values(mode=mode, mode_until=until, mode_after=after, mode_version=version))
+
+
+def forget_after(connection: Connection, door_ids: Iterable[str]) -> None:
+    """Let nothing hold again when these doors' evacuation ends."""
+    connection.execute(update(doors).where(doors.c.id.in_(tuple(door_ids))).values(mode_after=None))

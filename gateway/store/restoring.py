@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from gateway.store.dialect import insert_into
 from gateway.store.policy import EPOCH_MARK
-from gateway.store.tables import marks, policy_versions
+from gateway.store.tables import edges, marks, policy_versions
 from gateway.store.tables_events import counters
 
 FEED_LEAP = 1_000_000
@@ -30,6 +30,13 @@ def leave_the_past(connection: Connection, epoch: int, *, at: datetime) -> int:
     leap = leap.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + FEED_LEAP})
     connection.execute(leap)
     return raised
+
+
+def enrolled_before_restore(connection: Connection, edge_id: str) -> bool:
+    """Return whether an edge was enrolled before this database was restored."""
+    restored_at = connection.execute(select(marks.c.at).where(marks.c.name == RESTORED_MARK)).scalar()
+    enrolled_at = connection.execute(select(edges.c.enrolled_at).where(edges.c.id == edge_id)).scalar()
+    return restored_at is not None and enrolled_at is not None and enrolled_at < restored_at
 
 
 def _put_mark(connection: Connection, name: str, *, value: str, at: datetime) -> None:

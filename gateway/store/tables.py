@@ -124,6 +124,7 @@ doors = Table(
     Column("mode", String(16), nullable=False, default="normal"),
     Column("mode_version", Integer, nullable=False, default=1),
     Column("mode_until", UtcTime),
+    Column("mode_after", String(16)),
     Column("controller_id", String(64)),
     version(),
     seeded(),

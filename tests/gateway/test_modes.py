@@ -52,7 +52,19 @@ async def test_an_evacuation_goes_before_a_lock_down(operator: httpx.AsyncClient
     assert "end the evacuation" in refused.json()["detail"]
     await operator.post("/api/v1/sites/a/modes", json={"act": "end_evacuation", **WHY})
     told = await modes_told(edge)
-    assert (told["gate"].mode, told["side"].mode) == ("normal", "locked_down"), "only what evacuated ends"
+    assert (told["gate"].mode, told["side"].mode) == ("locked_down", "locked_down"), "the lock-down outlasts it"
+
+
+async def test_a_lock_down_that_ends_during_an_evacuation_does_not_come_back(
+    operator: httpx.AsyncClient, edge: SigningEdge
+) -> None:
+    for act in ("lock_down", "evacuate"):
+        await operator.post("/api/v1/sites/a/modes", json={"act": act, **WHY})
+    views = (await operator.post("/api/v1/sites/a/modes", json={"act": "end_lock_down", **WHY})).json()["items"]
+    assert {(view["mode"], view["after"]) for view in views} == {("evacuating", None)}
+    await operator.post("/api/v1/sites/a/modes", json={"act": "evacuate", **WHY})
+    await operator.post("/api/v1/sites/a/modes", json={"act": "end_evacuation", **WHY})
+    assert {mode.mode for mode in (await modes_told(edge)).values()} == {"normal"}
 
 
 async def test_a_door_that_is_held_open_is_normal_again_by_itself(

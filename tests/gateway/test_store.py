@@ -21,14 +21,16 @@ from gateway.runtime import Runtime
 from gateway.store import Connection, Store
 from gateway.store.audit import AuditEntry, append_audit, verify_audit
 from gateway.store.dialect import next_number
-from gateway.store.edges import EdgeIdentity, spend_nonce
+from gateway.store.edges import EdgeIdentity, edge_identity, enrol_edge, spend_nonce
 from gateway.store.facts import facts_of
 from gateway.store.feed import announce, announcements_after, feed_range
 from gateway.store.migrate import HEAD, current_revision
+from gateway.store.restoring import leave_the_past
 from gateway.store.tables import metadata
 from gateway.store.tables_access import users
 from gateway.store.types import UtcTime
 from models.errors import Conflict, SettingsError, StorageUnavailable
+from models.link import Introduction
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, closed, forced
 
 EDGE_A = EdgeIdentity(id=EDGE, site_id="a", public_key="")
@@ -165,6 +167,24 @@ def test_a_token_is_offered_to_an_edge_that_has_a_site_and_is_unknown(runtime: R
     life = timedelta(hours=1)
     assert runtime.store.write_now(offer_edge_token, EDGE, life=life, at=clock())
     assert runtime.store.write_now(offer_edge_token, "nowhere", life=life, at=clock()) is None
+
+
+def test_the_edge_of_a_box_that_was_restored_into_a_new_folder_gets_a_new_token(runtime: Runtime, clock: Clock) -> None:
+    life, store = timedelta(hours=1), runtime.store
+    token = store.write_now(offer_edge_token, EDGE, life=life, at=clock())
+    told = Introduction(edge_id=EDGE, token=str(token), name="box", public_key="old key")
+    store.write_now(enrol_edge, told, at=clock())
+    assert store.write_now(offer_edge_token, EDGE, life=life, at=clock(), blank=True) is None, "nothing was restored"
+    clock.turn(hours=1)
+    store.write_now(leave_the_past, 7, at=clock())
+    assert store.write_now(offer_edge_token, EDGE, life=life, at=clock(), blank=False) is None, "it has its key still"
+    again = store.write_now(offer_edge_token, EDGE, life=life, at=clock(), blank=True)
+    assert again
+    assert store.read_now(edge_identity, EDGE) is None
+    new = Introduction(edge_id=EDGE, token=again, name="box", public_key="new key")
+    store.write_now(enrol_edge, new, at=clock())
+    clock.turn(seconds=1)
+    assert store.write_now(offer_edge_token, EDGE, life=life, at=clock(), blank=True) is None, "once is enough"
 
 
 @pytest.fixture

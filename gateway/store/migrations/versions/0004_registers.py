@@ -167,6 +167,7 @@ def _marks() -> None:
 def _new_columns() -> None:
     op.add_column("areas", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
     op.add_column("cameras", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
+    op.add_column("doors", sa.Column("mode_after", sa.String(length=16), nullable=True))
     op.add_column("doors", sa.Column("mode_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("doors", sa.Column("controller_id", sa.String(length=64), nullable=True))
     op.add_column("doors", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
