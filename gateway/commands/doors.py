@@ -1,0 +1,86 @@
+"""`door …`: lock down, evacuate, hold open, and how doors follow, through the gateway's HTTP API with a machine's token.
+
+Modes are wishes that the policy carries: a command answers when they are kept, and waits for no door.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.commands.common import Json, show
+from gateway.commands.person import SomeDoors
+from gateway.commands.remote import LOCAL, Token, Url, ask
+
+door = typer.Typer(help="Modes of doors: lock down, evacuate, hold open, and which doors follow.", no_args_is_help=True)
+Why = Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")]
+Until = Annotated[str, typer.Option(help="until when, with its offset, as 2027-01-31T18:00:00+08:00; at most a week")]
+
+
+@door.command("modes")
+def modes(site: str, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """List the modes of a site's doors, and whether each door follows."""
+    found = ask("GET", f"sites/{site}/modes", url=url, token=token)
+    show(found, "\n".join(_line(one) for one in found["items"]) or "no doors", as_json=as_json)
+
+
+@door.command("lock-down")
+def lock_down(
+    site: str, *, reason: Why, some: SomeDoors = None, url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
+    """Lock a site down, or some of its doors: no card, PIN or face lets in. Leaving stays the door hardware's."""
+    _act("lock_down", site, url=url, token=token, reason=reason, some=some, as_json=as_json)
+
+
+@door.command("end-lock-down")
+def end_lock_down(
+    site: str, *, reason: Why, some: SomeDoors = None, url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
+    """End a lock-down; doors that evacuate go on."""
+    _act("end_lock_down", site, url=url, token=token, reason=reason, some=some, as_json=as_json)
+
+
+@door.command("evacuate")
+def evacuate(
+    site: str, *, reason: Why, some: SomeDoors = None, url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
+    """Open a site, or some of its doors, for an evacuation; it goes before a lock-down."""
+    _act("evacuate", site, url=url, token=token, reason=reason, some=some, as_json=as_json)
+
+
+@door.command("end-evacuation")
+def end_evacuation(
+    site: str, *, reason: Why, some: SomeDoors = None, url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
+    """End an evacuation; doors that are locked down go on."""
+    _act("end_evacuation", site, url=url, token=token, reason=reason, some=some, as_json=as_json)
+
+
+@door.command("hold")
+def hold(
+    door_id: str, *, until: Until, reason: Why, url: Url = LOCAL, token: Token = "", as_json: Json = False
+) -> None:
+    """Hold a door open until a time; its edge ends that by itself."""
+    body = {"mode": "held_open", "until": until, "reason": reason}
+    kept = ask("PUT", f"doors/{door_id}/mode", url=url, token=token, json=body)
+    show(kept, _line(kept), as_json=as_json)
+
+
+@door.command("release")
+def release(door_id: str, *, reason: Why, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Hold a door open no longer."""
+    kept = ask("PUT", f"doors/{door_id}/mode", url=url, token=token, json={"mode": "normal", "reason": reason})
+    show(kept, _line(kept), as_json=as_json)
+
+
+def _act(act: str, site: str, *, url: str, token: str, reason: str, some: list[str] | None, as_json: bool) -> None:
+    body = {"act": act, "doors": some, "reason": reason}
+    kept = ask("POST", f"sites/{site}/modes", url=url, token=token, json=body)
+    show(kept, "\n".join(_line(one) for one in kept["items"]) or "no doors", as_json=as_json)
+
+
+def _line(one: dict[str, Any]) -> str:
+    follows = "follows" if one["follows"] else "does not follow yet" if one["online"] else "does not follow: offline"
+    until = f" until {one['until']}" if one["until"] else ""
+    return f"{one['door_id']:24} {one['mode']}{until}, {follows}"
