@@ -9,6 +9,7 @@ from gateway.auth.keys import GatewayKey, read_key, read_or_make
 from gateway.auth.vault import Vault
 from gateway.runtime import now
 from gateway.store import Store
+from gateway.store.rewrapping import has_clear_secrets, wrap_clear_secrets
 from gateway.store.sealed import check_vault
 from models.errors import SettingsError, SettingsFault, StorageUnavailable
 
@@ -28,6 +29,8 @@ def open_store(settings: GatewaySettings) -> Store:
         store.migrate()
         if not store.read_now(check_vault, at=now()):
             store.write_now(check_vault, at=now())
+        if store.read_now(has_clear_secrets):
+            store.write_now(wrap_clear_secrets)
     except StorageUnavailable as error:
         store.close()
         if "master key" not in str(error):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from sqlalchemy import Connection, select, update
 
-from gateway.store.sealed import unwrapped, wrapped
+from gateway.store.sealed import WRAPPED, unwrapped, wrapped
 from gateway.store.tables import sites
 from gateway.store.types import as_text
 from models.errors import NotFound
@@ -65,6 +65,34 @@ def renew_ticket_key(connection: Connection, site_id: str, *, fresh_id: str, at:
     """
     _kept(connection, site_id)
     return _make(connection, site_id, key_id=fresh_id, at=at)[0]
+
+
+def has_clear_ticket_keys(connection: Connection) -> bool:
+    """Return whether a private key is kept clear, as a store without a vault writes it."""
+    found = connection.execute(select(sites.c.ticket_keys)).scalars()
+    return any(not _is_sealed(key) for text in found for key in msgspec.json.decode(text, type=list[_Kept]))
+
+
+def _is_sealed(key: _Kept) -> bool:
+    return key.private_key.startswith(WRAPPED)
+
+
+def wrap_clear_ticket_keys(connection: Connection) -> int:
+    """Wrap private keys that a store without a vault kept clear; return how many."""
+    count = 0
+    for row in connection.execute(select(sites.c.id, sites.c.ticket_keys)).all():
+        kept = msgspec.json.decode(row.ticket_keys, type=list[_Kept])
+        clear = [key for key in kept if not _is_sealed(key)]
+        if clear:
+            sealed = [_sealed(connection, key, site_id=row.id) if not _is_sealed(key) else key for key in kept]
+            connection.execute(update(sites).where(sites.c.id == row.id).values(ticket_keys=as_text(sealed)))
+        count += len(clear)
+    return count
+
+
+def _sealed(connection: Connection, key: _Kept, *, site_id: str) -> _Kept:
+    private = wrapped(connection, key.private_key, about=_about(site_id, key.id))
+    return msgspec.structs.replace(key, private_key=private)
 
 
 def _make(connection: Connection, site_id: str, *, key_id: str, at: datetime) -> tuple[str, Ed25519PrivateKey]:

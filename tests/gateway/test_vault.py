@@ -18,11 +18,13 @@ from gateway.auth.vault import Vault, is_wrapped
 from gateway.opening import open_gateway_key, open_store
 from gateway.store import Store
 from gateway.store.places import credential_key, put_camera
+from gateway.store.rewrapping import has_clear_secrets
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import cameras, sites
+from gateway.store.ticket_keys import signing_key
 from models.errors import SettingsError, StorageUnavailable
 from models.places import Camera
-from tests.gateway.support import furnish
+from tests.gateway.support import BEGINNING, furnish
 
 KEY = bytes(range(32))
 
@@ -100,6 +102,27 @@ def test_a_clear_value_is_wrapped_at_the_next_write(sealing: Store) -> None:
     sealing.write_now(put_camera, camera)
     assert is_wrapped(sealing.read_now(raw)[1])
     sealing.close()
+
+
+def test_secrets_from_before_the_vault_are_wrapped_when_the_gateway_opens_its_database(tmp_path: Path) -> None:
+    settings = GatewaySettings(data_dir=tmp_path)
+    old = Store(settings.database_url())
+    old.migrate()
+    furnish(old)
+    key_id, _ = old.write_now(signing_key, "a", fresh_id="k1", at=BEGINNING)
+    key, password = old.read_now(raw)
+    assert (is_wrapped(key), password) == (False, "s3cret")
+    old.close()
+    for _ in range(2):
+        store = open_store(settings)
+        assert [is_wrapped(kept) for kept in store.read_now(raw)] == [True, True]
+        tickets = select(sites.c.ticket_keys).where(sites.c.id == "a")
+        told = store.read_now(lambda connection: connection.execute(tickets).scalar_one())  # noqa: B023 - called at once
+        assert '"private_key":"v1:' in told
+        assert store.read_now(credential_key, "a") == key
+        assert store.write_now(signing_key, "a", fresh_id="k2", at=BEGINNING)[0] == key_id
+        assert not store.read_now(has_clear_secrets)
+        store.close()
 
 
 def test_nothing_is_wrapped_as_nothing(sealing: Store) -> None:
