@@ -204,7 +204,7 @@ def begin_request(connection: Connection, key: str, *, digest: str, at: datetime
     Raises:
         Conflict: the key was used for another request, or the first one is still running.
     """
-    connection.execute(delete(idempotency).where(idempotency.c.created_at < at - REPEATABLE_FOR))
+    drop_old_requests(connection, at=at)
     row = connection.execute(select(idempotency).where(idempotency.c.key == key)).first()
     if row is None:
         connection.execute(insert(idempotency).values(key=key, request_digest=digest, created_at=at))
@@ -219,6 +219,11 @@ def begin_request(connection: Connection, key: str, *, digest: str, at: datetime
             raise Conflict("the first request with this Idempotency-Key has not ended: try again in a minute")
         return None
     return int(row.status), str(row.body)
+
+
+def drop_old_requests(connection: Connection, *, at: datetime) -> int:
+    """Forget answers that are kept no longer for repetitions, and return how many there were."""
+    return connection.execute(delete(idempotency).where(idempotency.c.created_at < at - REPEATABLE_FOR)).rowcount
 
 
 def end_request(connection: Connection, key: str, *, status: int, body: str) -> None:
