@@ -46,7 +46,7 @@ async def undo(runtime: Runtime, import_id: str, *, caller: Caller) -> ImportVie
 
 
 def _begin(connection: Connection, import_id: str, *, caller: Caller, runtime: Runtime) -> ImportView:
-    view = import_by_id(connection, import_id, site_ids=caller.sites)
+    view = import_by_id(connection, import_id, site_ids=caller.sites, alone=True)
     if view.state in {"running", "undone"}:
         raise Conflict("this import is still running: wait for its end" if view.state == "running" else "it was undone")
     if not last_changes(connection, import_id, limit=1) and view.report.added + view.report.changed:
@@ -58,6 +58,9 @@ def _begin(connection: Connection, import_id: str, *, caller: Caller, runtime: R
 
 def _step(connection: Connection, view: ImportView, *, caller: Caller, runtime: Runtime) -> ImportView:
     at = runtime.clock()
+    view = import_by_id(connection, view.id, site_ids=caller.sites, alone=True)
+    if view.state != "undoing":  # somebody else undoes it at the same time and came to its end
+        return view
     changes = last_changes(connection, view.id, limit=STEP)
     why: dict[int, str] = {}
     for _, some in itertools.groupby(changes, key=lambda change: change.kind):

@@ -136,13 +136,16 @@ def note_import(
     connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
 
 
-def import_by_id(connection: Connection, import_id: str, *, site_ids: frozenset[str]) -> ImportView:
-    """Return an import of one of these sites.
+def import_by_id(
+    connection: Connection, import_id: str, *, site_ids: frozenset[str], alone: bool = False
+) -> ImportView:  # fmt: skip
+    """Return an import of one of these sites; `alone` makes others who want it so wait for this transaction's end.
 
     Raises:
         NotFound: there is none, or none that the caller may see.
     """
-    row = connection.execute(select(imports).where(imports.c.id == import_id, imports.c.site_id.in_(site_ids))).first()
+    query = select(imports).where(imports.c.id == import_id, imports.c.site_id.in_(site_ids))
+    row = connection.execute(query.with_for_update() if alone else query).first()
     if row is None:
         raise NotFound("import", import_id)
     return _view(row)

@@ -14,8 +14,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
+from gateway.auth.roles import Caller
 from gateway.bulk.importing import note_interrupted, run_imports
 from gateway.bulk.reading import MAX_BYTES
+from gateway.bulk.undo import undo
 from gateway.runtime import Runtime
 from gateway.store.audit import verify_audit
 from gateway.store.imports import drop_old_changes
@@ -183,6 +185,24 @@ async def test_an_undo_leaves_what_somebody_changed_since(office: httpx.AsyncCli
     back = (await office.post(f"/api/v1/imports/{later['id']}/undo")).json()
     assert back["report"]["conflicts"] == []
     assert {row.phone for row in table(runtime, people)} == {"13800000000", None}
+
+
+async def test_two_who_undo_at_once_lose_nothing_of_the_report(
+    office: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await imported(office, FAMILY)
+    ids = {row.external_id: row.id for row in table(runtime, people)}
+    permit = await office.post(f"/api/v1/people/{ids['2']}/permits", json={"doors": ["gate"]})
+    assert permit.status_code == 201, permit.text
+    changes = len(table(runtime, import_changes))
+    monkeypatch.setattr("gateway.bulk.undo.STEP", 1)  # so that the steps of the two take turns
+    keeper = Caller(id="u-keeper", username="keeper", role="manager", sites=frozenset({"a"}))
+    both = await asyncio.gather(*(undo(runtime, view["id"], caller=keeper) for _ in range(2)))
+    assert [(one.state, one.report.undone, len(one.report.conflicts)) for one in both] == [
+        ("undone", changes - 1, 1)
+    ] * 2
+    told = (await office.get(f"/api/v1/imports/{view['id']}")).json()["report"]
+    assert (told["undone"], len(told["conflicts"])) == (changes - 1, 1)
 
 
 async def test_how_to_undo_is_forgotten_after_a_month(
