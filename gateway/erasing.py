@@ -6,6 +6,7 @@ before that transaction commits. Audit rows and facts stay: they know an opaque 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 
@@ -39,9 +40,14 @@ from gateway.store.erasures import (
 from gateway.store.people import person_by_id
 from gateway.tombstones import NAME, append_tombstones, read_tombstones
 from gateway.withdrawal import order_erasure
-from models.errors import InvalidInput, NotFound
+from models.errors import ErasureNoted, InvalidInput, NotFound, StorageUnavailable
 from models.link import ErasureReceipt, erasure_statement
 from models.people import Person
+
+NOTED = (
+    "the database did not commit, but the erasure is noted beside it and will be carried out within minutes: "
+    "ask for its proof then"
+)
 
 
 async def erase(runtime: Runtime, person_id: str, *, caller: Caller) -> ErasureProof:
@@ -51,13 +57,23 @@ async def erase(runtime: Runtime, person_id: str, *, caller: Caller) -> ErasureP
 
     Raises:
         NotFound: there is no such person in the caller's scope, and there was none.
+        ErasureNoted: nothing was erased yet, but it will be within minutes.
         StorageUnavailable: nothing was erased; try again.
     """
-    proof = await runtime.store.write(_erase, person_id, caller=caller, runtime=runtime)
+    try:
+        proof = await runtime.store.write(_erase, person_id, caller=caller, runtime=runtime)
+    except StorageUnavailable as error:
+        if runtime.data_dir is not None and await asyncio.to_thread(_noted, runtime.data_dir / NAME, person_id):
+            raise ErasureNoted(NOTED) from error
+        raise
     for edge in proof.edges:
         runtime.bells.edge(edge.edge_id).ring()
     runtime.bells.policies_changed()
     return proof
+
+
+def _noted(file: Path, person_id: str) -> bool:
+    return any(tombstone.person_id == person_id for tombstone in read_tombstones(file))
 
 
 def _erase(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> ErasureProof:

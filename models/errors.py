@@ -119,3 +119,7 @@ class Conflict(GatehouseError):  # noqa: N818
 
 class StorageUnavailable(GatehouseError):  # noqa: N818
     """Report that a commit could not be made durable; nothing may be acknowledged."""
+
+
+class ErasureNoted(StorageUnavailable):
+    """Report that an erasure was not committed, but stands in the log of tombstones and so is carried out soon."""

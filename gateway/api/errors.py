@@ -15,6 +15,7 @@ from models.errors import (
     Conflict,
     DeviceRefused,
     DeviceUnreachable,
+    ErasureNoted,
     Forbidden,
     GatehouseError,
     ImageRejected,
@@ -88,7 +89,8 @@ async def _on_ours(_request: Request, error: Exception) -> Response:
         more |= {"where": error.where, "detail": error.what}
     if isinstance(error, StorageUnavailable):
         log.warning("storage: %s", error)
-        more |= {"detail": "nothing was stored; try again shortly", "headers": {"Retry-After": "5"}}
+        told = str(error) if isinstance(error, ErasureNoted) else "nothing was stored; try again shortly"
+        more |= {"detail": told, "headers": {"Retry-After": "5"}}
     return problem(status, code, **more)
 
 

@@ -108,8 +108,8 @@ def delete_person(connection: Connection, person_id: str) -> dict[str, int]:
     gone["import_changes"] = connection.execute(
         delete(import_changes).where(import_changes.c.object_id.in_((person_id, *owned)))
     ).rowcount
-    answered = idempotency.c.body.contains(person_id, autoescape=True)  # an answer kept for a repetition names them
-    gone["idempotency"] = connection.execute(delete(idempotency).where(answered)).rowcount
+    passes = connection.execute(select(visitor_passes.c.id).where(visitor_passes.c.host_id == person_id)).scalars()
+    gone["idempotency"] = _forget_answers(connection, {person_id, *owned, *passes})
     either = or_(guardianships.c.child_id == person_id, guardianships.c.guardian_id == person_id)
     gone["guardianships"] = connection.execute(delete(guardianships).where(either)).rowcount
     hosted = visitor_passes.c.host_id == person_id
@@ -118,6 +118,12 @@ def delete_person(connection: Connection, person_id: str) -> dict[str, int]:
         gone[table.name] = connection.execute(delete(table).where(table.c.person_id == person_id)).rowcount
     gone["people"] = connection.execute(delete(people).where(people.c.id == person_id)).rowcount
     return {name: count for name, count in gone.items() if count}
+
+
+def _forget_answers(connection: Connection, ids: set[str]) -> int:
+    """Delete answers kept for repetitions that name a person or anything of theirs, such as a card with a label."""
+    naming = (idempotency.c.body.contains(one, autoescape=True) for one in sorted(ids))
+    return sum(connection.execute(delete(idempotency).where(which)).rowcount for which in naming)
 
 
 def _ids_of(connection: Connection, person_id: str) -> list[str]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import httpx
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Text, select
+from sqlalchemy import Text, event, select
 
-from gateway.erasing import settle_tombstones
+from gateway.auth.roles import Caller
+from gateway.erasing import erase, settle_tombstones
+from gateway.housekeeping import clean_up
 from gateway.proofs import ErasureProof, faults_of_proof, read_proof
 from gateway.runtime import Runtime
 from gateway.store.audit import verify_audit
@@ -30,14 +33,15 @@ from gateway.store.erasures import (
 )
 from gateway.store.people import add_person, put_person
 from gateway.store.tables import commands, metadata
-from gateway.store.tables_access import audit
+from gateway.store.tables_access import audit, idempotency
 from gateway.store.tables_people import face_receipts, people, tombstones
 from gateway.tombstones import NAME, append_tombstones, read_tombstones
-from models.errors import Conflict, InvalidInput, StorageUnavailable
+from models.errors import Conflict, ErasureNoted, InvalidInput, StorageUnavailable
 from models.link import Command, EraseFace, ErasureReceipt, FaceReceipt, Result, erasure_statement
 from models.people import Person
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge
 
+KEEPER = Caller(id="u-keeper", username="keeper", role="manager", sites=frozenset({"a"}))
 NAME_OF_PERSON = "Zhuge Liangxin"
 PHONE = "13912345678"
 CONSENT = {"text_version": "face-door-1", "channel": "office", "evidence": "folder seventeen", "doors": ["gate"]}
@@ -290,6 +294,42 @@ async def test_a_disk_that_takes_no_tombstone_lets_nobody_be_half_erased(
     assert (await manager.delete(f"/api/v1/people/{person_id}")).status_code == 503
     assert (await manager.get(f"/api/v1/people/{person_id}")).json()["name"] == NAME_OF_PERSON
     assert runtime.store.read_now(tombstones_of, since=BEGINNING) == []
+
+
+async def test_an_erasure_that_the_database_did_not_commit_is_noted_said_and_carried_out(
+    manager: httpx.AsyncClient, runtime: Runtime, tmp_path: Path, clock: Clock
+) -> None:
+    object.__setattr__(runtime, "data_dir", tmp_path)
+    person_id = await resident(manager)
+
+    def away(_connection: Any) -> None:
+        raise OSError("disk full")
+
+    event.listen(runtime.store.engine, "commit", away)
+    with pytest.raises(ErasureNoted, match="within minutes"):
+        await erase(runtime, person_id, caller=KEEPER)
+    event.remove(runtime.store.engine, "commit", away)
+    assert (await manager.get(f"/api/v1/people/{person_id}")).status_code == 200
+    assert runtime.store.write_now(settle_tombstones, folder=tmp_path, at=clock()) == 1
+    assert (await manager.get(f"/api/v1/people/{person_id}")).status_code == 404
+
+
+async def test_no_answer_kept_for_a_repetition_names_what_was_an_erased_persons(
+    manager: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    person_id = await resident(manager)
+    card = {"kind": "card", "value": "04AB12", "label": "blue tag of Zhuge"}
+    path = f"/api/v1/people/{person_id}/credentials"
+    made = await manager.post(path, json=card, headers={"Idempotency-Key": "card"})
+    assert made.status_code == 201, made.text
+    await resident(manager, "p2", phone="13800000001")
+    kept = select(idempotency.c.body)
+    assert "blue tag" in str(runtime.store.read_now(lambda connection: connection.execute(kept).all()))
+    assert (await manager.delete(f"/api/v1/people/{person_id}")).status_code == 200
+    (left,) = runtime.store.read_now(lambda connection: connection.execute(kept).scalars().all())
+    assert "p2" in left
+    runtime.store.write_now(clean_up, keep_facts=timedelta(days=1), at=clock() + timedelta(days=2))
+    assert runtime.store.read_now(lambda connection: connection.execute(kept).all()) == []
 
 
 async def test_the_log_has_the_tombstone_before_the_answer_and_holds_ids_only(
