@@ -53,7 +53,7 @@ def evacuate(
 def end_evacuation(
     site: str, *, reason: Why, some: SomeDoors = None, url: Url = LOCAL, token: Token = "", as_json: Json = False
 ) -> None:
-    """End an evacuation; doors that are locked down go on."""
+    """End an evacuation; doors that were locked down before are so again."""
     _act("end_evacuation", site, url=url, token=token, reason=reason, some=some, as_json=as_json)
 
 
