@@ -40,7 +40,7 @@ from gateway.store.erasures import (
 from gateway.store.people import person_by_id
 from gateway.tombstones import NAME, append_tombstones, read_tombstones
 from gateway.withdrawal import order_erasure
-from models.errors import ErasureNoted, InvalidInput, NotFound, StorageUnavailable
+from models.errors import InvalidInput, NotFound, StorageUnavailable
 from models.link import ErasureReceipt, erasure_statement
 from models.people import Person
 
@@ -57,14 +57,13 @@ async def erase(runtime: Runtime, person_id: str, *, caller: Caller) -> ErasureP
 
     Raises:
         NotFound: there is no such person in the caller's scope, and there was none.
-        ErasureNoted: nothing was erased yet, but it will be within minutes.
-        StorageUnavailable: nothing was erased; try again.
+        StorageUnavailable: nothing was erased: try again; or it is noted and will be erased within minutes.
     """
     try:
         proof = await runtime.store.write(_erase, person_id, caller=caller, runtime=runtime)
     except StorageUnavailable as error:
         if runtime.data_dir is not None and await asyncio.to_thread(_noted, runtime.data_dir / NAME, person_id):
-            raise ErasureNoted(NOTED) from error
+            raise StorageUnavailable(str(error), told=NOTED) from error
         raise
     for edge in proof.edges:
         runtime.bells.edge(edge.edge_id).ring()

@@ -118,8 +118,8 @@ class Conflict(GatehouseError):  # noqa: N818
 
 
 class StorageUnavailable(GatehouseError):  # noqa: N818
-    """Report that a commit could not be made durable; nothing may be acknowledged."""
+    """Report that a commit could not be made durable; nothing may be acknowledged. `told` is what a caller may know."""
 
-
-class ErasureNoted(StorageUnavailable):
-    """Report that an erasure was not committed, but stands in the log of tombstones and so is carried out soon."""
+    def __init__(self, what: str, *, told: str = "nothing was stored; try again shortly") -> None:
+        self.told = told
+        super().__init__(what)

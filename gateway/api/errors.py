@@ -15,7 +15,6 @@ from models.errors import (
     Conflict,
     DeviceRefused,
     DeviceUnreachable,
-    ErasureNoted,
     Forbidden,
     GatehouseError,
     ImageRejected,
@@ -89,8 +88,7 @@ async def _on_ours(_request: Request, error: Exception) -> Response:
         more |= {"where": error.where, "detail": error.what}
     if isinstance(error, StorageUnavailable):
         log.warning("storage: %s", error)
-        told = str(error) if isinstance(error, ErasureNoted) else "nothing was stored; try again shortly"
-        more |= {"detail": told, "headers": {"Retry-After": "5"}}
+        more |= {"detail": error.told, "headers": {"Retry-After": "5"}}
     return problem(status, code, **more)
 
 
