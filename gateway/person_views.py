@@ -77,8 +77,8 @@ class PermitView(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: datetime | None = None
 
 
-class PersonView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show one person with consents, receipts, credentials and permits."""
+class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one person in a list, without what belongs to them: ask for the person to see that."""
 
     id: str
     site_id: str
@@ -90,6 +90,11 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     seeded: bool = False
     version: int = 1
+
+
+class PersonView(PersonRow, frozen=True, kw_only=True):
+    """Show one person with flats, consents, receipts, credentials and permits."""
+
     flats: tuple[Occupancy, ...] = ()
     guardians: tuple[str, ...] = ()
     """Who may consent for a child under 14, by id."""

@@ -14,7 +14,7 @@ from gateway.api.replies import Page, etag_of, reply, reply_once, shows, version
 from gateway.auth.roles import Caller
 from gateway.moves import end_residence
 from gateway.on_record import note
-from gateway.person_views import PersonView
+from gateway.person_views import PersonRow, PersonView
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.people import (
@@ -165,7 +165,7 @@ def _create(
     return person_view(connection, person.id, site_ids=caller.sites, at=at)
 
 
-@router.get("", **shows(Page[PersonView]))
+@router.get("", **shows(Page[PersonRow]))
 async def list_people(
     caller: Reader, runtime: Shared, *, cursor: Cursor = "", limit: Limit = 100, flat: Id | None = None,
     name: Line | None = None, external_id: Id | None = None,
@@ -178,7 +178,7 @@ async def list_people(
 
 def _list(
     connection: Connection, asked: dict[str, Any], *, after: str, limit: int, caller: Caller, runtime: Runtime
-) -> Page[PersonView]:
+) -> Page[PersonRow]:
     found = people_of(connection, site_ids=caller.sites, after=after, limit=limit + 1, **asked)
     items = found[:limit]
     by = ",".join(sorted(what for what, value in asked.items() if value is not None))

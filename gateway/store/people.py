@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from gateway.person_views import PersonView
+from gateway.person_views import PersonRow, PersonView
 from gateway.store.consents import consent_view, consents_of, face_receipts_of, may_be_asked
 from gateway.store.dialect import insert_into
 from gateway.store.policy_writes import IN_NO_POLICY
@@ -155,7 +155,7 @@ def note_activity(connection: Connection, person_id: str, *, site_id: str, at: d
 def people_of(
     connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100,
     flat_id: str | None = None, name: str | None = None, external_id: str | None = None,
-) -> list[PersonView]:  # fmt: skip
+) -> list[PersonRow]:  # fmt: skip
     """Return people of some sites by id, after an id, without what belongs to them.
 
     Args:
@@ -174,12 +174,12 @@ def people_of(
         query = query.where(people.c.name.icontains(name, autoescape=True))
     if external_id is not None:
         query = query.where(people.c.external_id == external_id)
-    return [_short_view(row) for row in connection.execute(query)]
+    return [_listed(row) for row in connection.execute(query)]
 
 
-def _short_view(row: Row[Any]) -> PersonView:
+def _listed(row: Row[Any]) -> PersonRow:
     person = msgspec.structs.asdict(person_from(row))
-    return PersonView(**person, created_at=row.created_at, seeded=row.seeded, version=row.version)
+    return PersonRow(**person, created_at=row.created_at, seeded=row.seeded, version=row.version)
 
 
 def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[str], at: datetime) -> PersonView:
@@ -193,8 +193,8 @@ def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[s
         raise NotFound("person", person_id)
     proofs = face_receipts_of(connection, person_id)
     agreed = consents_of(connection, person_id)
-    return msgspec.structs.replace(
-        _short_view(row),
+    return PersonView(
+        **msgspec.structs.asdict(_listed(row)),
         flats=tuple(occupancies_of(connection, person_id)),
         guardians=tuple(guardians_of(connection, person_id)),
         consents=tuple(consent_view(consent, at=at) for consent in agreed),
