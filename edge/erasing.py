@@ -25,8 +25,6 @@ from models.policy import Policy
 log = logging.getLogger("gatehouse.edge.erasing")
 
 EVERY_S: Final = 30.0
-RENEWAL: Final = timedelta(days=30)
-"""How long a template outlives a consent that a new notice has overtaken, unmatched, so that a new consent may save it."""
 DOORS_LEFT: Final = timedelta(hours=20)
 """How long a template outlives the last door of its person here, unmatched, so that the edge that got the door can ask."""
 
@@ -155,9 +153,4 @@ def _ended(own: Sequence[Consent], *, at: datetime, strictly: bool) -> bool:
     """
     if strictly:
         return not any(consent.live(at) for consent in own)
-    return bool(own) and not any(_may_keep(consent, at) for consent in own)
-
-
-def _may_keep(consent: Consent, at: datetime) -> bool:
-    overtaken = consent.superseded_at is not None and at >= consent.superseded_at + RENEWAL
-    return not consent.over(at) and not overtaken
+    return bool(own) and all(consent.over(at) for consent in own)

@@ -61,13 +61,6 @@ class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
         return begun and (self.valid_until is None or at < self.valid_until)
 
 
-class Guardianship(msgspec.Struct, frozen=True, kw_only=True):
-    """Say who may consent for a child."""
-
-    child_id: str
-    guardian_id: str
-
-
 class Consent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Record one separate consent: to what, for which doors, on which text, when, how, with what evidence."""
 

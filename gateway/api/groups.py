@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from gateway.api.deps import Key, Shared, allowed, new_id, once
-from gateway.api.people import Cursor, Doors, Id, IfMatch, Limit, Line, check_doors, site_for
+from gateway.api.people import Cursor, Doors, Id, IfMatch, Limit, Line, check_doors
+from gateway.api.places import site_of
 from gateway.api.replies import Page, etag_of, reply, shows, version_in
 from gateway.auth.roles import Caller
 from gateway.on_record import note
@@ -67,7 +68,7 @@ async def create_group(
     body: NewGroup, request: Request, *, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
     """Make a group."""
-    site_id, group_id = site_for(caller, body.site_id), body.id or new_id("g")
+    site_id, group_id = site_of(caller, body.site_id), body.id or new_id("g")
 
     def act(connection: Connection) -> GroupView:
         check_free(connection, group_id, kind="group")

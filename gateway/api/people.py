@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.api.deps import Key, Moment, Shared, allowed, new_id, once
+from gateway.api.places import site_of
 from gateway.api.replies import Page, etag_of, reply, reply_once, shows, version_in
 from gateway.auth.roles import Caller
 from gateway.moves import end_residence
@@ -31,7 +32,7 @@ from gateway.store.people import (
     remove_guardian,
 )
 from gateway.store.places import doors_named, flat_is_at
-from models.errors import InvalidInput, NotFound
+from models.errors import InvalidInput
 from models.people import Occupancy, Person, Relation
 from models.places import check_id
 
@@ -86,22 +87,6 @@ class OccupancyBody(BaseModel):
     valid_until: Moment | None = None
 
 
-def site_for(caller: Caller, site_id: str | None) -> str:
-    """Return the site that a caller names, or the only one in scope.
-
-    Raises:
-        InvalidInput: the caller names none and has several.
-        NotFound: it is out of the caller's scope.
-    """
-    if site_id is None and len(caller.sites) == 1:
-        return next(iter(caller.sites))
-    if site_id is None:
-        raise InvalidInput("site_id", "say which site: you have several in scope, or none")
-    if site_id not in caller.sites:
-        raise NotFound("site", site_id)
-    return site_id
-
-
 def check_doors(connection: Connection, door_ids: list[str], *, site_id: str) -> tuple[str, ...]:
     """Return the ids without repetition if all are doors of the site.
 
@@ -136,7 +121,7 @@ async def create_person(
     body: PersonBody, request: Request, *, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
     """Write a new person. A repetition with the same Idempotency-Key answers without the name."""
-    site_id = site_for(caller, body.site_id)
+    site_id = site_of(caller, body.site_id)
     person = Person(
         id=check_id(body.id, "id") if body.id else new_id("p"), site_id=site_id, name=body.name, born_on=body.born_on,
         under_14=body.under_14, phone=body.phone, external_id=body.external_id,

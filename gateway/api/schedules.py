@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Key, Shared, new_id, once
 from gateway.api.groups import Reader, Writer
-from gateway.api.people import Cursor, Day, Id, IfMatch, Limit, Line, site_for
+from gateway.api.people import Cursor, Day, Id, IfMatch, Limit, Line
+from gateway.api.places import site_of
 from gateway.api.replies import Page, etag_of, reply, shows, version_in
 from gateway.api.rights import Label
 from gateway.auth.roles import Caller
@@ -130,7 +131,7 @@ async def create_schedule(
     body: NewSchedule, request: Request, *, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
     """Make a schedule."""
-    site_id, schedule_id = site_for(caller, body.site_id), body.id or new_id("sch")
+    site_id, schedule_id = site_of(caller, body.site_id), body.id or new_id("sch")
 
     def act(connection: Connection) -> ScheduleView:
         check_free(connection, schedule_id, kind="schedule")
@@ -212,7 +213,7 @@ async def create_calendar(
     body: NewCalendar, request: Request, *, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
     """Make a calendar; its days may follow as iCalendar."""
-    site_id, calendar_id = site_for(caller, body.site_id), body.id or new_id("cal")
+    site_id, calendar_id = site_of(caller, body.site_id), body.id or new_id("cal")
 
     def act(connection: Connection) -> CalendarView:
         check_free(connection, calendar_id, kind="calendar")

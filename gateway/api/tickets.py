@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from gateway.api.deps import Shared, new_id
 from gateway.api.groups import Reader, Writer
-from gateway.api.people import site_for
+from gateway.api.places import site_of
 from gateway.api.replies import Page, reply, shows
 from gateway.on_record import note
 from gateway.store import Connection
@@ -26,14 +26,14 @@ class Renewed(msgspec.Struct, frozen=True, kw_only=True):
 @router.get("/{site_id}/ticket-keys", **shows(Page[TicketKey]))
 async def list_ticket_keys(site_id: str, caller: Reader, *, runtime: Shared) -> Response:
     """List the public keys under which a site's tickets are valid; none before the first ticket."""
-    found = await runtime.store.read(ticket_keys, site_for(caller, site_id))
+    found = await runtime.store.read(ticket_keys, site_of(caller, site_id))
     return reply(Page(items=list(found)))
 
 
 @router.post("/{site_id}/ticket-keys", **shows(Renewed, 201))
 async def renew(site_id: str, caller: Writer, *, runtime: Shared) -> Response:
     """Sign with a new key from now on: every QR that was shown or printed before opens no door any more."""
-    here = site_for(caller, site_id)
+    here = site_of(caller, site_id)
 
     def act(connection: Connection) -> Renewed:
         at = runtime.clock()

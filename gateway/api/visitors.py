@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Key, Moment, Shared, new_id, once
-from gateway.api.people import Cursor, Doors, Id, Limit, Line, Reader, Writer, check_doors, site_for
+from gateway.api.people import Cursor, Doors, Id, Limit, Line, Reader, Writer, check_doors
+from gateway.api.places import site_of
 from gateway.api.replies import Page, etag_of, reply, reply_once, shows
 from gateway.auth.roles import Caller
 from gateway.issuing import doors_open_to, issue_pass, mint_for_pass
@@ -57,7 +58,7 @@ async def create_pass(
 def _make(connection: Connection, body: PassBody, *, caller: Caller, runtime: Runtime) -> VisitorView:
     at = runtime.clock()
     host = None if body.host is None else person_by_id(connection, body.host, site_ids=caller.sites)
-    site_id = site_for(caller, body.site_id) if host is None else host.site_id
+    site_id = site_of(caller, body.site_id) if host is None else host.site_id
     if body.doors is not None:
         doors = check_doors(connection, list(body.doors), site_id=site_id)
     elif host is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -55,8 +54,3 @@ def drop_old_announcements(connection: Connection, *, keep: int = KEEP_ROWS) -> 
     """Delete announcements beyond the newest `keep` and return how many went."""
     newest = connection.execute(select(func.max(feed.c.seq))).scalar() or 0
     return connection.execute(delete(feed).where(feed.c.seq <= newest - keep)).rowcount
-
-
-def sites_seen(rows: Collection[FeedRow], sites: frozenset[str]) -> list[FeedRow]:
-    """Return the announcements that somebody with these sites may see."""
-    return [row for row in rows if row.site_id in sites]

@@ -13,7 +13,6 @@ from gateway.store.tables import notices
 from gateway.store.types import as_text
 from models.errors import Conflict, NotFound
 from models.notices import Notice, check_notice, notice_digest
-from models.people import Purpose
 
 
 class NoticeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,20 +68,6 @@ def notices_of(connection: Connection, site_ids: frozenset[str], *, after: str, 
     """Return the notices of these sites by id, after an id."""
     query = select(notices).where(notices.c.site_id.in_(site_ids), notices.c.id > after).order_by(notices.c.id)
     return [_view(row) for row in connection.execute(query.limit(limit))]
-
-
-def published_notice(
-    connection: Connection, site_id: str, *, purpose: Purpose, version: str | None = None
-) -> NoticeView | None:
-    """Return the published notice of a version, or the newest: the text that a consent of today is given on."""
-    query = select(notices).where(notices.c.site_id == site_id, notices.c.purpose == purpose)
-    query = query.where(notices.c.published_at.is_not(None)).order_by(
-        notices.c.published_at.desc(), notices.c.id.desc()
-    )
-    if version is not None:
-        query = query.where(notices.c.name == version)
-    row = connection.execute(query.limit(1)).first()
-    return None if row is None else _view(row)
 
 
 def change_notice(connection: Connection, notice: Notice, *, version: int | None) -> NoticeView:

@@ -15,12 +15,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.clock import SteadyClock
-from edge.erasing import DOORS_LEFT, RENEWAL, Erasing
+from edge.erasing import DOORS_LEFT, Erasing
 from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from edge.spool import Spool
 from models.errors import InvalidInput, StorageUnavailable
 from models.link import EraseFace, ErasureReceipt, erasure_statement
+from models.people import SUPERSEDED_FOR
 from models.policy import Policy
 from tests.edge.doubles import EDGE, consent, door, now, person, policy
 
@@ -136,7 +137,7 @@ async def test_a_consent_that_a_new_notice_overtook_keeps_the_template_for_a_mon
     room.enrol("p1")
     overtaken = consent("p1", superseded_at=now())
     await room.apply(homes(overtaken))
-    room.times.passes(RENEWAL - timedelta(hours=1))
+    room.times.passes(SUPERSEDED_FOR - timedelta(hours=1))
     await room.erasing.look_around()
     assert room.held() == ["p1"]
     await room.apply(homes(overtaken, msgspec.structs.replace(consent("p1"), id="again"), n=2))
