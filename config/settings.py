@@ -133,15 +133,44 @@ class BrokerLink(Strict):
     tls: TlsSettings | None = Field(None, description="Certificates towards the broker; absent means plain TCP.")
 
 
+class ModelFile(Strict):
+    """One network of your own, in ONNX; without `file` the network of dlib does the work."""
+
+    file: LocalPath | None = Field(None, description="ONNX file; it needs sha256, id, kind and licence beside it.")
+    sha256: str = Field(
+        "", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the file in hex; another file is refused."
+    )
+    id: str = Field(
+        "", max_length=64, pattern=r"^([a-z0-9][a-z0-9.-]*)?$", description="Name of the network in records."
+    )
+    kind: Literal["", "arcface", "sface", "yunet", "boxes", "liveness"] = Field(
+        "", description="Preprocessing and outputs: arcface or sface embed, yunet or boxes detect, liveness judges."
+    )
+    licence: str = Field("", max_length=128, description="Licence of the weights, as their maker names it.")
+    non_commercial: bool = Field(False, description="Whether the licence forbids commercial use.")
+    acknowledge_non_commercial: bool = Field(
+        False, description="Whether such weights may be used here all the same, for research."
+    )
+
+
+class ModelSettings(Strict):
+    """Networks of the face process; what is left out is dlib's."""
+
+    detector: ModelFile = Field(ModelFile(), description="Finds faces.")
+    embedder: ModelFile = Field(ModelFile(), description="Makes embeddings; changing it asks everybody to enrol anew.")
+    liveness: ModelFile = Field(ModelFile(), description="Tells a face from a picture of one.")
+
+
 class FaceSettings(Strict):
     """The face process of an edge."""
 
     enabled: bool = Field(True, description="Whether this edge runs a face process at all.")
-    profile: Literal["off", "demo"] = Field(
+    profile: Literal["off", "demo", "calibrated"] = Field(
         "off",
-        description="`demo` allows face alone at radius 0.40 for at most 12 people, in a data folder marked DEMO; "
-        "`off` matches no faces. A calibrated profile needs calibration evidence, which this release does not have.",
+        description="`calibrated` lets faces open as far as counted evidence and liveness carry, else with card or PIN; "
+        "`demo` allows face alone at radius 0.40 for at most 12 people, in a data folder marked DEMO; `off` matches none.",
     )
+    models: ModelSettings = Field(ModelSettings(), description="Networks of your own in place of dlib's.")
     threads: int = Field(1, ge=1, le=16, description="Threads that the face networks may use.")
     cache_dir: LocalPath = Field(
         Path("~/.cache/gatehouse"), description="Folder of the converted face networks; they are checked by digest."

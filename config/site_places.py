@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr
 from config.reading import LocalPath, Strict
 from config.site_fields import PASSWORD_LIMIT, CameraUrl, Fraction, Id, Keypad, Name, Zone
 from models import places
+from models.liveness import Provider, Species
+from models.zones import MAX_NUMBERS, WHOLE
 
 
 def _mqtt() -> dict[str, object]:
@@ -106,6 +108,13 @@ class DoorEntry(Strict):
         description="What lets in when the gateway was not heard for so long that the policy ended: credentials or nothing.",
     )
     camera: Id | None = Field(None, description="Id of the camera that sees who stands there.")
+    liveness: Provider = Field(
+        "none", description="Who tells a face from a picture of one: none, parallax, model or device."
+    )
+    liveness_covers: tuple[Species, ...] = Field(
+        (), max_length=2, description="Attacks (print, screen) that model or device is declared to cover."
+    )
+    liveness_basis: str = Field("", max_length=200, description="Report that this declaration rests on.")
     readers: tuple[ReaderEntry, ...] = Field((ReaderEntry(),), max_length=8, description="Its readers.")
     driver: dict[str, object] = Field(
         default_factory=_mqtt, description="Settings of its driver, read by its edge only."
@@ -142,8 +151,11 @@ class CameraEntry(Strict):
     password_file: LocalPath | None = Field(None, description="File that holds the password of the camera.")
     transport: Literal["tcp", "udp"] = Field("tcp", description="How its pictures travel.")
     door: Id | None = Field(None, description="Id of the door it looks at; a camera without a door recognises nobody.")
-    near_zone: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
-        (0.0, 0.0, 1.0, 1.0), description="Left, top, right, bottom of the near zone, as fractions of the picture."
+    near_zone: tuple[Fraction, ...] = Field(
+        WHOLE,
+        min_length=4,
+        max_length=MAX_NUMBERS,
+        description="Near zone as fractions of the picture: left, top, right, bottom, or the corners x, y of a polygon.",
     )
     min_eye_px: float = Field(
         30, ge=10, le=500, description="Least distance between the eyes in pixels of a usable face."

@@ -18,6 +18,7 @@ from models import places
 from models.errors import InvalidInput
 from models.notices import check_notice
 from models.schedules import check_calendar, check_schedule
+from models.zones import check_zone
 
 GROUPS = (
     "areas", "companies", "flats", "controllers", "doors", "cameras", "calendars", "schedules", "groups", "notices",
@@ -157,10 +158,13 @@ def _unknown_names(file: SiteFile) -> Iterator[Mistake]:
         yield from _unknown(("doors", index, "controller"), [door.controller], {one.id for one in file.controllers})
     for index, camera in enumerate(file.cameras):
         yield from _unknown(("cameras", index, "door"), [camera.door], doors)
-        left, top, right, bottom = camera.near_zone
-        if left >= right or top >= bottom:
+        try:
+            check_zone(camera.near_zone)
+        except InvalidInput as error:
             yield Mistake(
-                key=("cameras", index, "near_zone"), message="is empty", suggestion="write left, top, right, bottom"
+                key=("cameras", index, "near_zone"),
+                message=error.what,
+                suggestion="write left, top, right, bottom, or the corners x, y of a polygon in their order",
             )
     for index, who in enumerate(file.people):
         yield from _unknown(("people", index, "flat"), [who.flat], flats)

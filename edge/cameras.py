@@ -25,6 +25,7 @@ from models.errors import InvalidInput, StorageUnavailable
 from models.events import CameraBack, CameraLost, fact_id
 from models.link import CameraStatus
 from models.places import Camera
+from models.zones import bounds
 
 log = logging.getLogger("gatehouse.edge.cameras")
 
@@ -120,7 +121,7 @@ class Cameras:
             "transport": camera.transport,
             "rate": "full" if camera.door_id is not None else "key",
             "worker_socket": str(self.socket),
-            "near_zone": camera.near_zone,
+            "near_zone": bounds(camera.near_zone),
             "log_style": self._log_style,
         }
         if camera.door_id is not None and self._faces_socket is not None:

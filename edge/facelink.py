@@ -96,7 +96,7 @@ class FaceLink:
             if message.ready:
                 self._usable.set()
             good()
-        elif message.request_id in self._photos:
+        elif isinstance(message, wire.PhotoFace) and message.request_id in self._photos:
             waiting = self._photos.pop(message.request_id)
             if not waiting.done():
                 waiting.set_result(message)

@@ -26,6 +26,7 @@ from edge.tracks import Box, Tracks
 from models.errors import ImageRejected, InvalidInput
 from models.faces.pipeline import Face, FacePipeline, Rgb
 from models.recognition import FaceQuality, QualityGates, unusable
+from models.zones import Zone, bounds, contains
 
 log = logging.getLogger("gatehouse.edge.faces")
 
@@ -207,7 +208,7 @@ class FaceProcess:
         try:
             if eye.watched_until < min(attend.until, self.now() + WATCH_S / 2):
                 eye.watched_until = min(attend.until, self.now() + WATCH_S)
-                await wire.write(eye.writer, wire.Watch(until=eye.watched_until, zone=attend.near_zone))
+                await wire.write(eye.writer, wire.Watch(until=eye.watched_until, zone=bounds(attend.near_zone)))
             if not eye.credited and eye.crop is None:
                 eye.credited = True
                 await wire.write(eye.writer, wire.Credit())
@@ -360,10 +361,10 @@ def _place(face: Face, crop: wire.Crop, scale: float) -> Box:
     return (x, y, (right - left + 1) * scale, (bottom - top + 1) * scale)
 
 
-def _inside(box: Box, zone: tuple[float, float, float, float], crop: wire.Crop) -> bool:
+def _inside(box: Box, zone: Zone, crop: wire.Crop) -> bool:
     """Return whether a face's centre is in the near zone (parts of the full frame)."""
     x, y = (box[0] + box[2] / 2) / crop.frame_w, (box[1] + box[3] / 2) / crop.frame_h
-    return zone[0] <= x <= zone[2] and zone[1] <= y <= zone[3]
+    return contains(zone, (x, y))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,8 +4,8 @@ For the eyes, the face process and the worker: the messages, and their framing (
 msgpack). Pixels and embeddings travel as raw bytes. This module opens no socket and decides nothing.
 
     eye    -> faces   EyeHello, Crop                        faces -> eye      Credit, Watch
-    worker -> faces   WorkerHello, Attend, Ignore, EmbedPhoto
-    faces  -> worker  FaceSighting, FaceUnusable, PhotoFace, FacesHealth
+    worker -> faces   WorkerHello, Attend, Ignore, EmbedPhoto, TakePicture
+    faces  -> worker  FaceSighting, FaceUnusable, PhotoFace, Picture, FacesHealth
     eye    -> worker  EyeHealth
 """
 
@@ -16,7 +16,9 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from models.errors import InvalidInput
+from models.liveness import Provider, Reading
 from models.recognition import FaceQuality
+from models.zones import WHOLE, Zone
 
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
@@ -58,7 +60,12 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True, tag="crop"):
 
 
 class Credit(msgspec.Struct, frozen=True, kw_only=True, tag="credit"):
-    """The face process can take one more crop from this eye. Never more than one is outstanding."""
+    """The face process can take one more crop from this eye. Never more than one is outstanding.
+
+    With `whole` the next frame is wanted as a whole, whether or not anything moves in it.
+    """
+
+    whole: bool = False
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, tag="watch"):
@@ -98,13 +105,19 @@ class WorkerHello(msgspec.Struct, frozen=True, kw_only=True, tag="worker_hello")
 
 
 class Attend(msgspec.Struct, frozen=True, kw_only=True, tag="attend"):
-    """Look for faces for this door until `until` (Unix time, s). Without a live Attend nothing is detected."""
+    """Look for faces for this door until `until` (Unix time, s). Without a live Attend nothing is detected.
+
+    `liveness` says whose readings come with the sightings. With `enrol` the faces are wanted for templates: sightings
+    keep the gates of enrolment, and `FaceUnusable` says at every picture why it is not good enough.
+    """
 
     door_id: str
     camera_id: str
     until: float
-    near_zone: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    near_zone: Zone = WHOLE
     min_eye_px: float = 30.0
+    liveness: Provider = "none"
+    enrol: bool = False
 
 
 class Ignore(msgspec.Struct, frozen=True, kw_only=True, tag="ignore"):
@@ -119,6 +132,13 @@ class EmbedPhoto(msgspec.Struct, frozen=True, kw_only=True, tag="embed_photo"):
     request_id: str
     image: bytes
     min_eye_px: float = 30.0
+
+
+class TakePicture(msgspec.Struct, frozen=True, kw_only=True, tag="take_picture"):
+    """Make one JPEG of a camera's next frame in which no face can be recognised any more."""
+
+    request_id: str
+    camera_id: str
 
 
 class FaceSighting(msgspec.Struct, frozen=True, kw_only=True, tag="face_sighting"):
@@ -139,6 +159,8 @@ class FaceSighting(msgspec.Struct, frozen=True, kw_only=True, tag="face_sighting
     contract: str
     quality: FaceQuality
     box: tuple[float, float, float, float]
+    liveness: Reading | None = None
+    """What the attended provider thinks of this track so far; None where none was asked for."""
 
 
 class FaceUnusable(msgspec.Struct, frozen=True, kw_only=True, tag="face_unusable"):
@@ -161,6 +183,16 @@ class PhotoFace(msgspec.Struct, frozen=True, kw_only=True, tag="photo_face"):
     quality: FaceQuality | None = None
 
 
+class Picture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
+    """The answer to `TakePicture`: a JPEG with every face made unrecognisable, or why there is none."""
+
+    request_id: str
+    ok: bool
+    reason: str = ""
+    jpeg: bytes = b""
+    faces: int = 0
+
+
 class FacesHealth(msgspec.Struct, frozen=True, kw_only=True, tag="faces_health"):
     """The face process is up: what it computes with, and its counters. Sent after `WorkerHello` and every 10 s."""
 
@@ -173,13 +205,13 @@ class FacesHealth(msgspec.Struct, frozen=True, kw_only=True, tag="faces_health")
     busy_ms: float = 0.0
 
 
-ToFaces = EyeHello | Crop | WorkerHello | Attend | Ignore | EmbedPhoto
+ToFaces = EyeHello | Crop | WorkerHello | Attend | Ignore | EmbedPhoto | TakePicture
 """What arrives on the face process's socket; the first message says who is there."""
 
 ToEye = Credit | Watch
 """What an eye receives from the face process."""
 
-FromFaces = FaceSighting | FaceUnusable | PhotoFace | FacesHealth
+FromFaces = FaceSighting | FaceUnusable | PhotoFace | Picture | FacesHealth
 """What the worker receives from the face process."""
 
 Message = ToFaces | ToEye | FromFaces | EyeHealth

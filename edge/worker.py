@@ -37,6 +37,7 @@ from edge.facelink import FaceLink
 from edge.identity import Signer, key_of, new_key, public_key, trust
 from edge.keystore import KeyStore
 from edge.membership import Admittance
+from edge.orders import Orders
 from edge.policies import Policies, PolicyAnswer, version
 from edge.protection import open_guard
 from edge.relay import Relay
@@ -46,8 +47,16 @@ from edge.times import Lived, last_times
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUnavailable
-from models.link import MAX_PHOTO_BYTES, EdgeStatus, EnrolFace, EraseFace, Introduction, Result, ShareTemplates, Unlock
-from models.link import Command as LinkCommand
+from models.link import (
+    MAX_PHOTO_BYTES,
+    AdoptTemplates,
+    EdgeStatus,
+    EnrolFace,
+    EraseFace,
+    Introduction,
+    ShareTemplates,
+    Unlock,
+)
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -163,6 +172,7 @@ class Worker:
             heard=lambda: self._channel.last_heard,
             new_id=lambda: uuid.uuid4().hex,
         )
+        self._orders = Orders(self._clock)
         self._relay = Relay(base_url=self._base, signer=self._signer, tls=self._tls)
         self._uplink = Uplink(
             channel=self._channel,
@@ -173,7 +183,7 @@ class Worker:
             on_policy=self._on_policy,
             on_checkpoint=self._checkpoints.witness,
             vouched=self._policies.vouched,
-            obey=self._obey,
+            obey=self._orders.obey,
         )
 
     def _make_cameras(self, children: Supervisor) -> None:
@@ -227,6 +237,14 @@ class Worker:
             seal_key=self._seal_key,
             on_change=self._attention.refresh,
         )
+        self._take_orders()
+
+    def _take_orders(self) -> None:
+        self._orders.give(Unlock, self._admission.unlock)
+        self._orders.give(EnrolFace, self._enrolment.enrol)
+        self._orders.give(EraseFace, self._erasing.erase)
+        self._orders.give(ShareTemplates, self._sharing.share)
+        self._orders.give(AdoptTemplates, self._sharing.adopt)
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
         """Start what needs no gateway: doors, cameras and faces by the last policy."""
@@ -317,17 +335,6 @@ class Worker:
             version(policy), len(policy.doors), len(policy.cameras), len(policy.people),
         )  # fmt: skip
         self._uplink.changed()
-
-    async def _obey(self, command: LinkCommand) -> Result:
-        if isinstance(command, Unlock):
-            return await self._admission.unlock(command)
-        if isinstance(command, EnrolFace):
-            return await self._enrolment.enrol(command)
-        if isinstance(command, EraseFace):
-            return await self._erasing.erase(command)
-        if isinstance(command, ShareTemplates):
-            return await self._sharing.share(command)
-        return await self._sharing.adopt(command)
 
     def _status(self) -> EdgeStatus:
         policy = self._policies.current

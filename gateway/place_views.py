@@ -82,7 +82,7 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     has_password: bool
     transport: Literal["tcp", "udp"]
     door_id: str | None
-    near_zone: tuple[float, float, float, float]
+    near_zone: tuple[float, ...]
     min_eye_px: float
     lost_after_s: float
     register: CameraRegister | None

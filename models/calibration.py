@@ -1,47 +1,181 @@
-"""What radius a door may use for its gallery; so far only under the demo profile.
+"""What radius a door may use for its gallery, and whether a face alone may open it: from counted evidence, not by taste.
 
-False-match evidence measured for a site comes later; until then face alone is refused everywhere else, and the usual
-bare 0.6 of face_recognition is refused always (on 36 669 impostor pairs of grey photographs it matched 8 of 100).
+False matches are counted in pairs of *persons* under one model contract (models.recognition); counts only, so that they
+may leave an edge. From them and the size N of a door's gallery follows the widest radius at which a stranger is taken
+for somebody in at most one of a thousand attempts: 1 - (1 - FMR)^N <= 0.1 %. It sees no face and opens nothing.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
 
 from models.errors import InvalidInput
+from models.liveness import SPECIES, covered
+from models.places import Door
+
+Profile = Literal["off", "demo", "calibrated"]
+Source = Literal["labelled", "site"]
+WhyNot = Literal[
+    "off", "high_security", "no_evidence", "too_little_evidence", "gallery_too_large", "no_liveness",
+    "liveness_incomplete", "not_asked",
+]  # fmt: skip
+"""Why a face alone does not open a door. `not_asked`: the door takes no bare face."""
 
 DEMO_RADIUS: Final = 0.40
 DEMO_MAX_PEOPLE: Final = 12
-_DOUBTFUL_RADIUS: Final = 0.45
+DOUBTFUL_RADIUS: Final = 0.45
+MAX_FPIR: Final = 0.001
+"""Of a thousand strangers who act at a door, one may be taken for somebody (R18; our target)."""
+MAX_VERIFY_FMR: Final = 0.001
+"""With a card or PIN first, a face is compared with one person's: GA/T 1093's level of verification."""
+STEP: Final = 0.01
+STEPS: Final = 60
+"""Radii 0.01 to 0.60: beyond that dlib's own default matches strangers."""
 
 
-def checked_radius(radius: float) -> float:
-    """Return a radius that configuration may hold.
+class ImpostorEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Count how near different persons come to each other; `matched[i]` belongs to the radius `(i + 1) * STEP`.
+
+    Attributes:
+        id: Its id at the gateway.
+        contract: `EmbedderContract.id` under which the embeddings were made.
+        source: `labelled` (a folder of labelled photos) or `site` (a site's own consented gallery).
+        persons: How many persons were compared.
+        pairs: How many pairs of persons.
+        matched: Pairs whose nearest templates are at most that far apart; (STEPS,), never falling.
+        upper: Upper end of the 95 % interval of the false match rate, people resampled; (STEPS,), never falling.
+        at: When it was counted.
+        edge_id: Which edge counted it; empty for labelled photos.
+    """
+
+    id: str
+    contract: str
+    source: Source
+    persons: int
+    pairs: int
+    matched: tuple[int, ...]
+    upper: tuple[float, ...]
+    at: datetime
+    edge_id: str = ""
+
+
+class FaceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how a door may use faces with so many enrolled people.
+
+    Attributes:
+        people: N, the persons in the door's gallery.
+        alone: Whether a bare face opens it.
+        radius: The radius of identification; 0 where nobody may be identified.
+        verify_radius: The radius against the one person whose card or PIN came first; 0 where faces are off.
+        why_not: Why a bare face does not open it; empty if it does.
+        needed_pairs: Pairs of persons without a false match that this N asks for.
+    """
+
+    people: int
+    alone: bool
+    radius: float = 0.0
+    verify_radius: float = 0.0
+    why_not: tuple[WhyNot, ...] = ()
+    needed_pairs: int = 0
+
+
+def check_evidence(evidence: ImpostorEvidence) -> ImpostorEvidence:
+    """Return the evidence if its counts can be true.
 
     Raises:
-        InvalidInput: It is no distance, or so wide that strangers are known to match: 0.6 is.
+        InvalidInput: counts that contradict each other, bounds below what was counted, or values out of range.
     """
-    if not 0.0 < radius <= _DOUBTFUL_RADIUS:
-        raise InvalidInput(
-            "radius",
-            f"{radius} cannot be used: above {_DOUBTFUL_RADIUS} strangers are known to match (0.6 matched 8 of 100); "
-            f"take {DEMO_RADIUS} or leave it out",
-        )
-    return radius
+    n = evidence.persons
+    if not (2 <= n <= 1_000_000 and 1 <= evidence.pairs <= n * (n - 1) // 2):
+        raise InvalidInput("pairs", f"{evidence.pairs} pairs of {n} persons cannot be")
+    if len(evidence.matched) != STEPS or len(evidence.upper) != STEPS:
+        raise InvalidInput("matched", f"one count and one bound for each of {STEPS} radii are needed")
+    if list(evidence.matched) != sorted(evidence.matched) or not 0 <= evidence.matched[-1] <= evidence.pairs:
+        raise InvalidInput("matched", "counts grow with the radius, up to the number of pairs")
+    if evidence.matched[0] < 0 or list(evidence.upper) != sorted(evidence.upper):
+        raise InvalidInput("upper", "bounds grow with the radius")
+    least = rule_of_three(evidence.pairs)
+    for count, bound in zip(evidence.matched, evidence.upper, strict=True):
+        if not (math.isfinite(bound) and max(count / evidence.pairs, least) - 1e-12 <= bound <= 1.0):
+            raise InvalidInput("upper", f"a bound of {bound} does not follow from {count} of {evidence.pairs} pairs")
+    return evidence
 
 
-def face_alone_radius(*, people: int, demo: bool) -> float:
-    """Return the radius at which a face alone may open a door with so many enrolled people.
+def rule_of_three(pairs: int) -> float:
+    """Return the rate that `pairs` comparisons without an error still allow, at 95 % confidence."""
+    return min(1.0, 3.0 / pairs) if pairs else 1.0
 
-    Raises:
-        InvalidInput: There is no evidence for it: not the demo profile, or more people than that carries.
+
+def needed_fmr(people: int, *, fpir: float = MAX_FPIR) -> float:
+    """Return the false match rate at which a gallery of `people` keeps the false positive identification rate."""
+    return -math.expm1(math.log1p(-fpir) / max(1, people))
+
+
+def widest_radius(evidence: ImpostorEvidence, fmr: float) -> float:
+    """Return the widest radius whose bound is at most `fmr`, no wider than 0.45; 0 where the evidence carries none."""
+    carried = [(i + 1) * STEP for i, bound in enumerate(evidence.upper) if bound <= fmr]
+    return round(min(max(carried, default=0.0), DOUBTFUL_RADIUS), 4)
+
+
+def face_use(
+    door: Door, *, people: int, profile: Profile, contract: str = "", evidence: Sequence[ImpostorEvidence] = ()
+) -> FaceUse:
+    """Say how a door may use faces: alone, or only with card or PIN, or not at all, and why.
+
+    Args:
+        door: its factors, security and liveness.
+        people: N, the persons in its gallery.
+        profile: `off`, `demo` (radius 0.40, at most 12 people), or `calibrated` (by evidence).
+        contract: id of the contract of the gallery's templates; evidence of another says nothing about them.
+        evidence: all that is known; the narrowest of what carries counts.
     """
-    if not demo:
-        raise InvalidInput(
-            "factors", "a face alone has no evidence at this door yet; ask for face and card, or face and PIN"
-        )
-    if people > DEMO_MAX_PEOPLE:
-        raise InvalidInput(
-            "factors", f"{people} people are more than the {DEMO_MAX_PEOPLE} that the demo profile carries"
-        )
-    return DEMO_RADIUS
+    if profile == "off":
+        return FaceUse(people=people, alone=False, why_not=("off",))
+    needed = needed_fmr(people)
+    own = [one for one in evidence if one.contract == contract]
+    if profile == "demo":
+        fits = people <= DEMO_MAX_PEOPLE
+        radius = DEMO_RADIUS if fits else 0.0
+        lacking: WhyNot | None = None if fits else "gallery_too_large"
+    else:
+        radius, lacking = _carried(own, needed)
+    reasons = _door_reasons(door, profile)
+    if lacking is not None:
+        reasons.append(lacking)
+    verify = [found for one in own if (found := widest_radius(one, MAX_VERIFY_FMR)) > 0.0]
+    return FaceUse(
+        people=people,
+        alone=not reasons,
+        radius=radius if not reasons else 0.0,
+        verify_radius=min(verify, default=DEMO_RADIUS),
+        why_not=tuple(reasons),
+        needed_pairs=math.ceil(3.0 / needed),
+    )
+
+
+def _carried(evidence: Sequence[ImpostorEvidence], fmr: float) -> tuple[float, WhyNot | None]:
+    """Return the radius that the evidence carries, or why there is none."""
+    if not evidence:
+        return 0.0, "no_evidence"
+    radii = [found for one in evidence if (found := widest_radius(one, fmr)) > 0.0]
+    return (min(radii), None) if radii else (0.0, "too_little_evidence")
+
+
+def _door_reasons(door: Door, profile: Profile) -> list[WhyNot]:
+    """Return what about the door itself keeps a bare face from opening it."""
+    reasons: list[WhyNot] = []
+    if "face" not in door.factors:
+        reasons.append("not_asked")
+    if door.high_security:
+        reasons.append("high_security")
+    if profile == "calibrated":
+        if door.liveness == "none":
+            reasons.append("no_liveness")
+        elif not frozenset(SPECIES) <= covered(door.liveness, door.liveness_covers):
+            reasons.append("liveness_incomplete")
+    return reasons

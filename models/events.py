@@ -12,9 +12,11 @@ from typing import Literal
 
 import msgspec
 
+from models.liveness import Reading
+
 NAMESPACE = uuid.UUID("6f0c2b4e-5d0e-5a53-9d7b-6f7a1f6f2c11")
 
-Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote"]
+Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote", "face+card", "face+pin"]
 DenialReason = Literal[
     "unknown_credential",
     "no_permit",
@@ -26,6 +28,10 @@ DenialReason = Literal[
     "not_recognised",
     "ambiguous",
     "face_unusable",
+    "face_differs",
+    "face_not_alone",
+    "not_live",
+    "liveness_unclear",
     "pressed_again",
     "consent_withdrawn",
     "policy_expired",
@@ -36,6 +42,9 @@ DenialReason = Literal[
     "used_up",
     "device_failed",
 ]
+"""Of faces: `not_recognised` is nobody of the gallery, `ambiguous` two alike, `face_unusable` none good enough to look at,
+`face_differs` not the one whose card or PIN came first, `face_not_alone` a door where a face needs a card or PIN,
+`not_live` a picture of a face, `liveness_unclear` too little movement to tell."""
 OpeningCause = Literal["granted", "exit", "release", "unknown"]
 
 
@@ -69,7 +78,10 @@ class DoorFact(Fact, frozen=True, kw_only=True):
 
 
 class FaceEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold why a face was taken for a person: numbers only, never an image or an embedding."""
+    """Hold why a face was taken for a person: numbers only, never an image or an embedding.
+
+    `identified` is one of `gallery_size` people; `verified` is the person whose card or PIN came first.
+    """
 
     contract: str
     frames: int
@@ -78,6 +90,8 @@ class FaceEvidence(msgspec.Struct, frozen=True, kw_only=True):
     radius: float
     margin: float | None = None
     gallery_size: int
+    mode: Literal["identified", "verified"] = "identified"
+    liveness: Reading | None = None
 
 
 class AccessGranted(DoorFact, frozen=True, kw_only=True, tag="access_granted"):

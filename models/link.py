@@ -8,6 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from models.calibration import FaceUse, ImpostorEvidence
+from models.liveness import Provider
+
 MAX_FACTS = 500
 MAX_BODY_BYTES = 1024 * 1024
 MAX_PHOTO_BYTES = 4 * 1024 * 1024
@@ -72,12 +75,45 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True, tag="unlock"):
 
 
 class EnrolFace(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_face"):
-    """Ask an edge to make a template from the photo behind a one-time relay ticket."""
+    """Ask an edge to make a template from the photo behind a one-time relay ticket.
+
+    With `add` it joins the person's templates under the same consent; else it replaces all of them.
+    """
 
     id: str
     person_id: str
     consent_id: str
     relay_ticket: str
+    deadline: datetime
+    add: bool = False
+
+
+class EnrolAtDoor(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_at_door"):
+    """Ask an edge to make templates of the one person who stands before a door's camera now.
+
+    It takes `pictures` good ones, which replace the person's templates; `Progress` says meanwhile what is missing.
+    """
+
+    id: str
+    person_id: str
+    consent_id: str
+    door_id: str
+    pictures: int = 3
+    deadline: datetime
+
+
+class CountImpostors(msgspec.Struct, frozen=True, kw_only=True, tag="count_impostors"):
+    """Ask an edge to count how near the different persons of its own consented gallery come to each other."""
+
+    id: str
+    deadline: datetime
+
+
+class TakeStill(msgspec.Struct, frozen=True, kw_only=True, tag="take_still"):
+    """Ask an edge for one picture of a camera, every face in it made unrecognisable, as media: to draw a near zone on."""
+
+    id: str
+    camera_id: str
     deadline: datetime
 
 
@@ -110,7 +146,17 @@ class AdoptTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="adopt_templ
     deadline: datetime
 
 
-Command = Unlock | EnrolFace | EraseFace | ShareTemplates | AdoptTemplates
+Command = Unlock | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors | TakeStill
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how far a command is that takes its time; `hint` is a stable word of what the person should do."""
+
+    command_id: str
+    at: datetime
+    done: int
+    wanted: int
+    hint: str = ""
 
 
 class FaceReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +205,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     receipts: tuple[FaceReceipt, ...] = ()
     """Of adopted templates, one each."""
     erasure: ErasureReceipt | None = None
+    evidence: ImpostorEvidence | None = None
+    """Counts of `count_impostors`."""
+    media_id: str | None = None
+    """The picture of `take_still`, uploaded before."""
+
+
+class FaceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Report how a door uses faces, as its edge decides it: see `models.calibration.FaceUse`."""
+
+    use: FaceUse
+    contract: str = ""
+    provider: Provider = "none"
 
 
 class DoorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +230,8 @@ class DoorStatus(msgspec.Struct, frozen=True, kw_only=True):
     tamper: bool
     alarm: Literal["none", "forced", "held"]
     at: datetime
+    face: FaceStatus | None = None
+    """None where the door takes no face in any way."""
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from models.errors import InvalidInput
+from models.liveness import DECLARING, Provider, Species
+from models.zones import WHOLE, Zone, check_zone
 
 ExitKind = Literal["sensor", "button", "mechanical", "none"]
 Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
@@ -118,6 +120,12 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     """What lets in from outside once the policy's validity is over (or the clock cannot tell): cards, PINs and tickets of
     residents, or nothing. The way out is never shut by it, nor is an unlock by hand."""
     camera_id: str | None = None
+    liveness: Provider = "none"
+    """Who tells a live face from a picture of one at this door."""
+    liveness_covers: tuple[Species, ...] = ()
+    """What `model` or `device` is declared to cover, after a measurement or by its maker."""
+    liveness_basis: str = ""
+    """On what that declaration rests: a report, a certificate, a data sheet."""
     readers: tuple[Reader, ...] = (Reader(),)
     driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})
 
@@ -140,7 +148,7 @@ class CameraRegister(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one camera; `password` travels only to its edge. `near_zone` is x0, y0, x1, y1 in 0..1."""
+    """Describe one camera; `password` travels only to its edge. `near_zone`: see models.zones."""
 
     id: str
     site_id: str
@@ -151,7 +159,8 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
     transport: Literal["tcp", "udp"] = "tcp"
     door_id: str | None = None
-    near_zone: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    near_zone: Zone = WHOLE
+    """Where a face may be that acts at the door; whoever is outside is not looked at (R12)."""
     min_eye_px: float = 30.0
     lost_after_s: float = 20.0
     register: CameraRegister | None = None
@@ -285,9 +294,7 @@ def check_camera(camera: Camera) -> Camera:
         InvalidInput: one of them is not.
     """
     check_camera_url(camera.url)
-    x0, y0, x1, y1 = camera.near_zone
-    if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
-        raise InvalidInput("near_zone", "is empty: write left, top, right, bottom in 0..1")
+    check_zone(camera.near_zone)
     if camera.register is not None:
         check_register(camera.register, "register")
     return camera
@@ -331,7 +338,7 @@ def check_door(door: Door) -> Door:
 
     Raises:
         InvalidInput: the door takes only faces, takes a bare face at high security, is hands-free without an
-            assessment, has no camera for its faces, or a time out of bounds.
+            assessment, has no camera for its faces, declares a liveness without its basis, or a time out of bounds.
     """
     where = f"doors.{door.id}"
     if all("face" in factor for factor in door.factors):
@@ -342,6 +349,11 @@ def check_door(door: Door) -> Door:
         raise InvalidInput(f"{where}.hands_free", "a hands-free door needs impact_assessment, the id of its assessment")
     if any("face" in factor for factor in door.factors) and not door.camera_id:
         raise InvalidInput(f"{where}.factors", "a door that takes faces needs camera_id")
+    if door.liveness_covers and (door.liveness not in DECLARING or not door.liveness_basis.strip()):
+        raise InvalidInput(
+            f"{where}.liveness_covers",
+            "only model and device declare what they cover, and only with liveness_basis, the report it rests on",
+        )
     if not 1.0 <= door.held_open_s <= 3600.0:
         raise InvalidInput(f"{where}.held_open_s", "use 1 to 3600 seconds")
     if not 1.0 <= door.unlock_s <= 60.0:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 
+from models.calibration import ImpostorEvidence
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, VisitorPass
 from models.places import Camera, Door
@@ -84,6 +85,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ids of erased persons: whatever is held of them must go, after a restore too."""
     modes: tuple[DesiredMode, ...] = ()
     siblings: tuple[Sibling, ...] = ()
+    calibrations: tuple[ImpostorEvidence, ...] = ()
+    """Counted evidence of false matches that holds for this edge: labelled photos, and its own gallery's."""
     assessed: tuple[Assessed, ...] = ()
     """What an approved impact assessment covers at this site (R33); faces are matched only with "face"."""
 
@@ -91,7 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 COLLECTIONS: Final = {
     "doors": "id", "cameras": "id", "people": "id", "groups": "id", "schedules": "id", "calendars": "id",
     "permits": "id", "passes": "id", "credentials": "id", "ticket_keys": "id", "consents": "id", "modes": "door_id",
-    "siblings": "edge_id",
+    "siblings": "edge_id", "calibrations": "id",
 }  # fmt: skip
 """The collections of a policy, each with what names its records."""
 _TYPES: Final = get_type_hints(Policy)

@@ -36,10 +36,12 @@ from gateway.store.places import camera_views
 from gateway.views import CameraView
 from models.errors import NotFound
 from models.places import Camera, PlaceClass
+from models.zones import MAX_NUMBERS, WHOLE, check_zone
 
 router = APIRouter(prefix="/api/v1/cameras", tags=["cameras"])
 Viewer = Annotated[Caller, Depends(allowed("cameras:read"))]
-Zone = tuple[Fraction, Fraction, Fraction, Fraction]
+Mask = tuple[Fraction, Fraction, Fraction, Fraction]
+NearZone = Annotated[tuple[Fraction, ...], Field(min_length=4, max_length=MAX_NUMBERS), AfterValidator(check_zone)]
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -58,7 +60,7 @@ class RegisterBody(Body):
     place_class: PlaceClass
     sign_confirmed_on: date
     banned_area_checked: bool
-    privacy_masks: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
+    privacy_masks: Annotated[tuple[Mask, ...], Field(max_length=16)] = ()
     filed_on: date | None = None
     responsible: Text = ""
 
@@ -73,7 +75,7 @@ class CameraChange(Body):
     password: Password | None = None
     transport: Literal["tcp", "udp"] = "tcp"
     door_id: Id | None = None
-    near_zone: Zone = (0.0, 0.0, 1.0, 1.0)
+    near_zone: NearZone = WHOLE
     min_eye_px: Annotated[float, Field(ge=10, le=500, allow_inf_nan=False)] = 30.0
     lost_after_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = 20.0
     register_entry: RegisterBody | None = Field(None, alias="register")

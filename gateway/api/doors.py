@@ -37,6 +37,7 @@ from gateway.store.devices import DOORS
 from gateway.store.places import door_by_id, door_views
 from gateway.views import DoorView
 from models.errors import NotFound
+from models.liveness import Provider, Species
 from models.places import Door, ExitKind, Factor, Reader, WhenPolicyEnds
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
@@ -81,6 +82,9 @@ class DoorChange(Body):
     high_security: bool = False
     when_policy_ends: WhenPolicyEnds = "credentials"
     camera_id: Id | None = None
+    liveness: Provider = "none"
+    liveness_covers: Annotated[tuple[Species, ...], Field(max_length=2)] = ()
+    liveness_basis: Text = ""
     driver: Driver = Field(default_factory=_mqtt)
 
 

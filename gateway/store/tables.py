@@ -166,6 +166,20 @@ assessments = Table(
     version(),
 )
 
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("edge_id", String(64), nullable=False, default="", server_default=""),
+    Column("contract", String(160), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("record", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    seeded(),
+    version(),
+)
+
 notices = Table(
     "notices",
     metadata,
@@ -270,6 +284,7 @@ commands = Table(
     Column("deadline", UtcTime, nullable=False),
     Column("delivered_at", UtcTime),
     Column("result", Text),
+    Column("progress", Text),
     Column("ended_at", UtcTime),
     Index("ix_commands_waiting", "edge_id", "ended_at", "deadline"),
 )

@@ -63,7 +63,7 @@ brokr: 1
         "gatehouse.yaml:2: gateway.prot: unknown key (did you mean 'port'?)",
         "gatehouse.yaml:3: gateway.port: must be less than or equal to 65535",
         'gatehouse.yaml:5: edge.id: must be text (write it in quotes: "0012")',
-        "gatehouse.yaml:6: edge.faces.profile: must be one of off, demo (did you mean 'demo'?)",
+        "gatehouse.yaml:6: edge.faces.profile: must be one of off, demo, calibrated (did you mean 'demo'?)",
         "gatehouse.yaml:7: logging: must be a section with keys of its own",
         "gatehouse.yaml:8: brokr: unknown key (did you mean 'broker'?)",
     ]
