@@ -18,7 +18,7 @@ import msgspec
 from models.errors import InvalidInput
 from models.liveness import Provider, Reading
 from models.recognition import FaceQuality
-from models.zones import WHOLE, Zone
+from models.zones import WHOLE, Rectangle, Zone
 
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
@@ -135,10 +135,14 @@ class EmbedPhoto(msgspec.Struct, frozen=True, kw_only=True, tag="embed_photo"):
 
 
 class TakePicture(msgspec.Struct, frozen=True, kw_only=True, tag="take_picture"):
-    """Make one JPEG of a camera's next frame in which no face can be recognised any more."""
+    """Make one JPEG of a camera's next frame in which no face can be recognised any more.
+
+    `masks` are blacked out: the rectangles of the camera's privacy masks, as parts of the frame.
+    """
 
     request_id: str
     camera_id: str
+    masks: tuple[Rectangle, ...] = ()
 
 
 class FaceSighting(msgspec.Struct, frozen=True, kw_only=True, tag="face_sighting"):
@@ -164,7 +168,10 @@ class FaceSighting(msgspec.Struct, frozen=True, kw_only=True, tag="face_sighting
 
 
 class FaceUnusable(msgspec.Struct, frozen=True, kw_only=True, tag="face_unusable"):
-    """Somebody is there, but this face cannot be used, and why (at most once a second per door)."""
+    """Somebody is there, but this face cannot be used, and why (at most once a second per door, but for enrolment).
+
+    Besides the reasons of `models.recognition.unusable`: `two_faces` while more than one is in the zone.
+    """
 
     door_id: str
     camera_id: str
