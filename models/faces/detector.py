@@ -7,6 +7,7 @@ are computed. It decides nothing about what it finds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ from models.faces.weights import DETECTOR_FILE, load_weights
 
 Rgb = NDArray[np.uint8]
 Planes = NDArray[np.float32]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in px, inclusive."""
 
 _MEAN: Final = np.array([122.782, 117.001, 104.298], np.float32)
 _PADDING: Final = 10
@@ -32,6 +35,10 @@ _OFFSET: Final = 14
 """Tile position of the first score: each unpadded 5x5 convolution adds 2 px of its own input, 2 + 4 + 8."""
 _MAX_ENLARGEMENT: Final = 4.0
 _MAX_PIXELS: Final = 25_000_000
+_ROOM: Final = 0.5
+"""Of a face's side, how much is looked at around where it was."""
+_RESIZE: Final = 1.25
+"""How much a face may have grown or shrunk since it was last seen."""
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +106,33 @@ class Detector:
         boxes[:, 1::2] *= (rgb.shape[0] - 1) / max(planes.shape[1] - 1, 1)
         return self._suppressed(boxes, scores)
 
+    def follow(self, rgb: Rgb, *, near: Sequence[Box]) -> list[Detection]:
+        """Find again the faces that were at `near`, most certain first: in a window around each, at scales near its size.
+
+        Raises:
+            InvalidInput: Not such an image.
+        """
+        found: list[Detection] = []
+        for box in near:
+            left, top, right, bottom = _window_around(box, rgb.shape)
+            if right - left < _MIN_ROWS or bottom - top < _MIN_ROWS:
+                continue  # it left the picture
+            side = box[2] - box[0] + 1
+            least = max(math.ceil(self.window_px / _MAX_ENLARGEMENT), round(side / _RESIZE))
+            part = rgb[top:bottom, left:right]
+            for one in self.detect(part, min_face_px=least, max_face_px=max(least, round(side * _RESIZE))):
+                x, y = one.box[0] + left, one.box[1] + top
+                found.append(Detection(box=(x, y, one.box[2] + left, one.box[3] + top), score=one.score))
+        return self._distinct(found)
+
+    def _distinct(self, found: Sequence[Detection]) -> list[Detection]:
+        """Keep the most certain of detections that overlap."""
+        kept: list[Detection] = []
+        for one in sorted(found, key=lambda one: -one.score):
+            if all(overlap(one.box, other.box) <= self._nms_iou for other in kept):
+                kept.append(one)
+        return kept
+
     def _candidates(
         self, planes: Planes, *, skipped: int, last: int | None, stride: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -141,6 +175,17 @@ class Detector:
             if all(overlap(box, other.box) <= self._nms_iou for other in kept):
                 kept.append(Detection(box=box, score=float(scores[index])))
         return kept
+
+
+def _window_around(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return left, top, right, bottom (exclusive) of what is looked at around a box, within an image of that shape."""
+    more = round((box[2] - box[0] + 1) * _ROOM)
+    return (
+        max(box[0] - more, 0),
+        max(box[1] - more, 0),
+        min(box[2] + more + 1, shape[1]),
+        min(box[3] + more + 1, shape[0]),
+    )
 
 
 def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

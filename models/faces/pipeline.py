@@ -6,6 +6,7 @@ It decides nothing about people (models.recognition), keeps no image and knows n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +19,15 @@ from models.faces.align import CHIP_PX, Aligner
 from models.faces.detector import Detector
 from models.faces.embedder import Embedder
 from models.faces.images import decode_photo
+from models.faces.own_models import DLIB, OwnModels, checked
 from models.faces.quality import measure
 from models.faces.runtime import give_back_memory
 from models.recognition import EmbedderContract, FaceQuality, QualityGates, unusable
 
 Rgb = NDArray[np.uint8]
 """An image, (height, width, 3) uint8, RGB."""
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in px, inclusive."""
 
 PHOTO_GATES: Final = QualityGates(min_eye_px=30.0, min_blur=20.0, max_yaw=0.5, max_roll_deg=30.0)
 """Enrolment is stricter than a door: a template is used for years."""
@@ -69,12 +73,13 @@ class PhotoFace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class FacePipeline:
     """Detection, alignment, quality and embedding, on a fixed number of threads."""
 
-    def __init__(self, *, cache_dir: Path, threads: int = 1) -> None:
-        """Load the networks, converting them into `cache_dir` at first use.
+    def __init__(self, *, cache_dir: Path, threads: int = 1, own: OwnModels = DLIB) -> None:
+        """Load the networks, converting them into `cache_dir` at first use; `own` names those that replace dlib's.
 
         Raises:
             ModelFileError: A model file is missing, truncated or not what it claims to be.
         """
+        self._own = checked(own)
         self._detector = Detector(cache_dir=cache_dir, threads=threads)
         self._embedder = Embedder(cache_dir=cache_dir, threads=threads)
         self._aligner = Aligner()
@@ -99,6 +104,19 @@ class FacePipeline:
         found = self._detector.detect(
             rgb, min_face_px=min_face_px, max_face_px=max_face_px, stride=1 if thorough else 2
         )
+        return [Face(box=one.box, landmarks=self._aligner.landmarks(rgb, one.box), score=one.score) for one in found]
+
+    def follow(self, rgb: Rgb, *, near: Sequence[Box]) -> list[Face]:
+        """Find again the faces that were at `near` (boxes in px of `rgb`, as `Face.box`), best first.
+
+        Only a window around each box is looked at, at scales near its size: a fraction of `detect`'s time. Somebody who
+        comes newly into the picture is not seen; look with `detect` every few frames.
+
+        Raises:
+            InvalidInput: Not an image.
+        """
+        rgb = np.ascontiguousarray(rgb)
+        found = self._detector.follow(rgb, near=near)
         return [Face(box=one.box, landmarks=self._aligner.landmarks(rgb, one.box), score=one.score) for one in found]
 
     def quality(self, rgb: Rgb, face: Face) -> FaceQuality:
