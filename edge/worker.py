@@ -22,17 +22,16 @@ from pathlib import Path
 
 import httpx
 
-from config.process import Backoff, Command, Good, Supervisor, keep_running, run, set_up_logging
+from config.process import Backoff, Good, Supervisor, keep_running, run, set_up_logging
 from config.settings import Settings, read_settings
 from edge.admission import Admission
-from edge.attention import Attention, Faces
+from edge.attention import Faces
 from edge.cameras import Cameras
 from edge.channel import TIMEOUT, Channel
 from edge.checkpoints import Checkpoints
 from edge.clock import SteadyClock, since_boot_s
 from edge.doorkeeper import DoorKeeper
-from edge.enrolment import Enrolment
-from edge.erasing import Erasing
+from edge.face_parts import Around, FaceParts, faces_allowed
 from edge.facelink import FaceLink
 from edge.identity import Signer, key_of, new_key, public_key, trust
 from edge.keystore import KeyStore
@@ -41,22 +40,12 @@ from edge.orders import Orders
 from edge.policies import Policies, PolicyAnswer, version
 from edge.protection import open_guard
 from edge.relay import Relay
-from edge.sharing import Sharing
 from edge.spool import Spool
 from edge.times import Lived, last_times
 from edge.uplink import Uplink
 from edge.wires import Wires
-from models.errors import GatehouseError, InvalidInput, SettingsError, StorageUnavailable
-from models.link import (
-    MAX_PHOTO_BYTES,
-    AdoptTemplates,
-    EdgeStatus,
-    EnrolFace,
-    EraseFace,
-    Introduction,
-    ShareTemplates,
-    Unlock,
-)
+from models.errors import GatehouseError, SettingsError, StorageUnavailable
+from models.link import EdgeStatus, Introduction, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -67,7 +56,6 @@ MAX_TOMBSTONES = 1000
 SOCKET_PATH_LIMIT = 80
 BYTES_PER_FACT = 600
 """What a spooled fact takes with its index; turns the limit in facts into a budget in bytes."""
-LINK_BACKOFF = Backoff(first_s=0.2, cap_s=3.0)
 ENROLMENT_BACKOFF = Backoff(first_s=0.25, cap_s=3.0)
 
 
@@ -199,61 +187,34 @@ class Worker:
         )
 
     def _make_faces(self, tasks: asyncio.TaskGroup) -> None:
-        self._attention = Attention(
-            admission=self._admission,
-            keeper=self._keeper,
-            clock=self._clock,
+        around = Around(
+            settings=self._settings,
+            faces=self._faces_allowed(),
             link=self._link,
+            clock=self._clock,
             keys=self._keys,
             policies=self._policies,
-            faces=self._faces_allowed(),
+            admission=self._admission,
+            keeper=self._keeper,
+            orders=self._orders,
+            relay=self._relay,
+            channel=self._channel,
+            signer=self._signer,
+            seal_key=self._seal_key,
             tasks=tasks,
             last_heard=self._lived.last_heard,
         )
-        self._admission.faces = self._attention
-        self._enrolment = Enrolment(
-            edge_id=self._edge.id,
-            clock=self._clock,
-            keys=self._keys,
-            link=self._link,
-            relay=lambda ticket: self._relay.fetch(ticket, limit_bytes=MAX_PHOTO_BYTES),
-            policies=self._policies,
-            on_change=self._attention.refresh,
-        )
-        self._erasing = Erasing(
-            edge_id=self._edge.id,
-            clock=self._clock,
-            keys=self._keys,
-            policies=self._policies,
-            sign=self._signer.sign,
-            on_change=self._attention.refresh,
-        )
-        self._sharing = Sharing(
-            edge_id=self._edge.id,
-            clock=self._clock,
-            keys=self._keys,
-            policies=self._policies,
-            relay=self._relay,
-            seal_key=self._seal_key,
-            on_change=self._attention.refresh,
-        )
-        self._take_orders()
-
-    def _take_orders(self) -> None:
+        self._faces = FaceParts(around)
         self._orders.give(Unlock, self._admission.unlock)
-        self._orders.give(EnrolFace, self._enrolment.enrol)
-        self._orders.give(EraseFace, self._erasing.erase)
-        self._orders.give(ShareTemplates, self._sharing.share)
-        self._orders.give(AdoptTemplates, self._sharing.adopt)
+
+    def _faces_allowed(self) -> Faces:
+        return faces_allowed(self._edge)
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
         """Start what needs no gateway: doors, cameras and faces by the last policy."""
         await self._keeper.start(self._admission.consider)
         await self._cameras.start(tasks)
-        if self._edge.faces.enabled:
-            children.keep(self._face_process())
-            tasks.create_task(keep_running("face link", self._link.run, backoff=LINK_BACKOFF), name="face link")
-        self._attention.start()
+        self._faces.start(children)
         await self._checkpoints.load()
         stored = await self._policies.load()
         if stored is not None:
@@ -262,7 +223,7 @@ class Worker:
             except StorageUnavailable as error:  # doors are served by now; the uplink's first policy tries again
                 log.warning("templates whose consent ended could not be destroyed yet: %s", error)
         tasks.create_task(self._lived.run(), name="clock")
-        tasks.create_task(self._erasing.run(), name="erasing")
+        tasks.create_task(self._faces.erasing.run(), name="erasing")
         ready = {
             "ready": True,
             "part": "edge",
@@ -272,27 +233,6 @@ class Worker:
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-
-    def _faces_allowed(self) -> Faces:
-        """Return the profile that face matching runs under.
-
-        Raises:
-            InvalidInput: the demo profile outside a data folder that is marked as a demo's.
-        """
-        faces = self._edge.faces
-        if faces.profile == "demo" and not (self._data / "DEMO").exists():
-            raise InvalidInput("edge.faces.profile", f"demo needs a data folder marked DEMO, and {self._data} is not")
-        return Faces(
-            allowed=faces.enabled and faces.profile == "demo",
-            max_age_ms=float(self._edge.max_frame_age_ms),
-            silence_s=self._edge.gateway_silence_s,
-        )
-
-    def _face_process(self) -> Command:
-        faces, style = self._edge.faces, self._settings.logging
-        argv = [sys.executable, "-m", "edge", "faces", "--socket", str(self._link.socket)]
-        argv += ["--cache-dir", str(faces.cache_dir.expanduser()), "--threads", str(faces.threads)]
-        return Command(name="faces", argv=[*argv, "--log-style", style.format, "--log-level", style.level])
 
     # ---- gateway ----------------------------------------------------------------------------------------------------
 
@@ -328,8 +268,7 @@ class Worker:
         self._admission.apply(policy)
         self._keeper.apply(self._policies.usable_doors(), policy.modes)
         self._cameras.apply(policy.cameras)
-        self._attention.apply(policy)
-        await self._erasing.apply(policy)
+        await self._faces.apply(policy)
         log.info(
             "policy %s: %d doors, %d cameras, %d people",
             version(policy), len(policy.doors), len(policy.cameras), len(policy.people),
@@ -343,8 +282,7 @@ class Worker:
             "doors": self._keeper.counters,
             "requests": self._admission.counters,
             "cameras": self._cameras.counters,
-            "faces": self._attention.counters,
-            "erasing": self._erasing.counters,
+            **self._faces.counters(),
             "uplink": self._uplink.counters,
             "checkpoints": self._checkpoints.counters,
             "spool": {"commits": self._spool.commits, "failures": self._spool.failures},

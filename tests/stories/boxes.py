@@ -172,7 +172,7 @@ class Box(Worker):
 
     def matched_at(self, door_id: str) -> set[str]:
         """Return who would be recognised at a door."""
-        gallery = self._attention.galleries.doors.get(door_id)
+        gallery = self._faces.attention.galleries.doors.get(door_id)
         return set() if gallery is None else set(gallery.people.people)
 
     def asks(self, **request: Any) -> None:
