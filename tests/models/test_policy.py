@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.calibration import ImpostorEvidence
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, VisitorPass
 from models.places import Camera, Door
@@ -56,6 +57,11 @@ RECORDS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "modes": st.builds(DesiredMode, door_id=ids, version=st.integers(0, 9), mode=st.just("normal")),
     "siblings": st.builds(Sibling, edge_id=ids, seal_key=ids, doors=few),
+    "calibrations": st.builds(
+        ImpostorEvidence, id=ids, contract=ids, source=st.sampled_from(["labelled", "site"]), persons=st.integers(2, 9),
+        pairs=st.integers(1, 36), matched=st.lists(st.integers(0, 9), max_size=2).map(tuple),
+        upper=st.lists(st.floats(0, 1), max_size=2).map(tuple), at=moments, edge_id=ids,
+    ),
 }  # fmt: skip
 
 
