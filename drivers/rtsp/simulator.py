@@ -25,7 +25,8 @@ from typing import Final
 import msgspec
 
 from drivers.rtsp.player import FAULTS, Fault
-from drivers.rtsp.scenes import Box, Look, Scene, SceneName, Script
+from drivers.rtsp.scenes import Look, Scene, SceneName, Script
+from drivers.rtsp.scenes_figures import Box
 from drivers.rtsp.server import Access, CameraServer, counted, ended
 from models.errors import GatehouseError, InvalidInput
 

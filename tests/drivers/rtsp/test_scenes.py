@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from drivers.rtsp.scenes import KNOWN_FACES, Clip, Look, Scene, Script, encode, near_after_s, paint, pass_by, walk
+from drivers.rtsp.scenes import Clip, Look, Scene, Script, encode, near_after_s, paint, pass_by, walk
+from drivers.rtsp.scenes_figures import KNOWN_FACES
 from models.errors import InvalidInput
 
 SHORT = Script(approach_s=1.0, stay_s=0.5, leave_s=0.5)
