@@ -7,6 +7,7 @@ for somebody in at most one of a thousand attempts: 1 - (1 - FMR)^N <= 0.1 %. It
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,6 +37,10 @@ MAX_VERIFY_FMR: Final = 0.001
 STEP: Final = 0.01
 STEPS: Final = 60
 """Radii 0.01 to 0.60: beyond that dlib's own default matches strangers."""
+CONFIDENCE: Final = 0.95
+_QUANTILE_95: Final = 1.6448536269514722
+_EXACT_TO: Final = 50
+"""Up to this count Poisson's bounds are exact; above it Wilson's and Hilferty's (1931) are right to four digits."""
 
 
 class ImpostorEvidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +100,11 @@ def check_evidence(evidence: ImpostorEvidence) -> ImpostorEvidence:
         raise InvalidInput("pairs", f"{evidence.pairs} pairs of {n} persons cannot be")
     if len(evidence.matched) != STEPS or len(evidence.upper) != STEPS:
         raise InvalidInput("matched", f"one count and one bound for each of {STEPS} radii are needed")
-    if list(evidence.matched) != sorted(evidence.matched) or not 0 <= evidence.matched[-1] <= evidence.pairs:
-        raise InvalidInput("matched", "counts grow with the radius, up to the number of pairs")
-    if evidence.matched[0] < 0 or list(evidence.upper) != sorted(evidence.upper):
+    if list(evidence.matched) != sorted(evidence.matched):
+        raise InvalidInput("matched", "counts grow with the radius")
+    if evidence.matched[0] < 0 or evidence.matched[-1] > evidence.pairs:
+        raise InvalidInput("matched", "a count is between none and the number of pairs")
+    if list(evidence.upper) != sorted(evidence.upper):
         raise InvalidInput("upper", "bounds grow with the radius")
     least = rule_of_three(evidence.pairs)
     for count, bound in zip(evidence.matched, evidence.upper, strict=True):
@@ -111,6 +118,33 @@ def rule_of_three(pairs: int) -> float:
     return min(1.0, 3.0 / pairs) if pairs else 1.0
 
 
+def upper_count(count: int) -> float:
+    """Return the mean that a Poisson count still allows at 95 % confidence: 3.0 for none, 4.74 for one (Garwood 1936)."""
+    if count > _EXACT_TO:
+        return (count + 1) * _cubed(count + 1, _QUANTILE_95)
+    low, high = float(count), 3.0 * count + 8.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(count, middle) > 1 - CONFIDENCE else (low, middle)
+    return high
+
+
+def _exceeds(count: int, mean: float) -> bool:
+    """Return whether so high a count shows with 95 % confidence that its mean is above `mean`."""
+    if count > _EXACT_TO:
+        return count * _cubed(count, -_QUANTILE_95) > mean
+    return count > 0 and _at_most(count - 1, mean) > CONFIDENCE
+
+
+def _cubed(n: int, quantile: float) -> float:
+    return (1 - 1 / (9 * n) + quantile / (3 * math.sqrt(n))) ** 3
+
+
+def _at_most(count: int, mean: float) -> float:
+    """Return the chance that a Poisson variable is at most `count`."""
+    return sum(math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in range(count + 1))
+
+
 def needed_fmr(people: int, *, fpir: float = MAX_FPIR) -> float:
     """Return the false match rate at which a gallery of `people` keeps the false positive identification rate."""
     return -math.expm1(math.log1p(-fpir) / max(1, people))
@@ -120,6 +154,16 @@ def widest_radius(evidence: ImpostorEvidence, fmr: float) -> float:
     """Return the widest radius whose bound is at most `fmr`, no wider than 0.45; 0 where the evidence carries none."""
     carried = [(i + 1) * STEP for i, bound in enumerate(evidence.upper) if bound <= fmr]
     return round(min(max(carried, default=0.0), DOUBTFUL_RADIUS), 4)
+
+
+def unrefuted_radius(evidence: ImpostorEvidence, fmr: float) -> float:
+    """Return the widest radius that the counts do not show to be too wide for `fmr`, no wider than 0.45.
+
+    Too little evidence refutes nothing; one pair of two hundred residents who look alike does, whatever others count.
+    """
+    mean = fmr * evidence.pairs
+    first = bisect.bisect_left(evidence.matched, True, key=lambda count: _exceeds(count, mean))
+    return round(min(first * STEP, DOUBTFUL_RADIUS), 4)
 
 
 def face_use(
@@ -132,7 +176,7 @@ def face_use(
         people: N, the persons in its gallery.
         profile: `off`, `demo` (radius 0.40, at most 12 people), or `calibrated` (by evidence).
         contract: id of the contract of the gallery's templates; evidence of another says nothing about them.
-        evidence: all that is known; the narrowest of what carries counts.
+        evidence: all that is known: one of it must carry the radius, and none refute it.
     """
     if profile == "off":
         return FaceUse(people=people, alone=False, why_not=("off",))
@@ -147,12 +191,11 @@ def face_use(
     reasons = _door_reasons(door, profile)
     if lacking is not None:
         reasons.append(lacking)
-    verify = [found for one in own if (found := widest_radius(one, MAX_VERIFY_FMR)) > 0.0]
     return FaceUse(
         people=people,
         alone=not reasons,
         radius=radius if not reasons else 0.0,
-        verify_radius=min(verify, default=DEMO_RADIUS),
+        verify_radius=_radius(own, MAX_VERIFY_FMR, least=DEMO_RADIUS),
         why_not=tuple(reasons),
         needed_pairs=math.ceil(3.0 / needed),
     )
@@ -162,8 +205,17 @@ def _carried(evidence: Sequence[ImpostorEvidence], fmr: float) -> tuple[float, W
     """Return the radius that the evidence carries, or why there is none."""
     if not evidence:
         return 0.0, "no_evidence"
-    radii = [found for one in evidence if (found := widest_radius(one, fmr)) > 0.0]
-    return (min(radii), None) if radii else (0.0, "too_little_evidence")
+    radius = _radius(evidence, fmr)
+    return (radius, None) if radius > 0.0 else (0.0, "too_little_evidence")
+
+
+def _radius(evidence: Sequence[ImpostorEvidence], fmr: float, *, least: float = 0.0) -> float:
+    """Return the widest radius that one carries and none refutes; `least` is carried without evidence.
+
+    A larger gallery asks for a lower `fmr`, which never widens it.
+    """
+    carried = max((widest_radius(one, fmr) for one in evidence), default=0.0) or least
+    return min([carried, *(unrefuted_radius(one, fmr) for one in evidence)])
 
 
 def _door_reasons(door: Door, profile: Profile) -> list[WhyNot]:
