@@ -124,10 +124,17 @@ class FacePipeline:
         chip = self._aligner.chip(np.ascontiguousarray(rgb), face.box, face.landmarks)
         return measure(chip, face.landmarks, box=face.box, size=(rgb.shape[0], rgb.shape[1]))
 
-    def embed(self, rgb: Rgb, faces: list[Face]) -> NDArray[np.float32]:
+    def embed(self, rgb: Rgb, faces: Sequence[Face]) -> NDArray[np.float32]:
         """Return (N, 128) float32 for the faces found in `rgb`, in their order."""
-        rgb = np.ascontiguousarray(rgb)
-        chips = [self._aligner.chip(rgb, face.box, face.landmarks) for face in faces]
+        return self.embed_all([(rgb, faces)])
+
+    def embed_all(self, pictures: Sequence[tuple[Rgb, Sequence[Face]]]) -> NDArray[np.float32]:
+        """Return (N, 128) float32 for the faces found in several pictures, in their order, by one call of the network."""
+        chips = [
+            self._aligner.chip(np.ascontiguousarray(rgb), face.box, face.landmarks)
+            for rgb, faces in pictures
+            for face in faces
+        ]
         return self._embedder.embed(np.array(chips, np.uint8).reshape(-1, CHIP_PX, CHIP_PX, 3))
 
     def photo(self, content: bytes, *, gates: QualityGates = PHOTO_GATES) -> PhotoFace:
