@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from edge.admission import Admission
 from edge.attention import Attention, Faces
 from edge.channel import Channel
 from edge.clock import SteadyClock
+from edge.counting import Counting
 from edge.doorkeeper import DoorKeeper
 from edge.enrolment import Enrolment
 from edge.erasing import Erasing
@@ -27,7 +29,7 @@ from edge.policies import Policies
 from edge.relay import Relay
 from edge.sharing import Sharing
 from models.errors import InvalidInput
-from models.link import MAX_PHOTO_BYTES, AdoptTemplates, EnrolFace, EraseFace, ShareTemplates
+from models.link import MAX_PHOTO_BYTES, AdoptTemplates, CountImpostors, EnrolFace, EraseFace, ShareTemplates
 from models.policy import Policy
 
 LINK_BACKOFF = Backoff(first_s=0.2, cap_s=3.0)
@@ -78,6 +80,13 @@ class FaceParts:
             last_heard=around.last_heard,
         )
         around.admission.faces = self.attention
+        self.counting = Counting(
+            edge_id=self._edge.id,
+            clock=around.clock,
+            keys=around.keys,
+            galleries=self.attention.galleries,
+            new_id=lambda: f"cal-{uuid.uuid4().hex}",
+        )
 
     def _make_templates(self) -> None:
         around = self._around
@@ -112,6 +121,7 @@ class FaceParts:
         orders = self._around.orders
         orders.give(EnrolFace, self.enrolment.enrol)
         orders.give(EraseFace, self.erasing.erase)
+        orders.give(CountImpostors, self.counting.count)
         orders.give(ShareTemplates, self.sharing.share)
         orders.give(AdoptTemplates, self.sharing.adopt)
 
