@@ -28,8 +28,10 @@ from edge.orders import Orders
 from edge.policies import Policies
 from edge.relay import Relay
 from edge.sharing import Sharing
+from edge.stills import Stills
 from models.errors import InvalidInput
-from models.link import MAX_PHOTO_BYTES, AdoptTemplates, CountImpostors, EnrolFace, EraseFace, ShareTemplates
+from models.link import MAX_PHOTO_BYTES, AdoptTemplates, CountImpostors, EnrolFace, EraseFace, ShareTemplates, TakeStill
+from models.places import Camera
 from models.policy import Policy
 
 LINK_BACKOFF = Backoff(first_s=0.2, cap_s=3.0)
@@ -117,6 +119,10 @@ class FaceParts:
             on_change=self.attention.refresh,
         )
 
+        self.stills = Stills(
+            clock=around.clock, channel=around.channel, link=around.link, cameras=lambda: _cameras(around.policies)
+        )
+
     def _take_orders(self) -> None:
         orders = self._around.orders
         orders.give(EnrolFace, self.enrolment.enrol)
@@ -124,6 +130,7 @@ class FaceParts:
         orders.give(CountImpostors, self.counting.count)
         orders.give(ShareTemplates, self.sharing.share)
         orders.give(AdoptTemplates, self.sharing.adopt)
+        orders.give(TakeStill, self.stills.take)
 
     def start(self, children: Supervisor) -> None:
         """Start the face process and hear it, where this edge has one; attend hands-free doors."""
@@ -146,6 +153,10 @@ class FaceParts:
     def counters(self) -> dict[str, dict[str, int]]:
         """Return the counters of the parts, by part."""
         return {"faces": self.attention.counters, "erasing": self.erasing.counters}
+
+
+def _cameras(policies: Policies) -> tuple[Camera, ...]:
+    return () if policies.current is None else policies.current.cameras
 
 
 def faces_allowed(edge: EdgeSettings) -> Faces:

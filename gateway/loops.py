@@ -23,7 +23,7 @@ from gateway.expiry import Terms, keep_terms
 from gateway.files import write_private
 from gateway.housekeeping import clean_up, offer_edge_token
 from gateway.joining import Joining
-from gateway.media import drop_old_media
+from gateway.media import drop_old_media, drop_old_stills
 from gateway.runtime import Runtime
 from gateway.status import notice_silent_edges
 from gateway.syslog import follow_audit
@@ -110,12 +110,13 @@ async def _keep_house(runtime: Runtime, settings: Settings, good: Good) -> None:
 
 
 async def _keep_terms(runtime: Runtime, settings: Settings, good: Good) -> None:
-    """End what has had its time, and count who is enrolled."""
+    """End what has had its time, stills too, and count who is enrolled."""
     own = settings.gateway
     terms = Terms(leavers=timedelta(days=own.keep_leavers_days), idle_faces=timedelta(days=own.keep_idle_faces_days))
     counted = datetime.min.replace(tzinfo=runtime.clock().tzinfo)
     while True:
         await keep_terms(runtime, terms)
+        await drop_old_stills(runtime)
         if runtime.clock() - counted >= CLEAN_EVERY:
             counted = runtime.clock()
             await runtime.store.write(note_counts, at=counted)

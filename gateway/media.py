@@ -1,4 +1,4 @@
-"""Pictures and clips beside the database: taken from edges as a stream, checked by digest, kept for 30 days.
+"""Pictures and clips beside the database: taken from edges as a stream, checked by digest, kept for 30 days, stills for an hour.
 
 A file is complete or absent: it is written under another name, synchronised, and renamed before the database names it.
 """
@@ -17,12 +17,15 @@ from typing import Final
 
 from gateway.runtime import Runtime
 from gateway.store.media import Medium, drop_media, is_kept, keep_medium, media_before
+from gateway.store.stills import stills_before
 from models.errors import InvalidInput, StorageUnavailable
 from models.link import MAX_PHOTO_BYTES, MAX_VIDEO_BYTES
 from models.places import check_id
 
 FOLDER: Final = "media"
 KEEP_FOR: Final = timedelta(days=30)
+KEEP_STILLS_FOR: Final = timedelta(minutes=50)
+"""Whoever looks every five minutes keeps none for an hour."""
 BUFFER_BYTES: Final = 256 * 1024
 KINDS: Final = {
     "image/jpeg": (MAX_PHOTO_BYTES, b"\xff\xd8\xff"),
@@ -119,9 +122,17 @@ def _settle(draft: Path, file: Path) -> None:
 
 async def drop_old_media(runtime: Runtime) -> int:
     """Delete what was received more than 30 days ago, files first; return how many went."""
-    if runtime.data_dir is None:
+    return await _drop(runtime, await runtime.store.read(media_before, runtime.clock() - KEEP_FOR))
+
+
+async def drop_old_stills(runtime: Runtime) -> int:
+    """Delete the stills that somebody looked at to draw on, files first; return how many went."""
+    return await _drop(runtime, await runtime.store.read(stills_before, runtime.clock() - KEEP_STILLS_FOR))
+
+
+async def _drop(runtime: Runtime, old: list[Medium]) -> int:
+    if runtime.data_dir is None or not old:
         return 0
-    old = await runtime.store.read(media_before, runtime.clock() - KEEP_FOR)
     for medium in old:
         await asyncio.to_thread(file_of(runtime.data_dir, medium).unlink, missing_ok=True)
-    return await runtime.store.write(drop_media, [medium.id for medium in old]) if old else 0
+    return await runtime.store.write(drop_media, [medium.id for medium in old])

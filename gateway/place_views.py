@@ -5,7 +5,7 @@ How doors and cameras stand at this moment is in gateway.views.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -88,6 +88,20 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     register: CameraRegister | None
     version: int
     seeded: bool
+
+
+class StillView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show how an order for a still of a camera stands; its picture is there while `state` is `ready`."""
+
+    id: str
+    camera_id: str
+    state: Literal["waiting", "ready", "failed"]
+    asked_at: datetime
+    at: datetime | None = None
+    """When the edge took it."""
+    reason: str = ""
+    """Stable word of what failed: `no_answer`, `unblurrable`, `not_ready`, `gone`, …"""
+    detail: str = ""
 
 
 class RegisterRow(msgspec.Struct, frozen=True, kw_only=True):

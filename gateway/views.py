@@ -9,6 +9,8 @@ from datetime import datetime
 
 import msgspec
 
+from models.link import FaceStatus
+
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Name where an alert is."""
@@ -73,6 +75,8 @@ class DoorView(msgspec.Struct, frozen=True, kw_only=True):
     tamper: bool = False
     alarm: str = "none"
     seen_at: datetime | None = None
+    face: FaceStatus | None = None
+    """How its edge uses faces there now, with the reasons; None where it takes none, or has not said."""
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):

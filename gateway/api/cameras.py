@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, Field, SecretStr
+from starlette.responses import FileResponse
 
 from gateway.api.deps import Key as Once
 from gateway.api.deps import Shared, allowed
@@ -30,7 +31,8 @@ from gateway.api.places import (
 )
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
-from gateway.place_views import CameraSettings
+from gateway.place_views import CameraSettings, StillView
+from gateway.stills import ask_for_still, still_file, still_view
 from gateway.store.devices import CAMERAS
 from gateway.store.places import camera_views
 from gateway.views import CameraView
@@ -136,6 +138,29 @@ async def change_settings(
     """Change a camera; its edge follows at once."""
     changes = {name: value for name, value in changes_in(body).items() if name != "password"} | body.given()
     return await change_kept(runtime, CAMERAS, key=camera_id, caller=caller, changes=changes, if_match=if_match)
+
+
+@router.post("/{camera_id}/stills", **shows(StillView, 202))
+async def create_still(camera_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
+    """Ask for one picture of a camera to draw its near zone on: its edge makes every face in it unrecognisable."""
+    return reply(await ask_for_still(runtime, camera_id, caller=caller), 202)
+
+
+@router.get("/{camera_id}/stills/{still_id}", **shows(StillView))
+async def show_still(camera_id: Key, still_id: Key, *, caller: DeviceWriter, runtime: Shared) -> Response:
+    """Show whether a picture that was asked for is there, or why not."""
+    view = await runtime.store.read(still_view, still_id, camera_id=camera_id, caller=caller, runtime=runtime)
+    return reply(view)
+
+
+@router.get(
+    "/{camera_id}/stills/{still_id}/picture", response_class=FileResponse,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)  # fmt: skip
+async def show_picture(camera_id: Key, still_id: Key, *, caller: DeviceWriter, runtime: Shared) -> Response:
+    """Show a picture that was asked for, for an hour at most; each look is on record."""
+    file = await still_file(runtime, still_id, camera_id=camera_id, caller=caller)
+    return FileResponse(file, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 @router.delete("/{camera_id}", status_code=204)

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select
 
 from gateway.store.edges import EdgeIdentity
 from gateway.store.tables import cameras, media
 from models.errors import Conflict, NotFound
+
+SOME = 500
 
 
 class Medium(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +105,14 @@ def _medium(row: Row[Any]) -> Medium:
     return Medium(**{name: getattr(row, name) for name in Medium.__struct_fields__})
 
 
-def media_before(connection: Connection, before: datetime, *, limit: int = 500) -> list[Medium]:
+def media_before(connection: Connection, before: datetime) -> list[Medium]:
     """Return what was received before a time, oldest first, some at once."""
-    query = select(media).where(media.c.received_at < before).order_by(media.c.received_at).limit(limit)
+    return media_among(connection, media.c.received_at < before)
+
+
+def media_among(connection: Connection, *conditions: ColumnElement[bool], limit: int = SOME) -> list[Medium]:
+    """Return what meets some conditions, oldest first, some at once."""
+    query = select(media).where(*conditions).order_by(media.c.received_at).limit(limit)
     return [_medium(row) for row in connection.execute(query)]
 
 

@@ -217,7 +217,7 @@ def _door_view(row: Row[Any, Any, Any]) -> DoorView:
     told = msgspec.json.decode(row.body, type=DoorStatus)
     return msgspec.structs.replace(
         view, online=told.online, contact=told.contact, lock=told.lock, mode=told.mode, tamper=told.tamper,
-        alarm=told.alarm, seen_at=told.at,
+        alarm=told.alarm, seen_at=told.at, face=told.face,
     )  # fmt: skip
 
 

@@ -22,10 +22,12 @@ from sqlalchemy import Connection, func, insert, select
 from gateway.auth.roles import PERSONAL, RIGHTS, Role
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
+from gateway.store.edges import add_command
 from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
 from gateway.store.tables_access import audit
 from gateway.store.users import User, add_user
+from models.link import TakeStill
 from models.places import Area
 from tests.gateway.conftest import seated
 from tests.gateway.routes import BODIES, OPEN, RAW, Entry, call, fill, route_table
@@ -43,6 +45,7 @@ CALLERS: tuple[tuple[str, Role], ...] = (
 STREAMS = {"/api/v1/live"}
 UNREADABLE = {
     "/api/v1/media/{medium_id}": "there is no file behind it here (test_media)",
+    "/api/v1/cameras/{camera_id}/stills/{still_id}/picture": "there is no file behind it here (test_stills)",
     "/api/v1/erasures/{person_id}": "nobody was erased here (test_erasure)",
 }
 GLOBAL = {
@@ -90,7 +93,14 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
         made.ids["alert_id"] = alerts[0]["id"]
         runtime.store.write_now(add_medium, at=runtime.clock())
         runtime.store.write_now(put_area, Area(code="310104", name="Xuhui", level="district"))
-        made.ids |= {"medium_id": "m-1", "handler_id": made.ids["company_id"], "centre_id": "centre"}
+        order = TakeStill(id="still-1", camera_id="cam", deadline=runtime.clock())
+        runtime.store.write_now(add_command, order, edge_id="edge-1", at=runtime.clock())
+        made.ids |= {
+            "medium_id": "m-1",
+            "still_id": "still-1",
+            "handler_id": made.ids["company_id"],
+            "centre_id": "centre",
+        }
         yield made
 
 
@@ -289,4 +299,7 @@ def test_no_route_takes_a_picture_and_says_who_it_is() -> None:
     assert taking <= set(RAW)
     words = ("identify", "recogni", "match", "search", "who-is", "lookup", "similar", "watch", "face")
     named = {entry.path for entry in TABLE if any(word in entry.path.lower() for word in words)}
-    assert named == {"/api/v1/people/{person_id}/face"}
+    assert named == {
+        "/api/v1/people/{person_id}/face", "/api/v1/people/{person_id}/face/at-door",
+        "/api/v1/face-enrolments/{enrolment_id}",
+    }  # fmt: skip
