@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +13,8 @@ from models.rights import Rights
 
 STALE_AFTER = timedelta(seconds=3)
 FRAME_STALE_MS = 1500.0
+WITH_FACE: Final[dict[str, Method]] = {"card": "face+card", "pin": "face+pin", "flat_pin": "face+pin"}
+"""What a card or PIN becomes at a door that takes it only together with the face of its holder."""
 UNLOCKABLE_MODES = frozenset({"normal", "evacuating", "held_open"})
 
 
@@ -56,6 +58,30 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
 
     claim: Claim
     reason: DenialReason
+
+
+def method_of(request: Request, door: Door) -> Method:
+    """Return by what a request asks to be let in: a card or PIN that a door takes only with a face wants the face too.
+
+    On the way out a card or PIN is enough: nobody is kept inside for a face.
+    """
+    if request.kind == "call":
+        return "button"
+    combined = WITH_FACE.get(request.kind)
+    asks_more = request.kind not in door.factors and combined in door.factors and request.reader == "in"
+    return combined if asks_more and combined is not None else request.kind
+
+
+def takes_faces(door: Door) -> bool:
+    """Return whether a door takes faces in any way."""
+    return any(factor.startswith("face") for factor in door.factors)
+
+
+def _takes(door: Door, claim: Claim) -> bool:
+    """Return whether a door takes the way in which a claim was made."""
+    if claim.method in door.factors or claim.method == "remote":
+        return claim.pass_id is None or not claim.method.startswith("face")  # a visitor has no face here
+    return claim.reader == "out" and WITH_FACE.get(claim.method) in door.factors
 
 
 def fresh(device_at: datetime | None, *, offset: timedelta, redelivered: bool, at: datetime) -> bool:
@@ -116,7 +142,7 @@ def _refusal(claim: Claim, *, door: Door, mode: str, presented: DenialReason | N
     """Return why nobody could pass by such a claim, whatever their rights."""
     if mode not in UNLOCKABLE_MODES:
         return "locked_down"
-    if claim.method != "remote" and claim.method not in door.factors:
+    if not _takes(door, claim):
         return "unsupported"
     if presented is not None:
         return presented

@@ -23,11 +23,14 @@ Profile = Literal["off", "demo", "calibrated"]
 Source = Literal["labelled", "site"]
 WhyNot = Literal[
     "off", "high_security", "no_evidence", "too_little_evidence", "gallery_too_large", "no_liveness",
-    "liveness_incomplete", "not_asked",
+    "liveness_incomplete", "not_asked", "not_assessed", "no_camera",
 ]  # fmt: skip
-"""Why a face alone does not open a door. `not_asked`: the door takes no bare face."""
+"""Why a face alone does not open a door. `not_asked`: the door takes no bare face; `not_assessed`: no approved impact
+assessment covers faces; `no_camera`: its camera is not served, as long as its entry in the register is incomplete."""
 
 DEMO_RADIUS: Final = 0.40
+DEMO_MODEL: Final = "dlib-resnet-v1/"
+"""0.40 is a distance of dlib's network: of another network's distances it says nothing."""
 DEMO_MAX_PEOPLE: Final = 12
 DOUBTFUL_RADIUS: Final = 0.45
 MAX_FPIR: Final = 0.001
@@ -182,11 +185,12 @@ def face_use(
         return FaceUse(people=people, alone=False, why_not=("off",))
     needed = needed_fmr(people)
     own = [one for one in evidence if one.contract == contract]
-    if profile == "demo":
-        fits = people <= DEMO_MAX_PEOPLE
-        radius = DEMO_RADIUS if fits else 0.0
-        lacking: WhyNot | None = None if fits else "gallery_too_large"
-    else:
+    least = DEMO_RADIUS if not contract or contract.startswith(DEMO_MODEL) else 0.0
+    radius = least
+    lacking: WhyNot | None = None if least else "no_evidence"
+    if profile == "demo" and people > DEMO_MAX_PEOPLE:
+        radius, lacking = 0.0, "gallery_too_large"
+    elif profile == "calibrated":
         radius, lacking = _carried(own, needed)
     reasons = _door_reasons(door, profile)
     if lacking is not None:
@@ -195,7 +199,7 @@ def face_use(
         people=people,
         alone=not reasons,
         radius=radius if not reasons else 0.0,
-        verify_radius=_radius(own, MAX_VERIFY_FMR, least=DEMO_RADIUS),
+        verify_radius=_radius(own, MAX_VERIFY_FMR, least=least),
         why_not=tuple(reasons),
         needed_pairs=math.ceil(3.0 / needed),
     )

@@ -1,7 +1,7 @@
-"""Who a track shows: k of n frames, a mean embedding, a margin to the runner-up person; and the record of why.
+"""Who a track shows: k of n frames, a mean embedding, a margin to the runner-up person, a live face; and the record of why.
 
-Pure numpy over embeddings that others made (models.faces) and a gallery that others hold (models.gallery).
-It sees no image, opens nothing, and forgets with its window.
+Pure numpy over embeddings that others made (models.faces) and a gallery that others hold (models.gallery): all of a
+door's people, or the one whose card or PIN came first. It sees no image, opens nothing, and forgets with its window.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.errors import InvalidInput
 from models.events import FaceEvidence
 from models.gallery import Gallery, Near
+from models.liveness import Provider, Reading
 
 
 class EmbedderContract(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,14 +139,33 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     evidence: FaceEvidence
 
 
+Compared = Literal["identified", "verified"]
+"""With all of a door's people, or with whoever the card or PIN is that came first."""
+Nobody = Literal["too_few", "not_recognised", "face_differs", "ambiguous", "not_live", "liveness_unclear"]
+
+
 class NotRecognised(msgspec.Struct, frozen=True, kw_only=True):
-    """A track shows nobody yet: `too_few` frames, nobody near (`not_recognised`), or two alike (`ambiguous`)."""
+    """A track shows nobody yet: `too_few` frames, nobody near (`not_recognised`, `face_differs`), or two alike (`ambiguous`).
 
-    reason: Literal["too_few", "not_recognised", "ambiguous"]
+    Or it shows somebody, and is a picture of a face (`not_live`) or may be one (`liveness_unclear`).
+    """
+
+    reason: Nobody
 
 
-def recognise(frames: Sequence[SeenFace], gallery: Gallery, *, contract: str, rule: Rule) -> Recognised | NotRecognised:
-    """Say whom the newest frames of one track show, by the templates of one door made under `contract`.
+def recognise(
+    frames: Sequence[SeenFace], gallery: Gallery, *, contract: str, rule: Rule, compared: Compared = "identified"
+) -> Recognised | NotRecognised:
+    """Say whom the newest frames of one track show, by templates made under `contract`.
+
+    Of several templates of a person the nearest counts, as it does where impostors are counted (models.calibration).
+
+    Args:
+        frames: What was seen of one track, oldest first.
+        gallery: All people of a door, or only those whose card or PIN came first.
+        contract: Contract of the gallery's templates.
+        rule: How many frames agree, within which radius and margin.
+        compared: Which of the two the gallery is; it goes into the evidence.
 
     Raises:
         InvalidInput: A frame was embedded under another contract: nothing about it can be compared.
@@ -156,39 +176,51 @@ def recognise(frames: Sequence[SeenFace], gallery: Gallery, *, contract: str, ru
     window = [frame for frame in frames if newest - frame.at_s <= rule.within_s][-rule.out_of :]
     if len(window) < rule.agree:
         return NotRecognised(reason="too_few")
+    stranger = NotRecognised(reason="not_recognised" if compared == "identified" else "face_differs")
     votes = [_vote(gallery.closest(frame.embedding), rule.radius) for frame in window]
     named = [vote for vote in votes if vote is not None]
     person = max(dict.fromkeys(named), key=named.count, default=None)
     agreeing = [frame for frame, vote in zip(window, votes, strict=True) if vote == person]
     if person is None or len(agreeing) < rule.agree:
-        return NotRecognised(reason="not_recognised")
+        return stranger
     sharpest = sorted(agreeing, key=lambda frame: -frame.sharpness)[: rule.best]
     mean = np.mean([frame.embedding for frame in sharpest], axis=0)
-    nearest = gallery.nearest_people(mean, k=2)
-    return _judged(nearest, person, gallery, contract=contract, rule=rule, counts=(len(window), len(agreeing)))
-
-
-def _vote(near: Near | None, radius: float) -> str | None:
-    return near.person_id if near is not None and near.distance <= radius else None
-
-
-def _judged(
-    nearest: Sequence[Near], person: str, gallery: Gallery, *, contract: str, rule: Rule, counts: tuple[int, int]
-) -> Recognised | NotRecognised:
-    """Judge the mean of the best frames: the same person, near enough, and clearly before the next one."""
-    best = nearest[0]
+    best, *others = gallery.nearest_people(mean, k=2)
     if best.distance > rule.radius:
-        return NotRecognised(reason="not_recognised")
-    lead = nearest[1].distance - best.distance if len(nearest) > 1 else None
+        return stranger
+    lead = others[0].distance - best.distance if others else None
     if best.person_id != person or (lead is not None and lead < rule.margin):
         return NotRecognised(reason="ambiguous")
     evidence = FaceEvidence(
         contract=contract,
-        frames=counts[0],
-        agreeing=counts[1],
+        frames=len(window),
+        agreeing=len(agreeing),
         distance=round(best.distance, 4),
         radius=rule.radius,
         margin=None if lead is None else round(lead, 4),
         gallery_size=len(gallery.people),
+        mode=compared,
     )
     return Recognised(person_id=person, evidence=evidence)
+
+
+def alive(match: Recognised, reading: Reading | None, *, provider: Provider) -> Recognised | NotRecognised:
+    """Return the match with its reading if the door's provider found a live face, else why it does not count.
+
+    Args:
+        match: Whom the track shows.
+        reading: What is thought of the same track so far; of another provider it says nothing.
+        provider: Who tells at this door. `none` and a terminal of its own (`device`) give no readings.
+    """
+    if provider in ("none", "device"):
+        return match
+    if reading is None or reading.provider != provider or reading.verdict == "undecided":
+        return NotRecognised(reason="liveness_unclear")
+    if reading.verdict == "attack":
+        return NotRecognised(reason="not_live")
+    evidence = msgspec.structs.replace(match.evidence, liveness=reading)
+    return Recognised(person_id=match.person_id, evidence=evidence)
+
+
+def _vote(near: Near | None, radius: float) -> str | None:
+    return near.person_id if near is not None and near.distance <= radius else None

@@ -18,6 +18,7 @@ from models.calibration import (
     MAX_VERIFY_FMR,
     STEPS,
     ImpostorEvidence,
+    Profile,
     check_evidence,
     face_use,
     needed_fmr,
@@ -30,10 +31,11 @@ from models.errors import InvalidInput
 from models.places import Door
 
 DOOR = Door(id="d", site_id="s", name="Gate", edge_id="e", factors=("face", "card"), camera_id="c")
+DLIB = "dlib-resnet-v1/128/euclidean/sha256:00"
 SAFE = msgspec.structs.replace(DOOR, liveness="device", liveness_covers=("print", "screen"), liveness_basis="report 7")
 
 
-def counted(persons: int, *, first_at: float = 0.61, contract: str = "m", falls: int = 1) -> ImpostorEvidence:
+def counted(persons: int, *, first_at: float = 0.61, contract: str = DLIB, falls: int = 1) -> ImpostorEvidence:
     """Return evidence of so many persons, in which `falls` pairs match from a radius on."""
     pairs = persons * (persons - 1) // 2
     matched = tuple(falls if (step + 1) * 0.01 >= first_at - 1e-9 else 0 for step in range(STEPS))
@@ -47,7 +49,7 @@ def counted(persons: int, *, first_at: float = 0.61, contract: str = "m", falls:
 
 
 def use(people: int, *evidence: ImpostorEvidence, door: Door = SAFE) -> Any:
-    return face_use(door, people=people, profile="calibrated", contract="m", evidence=evidence)
+    return face_use(door, people=people, profile="calibrated", contract=DLIB, evidence=evidence)
 
 
 def test_the_demo_profile_carries_twelve_people() -> None:
@@ -122,6 +124,13 @@ def test_many_matches_refute_a_radius_for_verification_too() -> None:
 
 def test_without_evidence_a_face_beside_a_card_keeps_the_cautious_radius() -> None:
     assert use(5_000).verify_radius == DEMO_RADIUS
+
+
+@pytest.mark.parametrize("profile", ["demo", "calibrated"])
+def test_the_cautious_radius_is_of_one_network_and_holds_for_no_other(profile: Profile) -> None:
+    other = face_use(SAFE, people=1, profile=profile, contract="own/512/euclidean/sha256:00")
+    assert (other.alone, other.radius, other.verify_radius) == (False, 0.0, 0.0)
+    assert other.why_not == ("no_evidence",)
 
 
 @pytest.mark.parametrize(
