@@ -1,7 +1,8 @@
 """The face process of an edge: crops of door cameras in, sightings out, and templates from enrolment photos.
 
-It looks only where the worker asked it to (`Attend`), takes crops by credit, newest only, and computes in one thread.
-It knows no person, opens no door, and keeps nothing: tracks end with their faces, pixels with their frame.
+It looks only where the worker asked it to (`Attend`), takes crops by credit, newest only, and computes in one thread
+(edge.faces_look). It knows no person, opens no door, and keeps nothing: tracks end with their faces, pixels with their
+frame.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import numpy as np
 
 from config.process import run, set_up_logging
 from edge import wire
+from edge.faces_look import Look, Seen, Tally, View, look_at
 from edge.sockets import listen
-from edge.tracks import Box, Tracks
-from models.errors import ImageRejected, InvalidInput
-from models.faces.pipeline import Face, FacePipeline, Rgb
-from models.recognition import FaceQuality, QualityGates, unusable
-from models.zones import Zone, bounds, contains
+from edge.tracks import Tracks
+from models.errors import ImageRejected, InvalidInput, ModelFileError
+from models.faces.own_models import read_own_models
+from models.faces.pipeline import FacePipeline
+from models.zones import bounds
 
 log = logging.getLogger("gatehouse.edge.faces")
 
@@ -34,9 +36,6 @@ STALE_MS = 1500.0
 HEALTH_S = 10.0
 PUMP_S = 0.1
 UNUSABLE_EVERY_S = 1.0
-EYE_TO_FACE = 2.0
-"""Faces narrower than this many smallest eye distances are not looked for."""
-MAX_FACES = 4
 MAX_EYES = 256
 WATCH_S = 2.0
 
@@ -47,31 +46,10 @@ class EyeLink:
 
     camera_id: str
     writer: asyncio.StreamWriter
-    tracks: Tracks
+    view: View
     crop: wire.Crop | None = None
     credited: bool = False
     watched_until: float = 0.0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Hold one face of one crop: where it is in the full frame, how good it is, and its embedding if it is usable."""
-
-    box: Box
-    quality: FaceQuality
-    problem: str | None
-    embedding: bytes
-
-
-@dataclass
-class Counters:
-    """Count what the process did since its start."""
-
-    crops: int = 0
-    faces: int = 0
-    embeddings: int = 0
-    stale: int = 0
-    busy_ms: float = 0.0
 
 
 @dataclass
@@ -91,7 +69,9 @@ class FaceProcess:
     _told: dict[str, float] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "faces"))
     _photos: asyncio.Queue[wire.EmbedPhoto] = field(default_factory=lambda: asyncio.Queue(4))
-    counters: Counters = field(default_factory=Counters)
+    tally: Tally = field(default_factory=Tally)
+    stale: int = 0
+    busy_ms: float = 0.0
 
     async def run(self, socket: Path) -> None:
         """Listen at a socket until cancelled; the networks load meanwhile.
@@ -127,7 +107,7 @@ class FaceProcess:
         try:
             first = await wire.read(reader, wire.to_faces)
             if isinstance(first, wire.EyeHello) and len(self._eyes) < MAX_EYES:
-                await self._hear_eye(EyeLink(first.camera_id, writer, Tracks(new_id=self.new_id)), reader)
+                await self._hear_eye(EyeLink(first.camera_id, writer, self._view()), reader)
             elif isinstance(first, wire.WorkerHello):
                 await self._hear_worker(reader, writer)
         except InvalidInput as error:
@@ -174,13 +154,19 @@ class FaceProcess:
             gone = self._attends.pop(message.door_id, None)
             eye = None if gone is None else self._eyes.get(gone.camera_id)
             if gone is not None and eye is not None and self._attended(gone.camera_id) is None:
-                eye.tracks.forget()
-                eye.crop = None
+                self._forget(eye)
         elif isinstance(message, wire.EmbedPhoto):
             try:
                 self._photos.put_nowait(message)
             except asyncio.QueueFull:
                 log.warning("enrolment photos come faster than they can be looked at: one is refused")
+
+    def _view(self) -> View:
+        return View(tracks=Tracks(new_id=self.new_id))
+
+    def _forget(self, eye: EyeLink) -> None:
+        """Forget whom an eye saw; what the networks' thread still holds goes with its look."""
+        eye.view, eye.crop = self._view(), None
 
     def _attended(self, camera_id: str) -> wire.Attend | None:
         """Return the live attention for a camera, if there is any; dead ones are forgotten."""
@@ -202,8 +188,9 @@ class FaceProcess:
 
     async def _credit(self, eye: EyeLink) -> None:
         attend = self._attended(eye.camera_id)
+        if attend is None or eye.view.over(at=self.now()):
+            eye.view = self._view()
         if attend is None:
-            eye.tracks.expire(at=self.now())
             return
         try:
             if eye.watched_until < min(attend.until, self.now() + WATCH_S / 2):
@@ -223,63 +210,58 @@ class FaceProcess:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            for eye in waiting:
-                await self._look_through(eye)
+            looks = [look for eye in waiting if (look := await self._due_look(eye)) is not None]
+            if looks:
+                await self._look_at(looks)
 
-    async def _look_through(self, eye: EyeLink) -> None:
-        crop, eye.crop = eye.crop, None
-        attend = self._attended(eye.camera_id)
-        if crop is None or attend is None:
-            return  # nobody acted at this door: the crop is dropped unseen (R12)
-        age_ms = max(crop.age_ms, (self.now() - crop.captured_at) * 1000)
-        if age_ms > STALE_MS:
-            self.counters.stale += 1
-        else:
-            began = time.monotonic()
-            seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, crop, attend)
-            self.counters.busy_ms += (time.monotonic() - began) * 1000
-            self.counters.crops += 1
-            if self._attends.get(attend.door_id) is not None:
-                await self._report(eye, crop, attend, seen)
+    async def _due_look(self, eye: EyeLink) -> tuple[EyeLink, Look] | None:
+        """Return what to look at for an eye; an unwanted or stale crop is dropped unseen."""
+        crop, attend = eye.crop, self._attended(eye.camera_id)
+        if crop is not None and attend is not None:
+            if max(crop.age_ms, (self.now() - crop.captured_at) * 1000) <= STALE_MS:
+                return eye, Look(crop=crop, attend=attend, view=eye.view)
+            self.stale += 1
+        eye.crop = None  # without an attention nobody acted at this door (R12)
         await self._credit(eye)
+        return None
 
-    def _look(self, crop: wire.Crop, attend: wire.Attend) -> list[Seen]:
-        """Find, judge and embed the faces of one crop; runs in the thread of the networks."""
-        if self._pipeline is None or len(crop.pixels) != crop.cols * crop.rows * 3:
+    async def _look_at(self, waiting: list[tuple[EyeLink, Look]]) -> None:
+        """Look at the crops that waited longest; what did not fit into the time of one look stays for the next."""
+        waiting.sort(key=lambda one: one[1].crop.captured_at)
+        began = time.monotonic()
+        looks = [look for _, look in waiting]
+        seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, looks)
+        self.busy_ms += (time.monotonic() - began) * 1000
+        for (eye, look), faces in zip(waiting, seen, strict=False):
+            if eye.crop is look.crop:
+                eye.crop = None
+            if self._attends.get(look.attend.door_id) is not None:
+                await self._report(look, faces)
+            await self._credit(eye)
+
+    def _look(self, looks: list[Look]) -> list[list[Seen]]:
+        """Look at crops; runs in the thread of the networks."""
+        if self._pipeline is None:
             return []
-        rgb: Rgb = np.frombuffer(crop.pixels, np.uint8).reshape(crop.rows, crop.cols, 3)
-        scale = crop.w / max(1, crop.cols)
-        least = max(40, int(attend.min_eye_px * EYE_TO_FACE / scale))
-        faces = self._pipeline.detect(rgb, min_face_px=least)
-        near = [(face, box) for face in faces if _inside(box := _place(face, crop, scale), attend.near_zone, crop)]
-        gates = QualityGates(min_eye_px=attend.min_eye_px / scale)
-        judged = [(face, box, self._pipeline.quality(rgb, face)) for face, box in near[:MAX_FACES]]
-        good = [face for face, _, quality in judged if unusable(quality, gates) is None]
-        embeddings = iter(self._pipeline.embed(rgb, good) if good else ())
-        self.counters.faces += len(near)
-        self.counters.embeddings += len(good)
-        seen = []
-        for _, box, quality in judged:
-            problem = unusable(quality, gates)
-            raw = b"" if problem else np.ascontiguousarray(next(embeddings), dtype="<f4").tobytes()
-            seen.append(Seen(box=box, quality=quality, problem=problem, embedding=raw))
-        return seen
+        return look_at(self._pipeline, looks, at=self.now(), clock=time.monotonic, tally=self.tally)
 
-    async def _report(self, eye: EyeLink, crop: wire.Crop, attend: wire.Attend, seen: list[Seen]) -> None:
-        tracks = eye.tracks.follow([face.box for face in seen], at=self.now())
-        for face, track in zip(seen, tracks, strict=True):
+    async def _report(self, look: Look, faces: list[Seen]) -> None:
+        crop, attend = look.crop, look.attend
+        if attend.enrol and not faces:
+            await self._report_unusable(look, "no_face")
+        for face in faces:
             if face.problem is not None:
-                await self._report_unusable(crop, attend, face.problem)
+                await self._report_unusable(look, face.problem)
                 continue
-            track.first_usable_at = track.first_usable_at or crop.captured_at
+            face.track.first_usable_at = face.track.first_usable_at or crop.captured_at
             sighting = wire.FaceSighting(
                 door_id=attend.door_id,
-                camera_id=eye.camera_id,
-                track_id=track.id,
+                camera_id=crop.camera_id,
+                track_id=face.track.id,
                 frame_no=crop.frame_no,
                 captured_at=crop.captured_at,
                 age_ms=max(crop.age_ms, (self.now() - crop.captured_at) * 1000),
-                first_usable_at=track.first_usable_at,
+                first_usable_at=face.track.first_usable_at,
                 embedding=face.embedding,
                 contract="" if self._pipeline is None else self._pipeline.contract.id,
                 quality=face.quality,
@@ -287,12 +269,16 @@ class FaceProcess:
             )
             await self._tell(sighting)
 
-    async def _report_unusable(self, crop: wire.Crop, attend: wire.Attend, problem: str) -> None:
-        now = self.now()
-        if now - self._told.get(attend.door_id, 0.0) >= UNUSABLE_EVERY_S:
+    async def _report_unusable(self, look: Look, problem: str) -> None:
+        """Say why a face is of no use: at every picture for an enrolment, else at most once a second."""
+        attend, now = look.attend, self.now()
+        if attend.enrol or now - self._told.get(attend.door_id, 0.0) >= UNUSABLE_EVERY_S:
             self._told[attend.door_id] = now
             told = wire.FaceUnusable(
-                door_id=attend.door_id, camera_id=crop.camera_id, reason=problem, captured_at=crop.captured_at
+                door_id=attend.door_id,
+                camera_id=look.crop.camera_id,
+                reason=problem,
+                captured_at=look.crop.captured_at,
             )
             await self._tell(told)
 
@@ -326,15 +312,15 @@ class FaceProcess:
             await self._say_health()
 
     async def _say_health(self) -> None:
-        counters = self.counters
+        tally = self.tally
         health = wire.FacesHealth(
             ready=self._ready.is_set(),
             contract="" if self._pipeline is None else self._pipeline.contract.id,
-            crops=counters.crops,
-            faces=counters.faces,
-            embeddings=counters.embeddings,
-            stale=counters.stale,
-            busy_ms=round(counters.busy_ms, 1),
+            crops=tally.crops,
+            faces=tally.faces,
+            embeddings=tally.embeddings,
+            stale=self.stale,
+            busy_ms=round(self.busy_ms, 1),
         )
         await self._tell(health)
 
@@ -355,29 +341,23 @@ async def _at_most(event: asyncio.Event, limit_s: float) -> None:
         return
 
 
-def _place(face: Face, crop: wire.Crop, scale: float) -> Box:
-    left, top, right, bottom = face.box
-    x, y = crop.x + left * scale, crop.y + top * scale
-    return (x, y, (right - left + 1) * scale, (bottom - top + 1) * scale)
-
-
-def _inside(box: Box, zone: Zone, crop: wire.Crop) -> bool:
-    """Return whether a face's centre is in the near zone (parts of the full frame)."""
-    x, y = (box[0] + box[2] / 2) / crop.frame_w, (box[1] + box[3] / 2) / crop.frame_h
-    return contains(zone, (x, y))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the face process until it is told to stop: `python -m edge faces`."""
     parser = argparse.ArgumentParser(prog="python -m edge faces", description=main.__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen at")
     parser.add_argument("--cache-dir", type=Path, required=True, help="folder of the converted networks")
     parser.add_argument("--threads", type=int, default=1, help="threads that the networks may use")
+    parser.add_argument("--models", default="{}", metavar="JSON", help="networks of one's own")
     parser.add_argument("--log-style", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", default="info")
     given = parser.parse_args(argv)
     set_up_logging("faces", level=given.log_level, style=given.log_style)
-    process = FaceProcess(load=lambda: FacePipeline(cache_dir=given.cache_dir, threads=given.threads))
+    try:
+        own = read_own_models(given.models)
+    except (InvalidInput, ModelFileError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    process = FaceProcess(load=lambda: FacePipeline(cache_dir=given.cache_dir, threads=given.threads, own=own))
     return run(lambda: process.run(given.socket))
 
 

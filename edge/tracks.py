@@ -1,6 +1,7 @@
 """Which face in one frame is which in the next, for one camera: by overlap and distance, never by who it is.
 
-Ids are random and mean nothing after their track ended, two seconds after it was last seen (R11). It reads no clock.
+Ids are random and mean nothing after their track ended, within two seconds after it was last seen (R11). It reads no
+clock.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 Box = tuple[float, float, float, float]
 """x, y, w, h in px of the full frame."""
 
-LIFE_S = 2.0
+LIFE_S = 1.5
+"""Whoever keeps tracks looks at least twice a second for those that are over, so that nothing outlives 2 s (R11)."""
 NEAR = 1.0
 """A face may have moved by this many of its own widths between two frames that belong together."""
 
@@ -57,12 +59,8 @@ class Tracks:
         return [found[b] for b in range(len(boxes))]
 
     def expire(self, *, at: float) -> None:
-        """Forget every track that was not seen for two seconds."""
+        """Forget every track that was not seen for `LIFE_S`."""
         self._tracks = [track for track in self._tracks if at - track.seen <= LIFE_S]
-
-    def forget(self) -> None:
-        """Forget every track."""
-        self._tracks = []
 
 
 def _distance(a: Box, b: Box) -> float:

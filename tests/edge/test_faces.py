@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from edge import wire
 from edge.facelink import FaceLink
 from edge.faces import FaceProcess
+from edge.faces_look import BUDGET_S, FULL_EVERY_S, Look, Tally, View, look_at
 from edge.tracks import LIFE_S, Tracks
 from models.errors import DeviceUnreachable, ImageRejected
 from models.faces.pipeline import Face, PhotoFace, Rgb
@@ -35,6 +37,8 @@ class Networks:
 
     detections: int = 0
     embeddings: int = 0
+    followed: int = 0
+    batches: list[int] = field(default_factory=list)
     quality_: FaceQuality = GOOD
     boxes: list[tuple[int, int, int, int]] = field(default_factory=lambda: [(10, 10, 89, 89)])
 
@@ -46,12 +50,18 @@ class Networks:
         self.detections += 1
         return [Face(box=box, landmarks=np.zeros((5, 2), np.float32), score=1.0) for box in self.boxes]
 
+    def follow(self, rgb: Rgb, *, near: Sequence[tuple[int, int, int, int]]) -> list[Face]:
+        self.followed += 1
+        return [Face(box=box, landmarks=np.zeros((5, 2), np.float32), score=1.0) for box in self.boxes if box in near]
+
     def quality(self, rgb: Rgb, face: Face) -> FaceQuality:
         return self.quality_
 
-    def embed(self, rgb: Rgb, faces: list[Face]) -> NDArray[np.float32]:
-        self.embeddings += len(faces)
-        return np.full((len(faces), 128), float(rgb[0, 0, 0]), np.float32)
+    def embed_all(self, pictures: Sequence[tuple[Rgb, Sequence[Face]]]) -> NDArray[np.float32]:
+        values = [float(rgb[0, 0, 0]) for rgb, faces in pictures for _ in faces]
+        self.embeddings += len(values)
+        self.batches.append(len(values))
+        return np.repeat(np.array(values, np.float32)[:, None], 128, axis=1)
 
     def photo(self, content: bytes) -> PhotoFace:
         if content == b"nobody":
@@ -119,12 +129,16 @@ class Eye:
                 self.watches += 1
 
     async def show(self, value: int = 200, *, frame_no: int = 1, late_s: float = 0.0) -> None:
-        pixels = bytes([value]) * (100 * 100 * 3)
-        crop = wire.Crop(
-            camera_id=self.camera_id, frame_no=frame_no, captured_at=time.time() - late_s, age_ms=5.0,
-            x=100, y=50, w=100, h=100, cols=100, rows=100, frame_w=640, frame_h=360, pixels=pixels,
-        )  # fmt: skip
-        await wire.write(self.writer, crop)
+        shown = crop(self.camera_id, value=value, frame_no=frame_no, captured_at=time.time() - late_s)
+        await wire.write(self.writer, shown)
+
+
+def crop(camera_id: str = "c1", *, value: int = 200, frame_no: int = 1, captured_at: float | None = None) -> wire.Crop:
+    return wire.Crop(
+        camera_id=camera_id, frame_no=frame_no, captured_at=captured_at or time.time(), age_ms=5.0,
+        x=100, y=50, w=100, h=100, cols=100, rows=100, frame_w=640, frame_h=360,
+        pixels=bytes([value]) * (100 * 100 * 3),
+    )  # fmt: skip
 
 
 def attend(camera_id: str = "c1", *, for_s: float = 10.0, **more: Any) -> wire.Attend:
@@ -191,9 +205,121 @@ async def test_an_unusable_face_is_told_with_its_reason_and_not_embedded(tmp_pat
         await until(lambda: len(on.unusable) == 1)
         assert on.unusable[0].reason == "blurred"
         await eye.show(frame_no=2)
-        await until(lambda: on.networks.detections == 2)
+        await until(lambda: on.process.tally.crops == 2)
         assert len(on.unusable) == 1, "at most once a second"
         assert on.networks.embeddings == 0
+
+
+async def test_between_full_passes_known_faces_are_followed_and_a_lost_one_is_looked_for_at_once(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend())
+        await until(lambda: on.process._attends != {})
+        for n in range(1, 4):
+            await eye.show(frame_no=n)
+            await until(lambda n=n: len(on.sightings) == n)  # type: ignore[misc]
+        assert (on.networks.detections, on.networks.followed) == (1, 2)
+        assert len({sighting.track_id for sighting in on.sightings}) == 1
+        on.networks.boxes = [(15, 10, 94, 89)]
+        await eye.show(frame_no=4)
+        await until(lambda: len(on.sightings) == 4)
+        assert (on.networks.detections, on.networks.followed) == (2, 3)
+        assert len({sighting.track_id for sighting in on.sightings}) == 1
+
+
+def test_a_whole_crop_is_looked_at_again_every_half_second() -> None:
+    networks, view = Networks(), View(tracks=Tracks(new_id=lambda: "t"))
+    for step in range(11):
+        look = Look(crop=crop(frame_no=step), attend=attend(), view=view)
+        look_at(networks, [look], at=step / 10, clock=lambda: 0.0, tally=Tally())  # type: ignore[arg-type]
+    assert FULL_EVERY_S == 0.5
+    assert (networks.detections, networks.followed) == (3, 8)
+
+
+def test_what_several_cameras_see_is_embedded_at_once_and_late_crops_wait_for_the_next_look() -> None:
+    networks, tally = Networks(), Tally()
+    looks = [
+        Look(crop=crop(f"c{n}", value=n), attend=attend(f"c{n}"), view=View(tracks=Tracks(new_id=str)))
+        for n in range(5)
+    ]
+    ticks = iter((0.0, 0.02, 0.04, BUDGET_S + 0.01))
+    seen = look_at(networks, looks, at=0.0, clock=lambda: next(ticks), tally=tally)  # type: ignore[arg-type]
+    assert [np.frombuffer(face.embedding, "<f4")[0] for faces in seen for face in faces] == [0.0, 1.0, 2.0]
+    assert networks.batches == [3]
+    assert (tally.crops, tally.faces, tally.embeddings, tally.batches) == (3, 3, 3, 1)
+
+
+async def test_no_camera_starves_while_others_are_looked_at(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eyes = [await on.eye(f"c{n}") for n in range(4)]
+        for n in range(4):
+            on.link.attend(msgspec.structs.replace(attend(f"c{n}"), door_id=f"d{n}"))
+        await until(lambda: len(on.process._attends) == 4)
+        for eye in eyes:
+            await eye.show()
+        await until(lambda: {sighting.door_id for sighting in on.sightings} == {"d0", "d1", "d2", "d3"})
+
+
+POLYGON = (0.1, 0.1, 0.4, 0.1, 0.4, 0.6)
+"""A triangle: what its least rectangle holds in the lower left is outside."""
+
+
+@pytest.mark.parametrize(("place", "inside"), [((20, 10), True), ((-40, 60), False)])
+async def test_a_near_zone_may_be_a_polygon(tmp_path: Path, place: tuple[int, int], inside: bool) -> None:
+    x, y = place
+    async with stage(tmp_path, boxes=[(x, y, x + 79, y + 79)]) as on:
+        eye = await on.eye()
+        on.link.attend(attend(near_zone=POLYGON))
+        await until(lambda: on.process._attends != {})
+        await eye.show()
+        await until(lambda: on.process.tally.crops == 1)
+        assert on.networks.embeddings == inside
+        assert on.process.tally.faces == inside
+
+
+ENROL_CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "nobody": ({"boxes": []}, "no_face"),
+    "two": ({"boxes": [(0, 0, 49, 49), (50, 0, 99, 49)]}, "two_faces"),
+    "one who fills the picture": ({"boxes": [(-150, -120, 199, 229)]}, "too_large"),
+    "one who is turned further than a template may be": (
+        {"quality_": msgspec.structs.replace(GOOD, yaw=0.55)}, "turned_away",
+    ),
+    "one who is blurred": ({"quality_": msgspec.structs.replace(GOOD, blur=16.0)}, "blurred"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENROL_CASES)
+async def test_an_enrolment_is_told_at_every_picture_what_is_missing(tmp_path: Path, case: str) -> None:
+    more, reason = ENROL_CASES[case]
+    async with stage(tmp_path, **more) as on:
+        told: list[wire.FaceSighting | wire.FaceUnusable] = []
+        on.link.take("d1", told.append)
+        on.link.attend(attend(enrol=True))
+        await until(lambda: on.process._attends != {})
+        eye = await on.eye()
+        for n in range(1, 4):
+            await eye.show(frame_no=n)
+            await until(lambda n=n: on.process.tally.crops == n)  # type: ignore[misc]
+        await until(lambda: len(told) >= 3)
+        assert {face.reason for face in told if isinstance(face, wire.FaceUnusable)} == {reason}
+        assert (on.networks.embeddings, on.networks.followed) == (0, 0)
+        assert (on.sightings, on.unusable) == ([], [])
+
+
+async def test_an_enrolment_gets_the_one_good_face_at_every_picture(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        told: list[wire.FaceSighting | wire.FaceUnusable] = []
+        on.link.take("d1", told.append)
+        on.link.attend(attend(enrol=True))
+        await until(lambda: on.process._attends != {})
+        eye = await on.eye()
+        for n in range(1, 3):
+            await eye.show(frame_no=n)
+            await until(lambda n=n: len(told) == n)  # type: ignore[misc]
+        assert all(isinstance(face, wire.FaceSighting) for face in told)
+        assert (on.networks.detections, on.networks.followed) == (2, 0), "newcomers are seen at once"
 
 
 async def test_an_old_frame_is_not_looked_at(tmp_path: Path) -> None:
@@ -202,7 +328,7 @@ async def test_an_old_frame_is_not_looked_at(tmp_path: Path) -> None:
         on.link.attend(attend())
         await until(lambda: on.process._attends != {})
         await eye.show(late_s=2.0)
-        await until(lambda: on.process.counters.stale == 1)
+        await until(lambda: on.process.stale == 1)
         assert on.networks.detections == 0
 
 
@@ -213,10 +339,10 @@ async def test_ignoring_a_door_stops_at_once_and_forgets_its_tracks(tmp_path: Pa
         await until(lambda: on.process._attends != {})
         await eye.show()
         await until(lambda: len(on.sightings) == 1)
-        assert len(on.process._eyes["c1"].tracks) == 1
+        assert len(on.process._eyes["c1"].view.tracks) == 1
         on.link.ignore("d1")
         await until(lambda: on.process._attends == {})
-        assert len(on.process._eyes["c1"].tracks) == 0
+        assert len(on.process._eyes["c1"].view.tracks) == 0
         await eye.show()
         await until(lambda: on.process._eyes["c1"].crop is None)
         assert on.networks.detections == 1
@@ -270,11 +396,11 @@ async def test_a_crop_that_lies_about_its_size_is_no_picture(tmp_path: Path) -> 
             cols=4000, rows=4000, frame_w=4000, frame_h=4000, pixels=b"few",
         )  # fmt: skip
         await wire.write(eye.writer, lie)
-        await until(lambda: on.process.counters.crops == 1)
+        await until(lambda: on.process.tally.crops == 1)
         assert on.networks.detections == 0
 
 
-def test_tracks_follow_near_boxes_and_die_two_seconds_after_they_were_last_seen() -> None:
+def test_tracks_follow_near_boxes_and_die_within_two_seconds_after_they_were_last_seen() -> None:
     names = iter("abcdef")
     tracks = Tracks(new_id=lambda: next(names))
     left, right = (0.0, 0.0, 50.0, 50.0), (300.0, 0.0, 50.0, 50.0)
@@ -282,10 +408,9 @@ def test_tracks_follow_near_boxes_and_die_two_seconds_after_they_were_last_seen(
     assert [t.id for t in tracks.follow([right, left], at=0.1)] == ["b", "a"]
     assert [t.id for t in tracks.follow([(600.0, 0.0, 50.0, 50.0)], at=0.2)] == ["c"]
     tracks.expire(at=0.15 + LIFE_S)
+    assert LIFE_S < 2.0
     assert len(tracks) == 1
     assert [t.id for t in tracks.follow([left], at=0.2)] == ["d"]
-    tracks.forget()
-    assert len(tracks) == 0
 
 
 def test_a_face_that_doubles_its_size_at_once_is_another() -> None:

@@ -1,0 +1,199 @@
+"""Look at crops: find faces, follow them, judge them, watch them for life, and embed those that are usable.
+
+Everything here runs in the thread of the networks, a few crops of several cameras at a time, with one embedding call
+for all of them. It talks to nobody, knows no person, and keeps nothing but the tracks of faces in sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from edge import wire
+from edge.tracks import LIFE_S, Box, Track, Tracks
+from models.faces.pipeline import PHOTO_GATES, Face, FacePipeline, Rgb
+from models.recognition import FaceQuality, QualityGates, unusable
+from models.zones import contains
+
+FULL_EVERY_S: Final = 0.5
+"""So often a whole crop is looked at; meanwhile known faces are followed, and a newcomer waits at most so long."""
+BUDGET_S: Final = 0.06
+"""Crops wait for each other's embeddings at most about so long: what is not found by then is looked at next time."""
+MAX_FACES: Final = 4
+EYE_TO_FACE: Final = 2.0
+"""Faces narrower than this many smallest eye distances are not looked for."""
+LEAST_FACE_PX: Final = 40
+FILLS_FRAME: Final = 0.95
+
+
+@dataclass(eq=False)
+class View:
+    """Hold the faces in sight of one camera. Only the networks' thread touches it; to forget, put a new one in place."""
+
+    tracks: Tracks
+    newest: list[Track] = field(default_factory=list)
+    full_at: float = -1e9
+    seen_at: float = -1e9
+
+    def over(self, *, at: float) -> bool:
+        """Return whether no face has been seen for so long that nothing of them may be kept."""
+        return bool(len(self.tracks)) and at - self.seen_at > LIFE_S
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Hold one crop that is to be looked at, for whom, and what is in sight of its camera."""
+
+    crop: wire.Crop
+    attend: wire.Attend
+    view: View
+
+    @property
+    def sound(self) -> bool:
+        """Return whether the crop is as large as it says."""
+        crop = self.crop
+        sizes = (crop.cols, crop.rows, crop.w, crop.h, crop.frame_w, crop.frame_h)
+        return min(sizes) >= 1 and len(crop.pixels) == crop.cols * crop.rows * 3
+
+    @property
+    def rgb(self) -> Rgb:
+        """Return the pixels of a sound crop, (rows, cols, 3) uint8."""
+        return np.frombuffer(self.crop.pixels, np.uint8).reshape(self.crop.rows, self.crop.cols, 3)
+
+    @property
+    def scale(self) -> float:
+        """Return how many px of the full frame one px of the crop is."""
+        return self.crop.w / self.crop.cols
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Hold one face of one crop: where it is in the full frame, how good it is, and its embedding if it is usable."""
+
+    box: Box
+    track: Track
+    quality: FaceQuality
+    problem: str | None
+    embedding: bytes = b""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hold one face before it is embedded."""
+
+    face: Face
+    seen: Seen
+
+
+@dataclass
+class Tally:
+    """Count what was computed since the start: crops, how many of them by following, faces in zones, embeddings, calls."""
+
+    crops: int = 0
+    followed: int = 0
+    faces: int = 0
+    embeddings: int = 0
+    batches: int = 0
+
+
+def look_at(
+    pipeline: FacePipeline, looks: Sequence[Look], *, at: float, clock: Callable[[], float], tally: Tally
+) -> list[list[Seen]]:
+    """Return the faces in the near zones of the first crops, as many of them as fit into the budget of time, at least one.
+
+    Args:
+        pipeline: the networks.
+        looks: the crops, one of a camera at most.
+        at: Unix time in s.
+        clock: a steady clock in s, for the budget.
+        tally: counts what is done.
+    """
+    began = clock()
+    found: list[list[Found]] = []
+    for look in looks:
+        if found and clock() - began > BUDGET_S:
+            break
+        found.append(_find(pipeline, look, at=at, tally=tally))
+    usable = [
+        (look.rgb, [one.face for one in faces if one.seen.problem is None])
+        for look, faces in zip(looks, found, strict=False)
+        if any(one.seen.problem is None for one in faces)
+    ]
+    embeddings = pipeline.embed_all(usable) if usable else np.empty((0, 0), np.float32)
+    tally.crops += len(found)
+    tally.batches += bool(usable)
+    tally.embeddings += len(embeddings)
+    raw = (np.ascontiguousarray(one, dtype="<f4").tobytes() for one in embeddings)
+    return [
+        [one.seen if one.seen.problem else replace(one.seen, embedding=next(raw)) for one in faces] for faces in found
+    ]
+
+
+def _find(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> list[Found]:
+    """Return the faces of one crop that are in the near zone, each with its track and what is wrong with it."""
+    if not look.sound:
+        return []
+    view, rgb = look.view, look.rgb
+    placed = [(face, _place(face, look)) for face in _faces(pipeline, look, at=at, tally=tally)]
+    near = [(face, box) for face, box in placed if _in_zone(box, look)]
+    near = sorted(near, key=lambda one: -one[1][2])[:MAX_FACES]
+    view.newest = view.tracks.follow([box for _, box in near], at=at)
+    view.seen_at = at if near else view.seen_at
+    tally.faces += len(near)
+    found = []
+    for (face, box), track in zip(near, view.newest, strict=True):
+        quality = pipeline.quality(rgb, face)
+        problem = _problem(quality, box, look, alone=len(near) == 1)
+        found.append(Found(face=face, seen=Seen(box=box, track=track, quality=quality, problem=problem)))
+    return found
+
+
+def _faces(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> list[Face]:
+    """Follow the faces in sight, or look at the whole crop: every half second, for an enrolment, or if one is lost."""
+    view = look.view
+    near = [_boxed(track.box, look) for track in view.newest]
+    if near and not look.attend.enrol and at - view.full_at < FULL_EVERY_S:
+        followed = pipeline.follow(look.rgb, near=near)
+        if len(followed) >= len(near):
+            tally.followed += 1
+            return followed
+    view.full_at = at
+    least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * EYE_TO_FACE / look.scale))
+    return pipeline.detect(look.rgb, min_face_px=least)
+
+
+def _problem(quality: FaceQuality, box: Box, look: Look, *, alone: bool) -> str | None:
+    """Return why a face must not be used: the gates of the door, or those of enrolment."""
+    least = look.attend.min_eye_px / look.scale
+    if not look.attend.enrol:
+        return unusable(quality, QualityGates(min_eye_px=least))
+    if not alone:
+        return "two_faces"
+    if box[2] > FILLS_FRAME * min(look.crop.frame_w, look.crop.frame_h):
+        return "too_large"
+    return unusable(quality, msgspec.structs.replace(PHOTO_GATES, min_eye_px=least))
+
+
+def _place(face: Face, look: Look) -> Box:
+    """Return where a face of a crop is in the full frame: x, y, w, h."""
+    left, top, right, bottom = face.box
+    x, y = look.crop.x + left * look.scale, look.crop.y + top * look.scale
+    return (x, y, (right - left + 1) * look.scale, (bottom - top + 1) * look.scale)
+
+
+def _boxed(box: Box, look: Look) -> tuple[int, int, int, int]:
+    """Return where a face of the full frame is in a crop: left, top, right, bottom."""
+    x, y, w, h = box
+    left, top = (x - look.crop.x) / look.scale, (y - look.crop.y) / look.scale
+    right, bottom = left + w / look.scale - 1, top + h / look.scale - 1
+    return (round(left), round(top), round(right), round(bottom))
+
+
+def _in_zone(box: Box, look: Look) -> bool:
+    """Return whether a face's centre is in the near zone."""
+    x, y = (box[0] + box[2] / 2) / look.crop.frame_w, (box[1] + box[3] / 2) / look.crop.frame_h
+    return contains(look.attend.near_zone, (x, y))
