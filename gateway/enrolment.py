@@ -25,7 +25,7 @@ PATIENCE_S = 20.0
 FORMATS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
 IMAGE_REASONS = frozenset(
     {"no_face", "two_faces", "too_small", "too_large", "blurred", "unreadable", "no_consent", "cut_off", "too_dark", "too_bright",
-     "turned_away", "face_unusable", "under_14", "gallery_full"}
+     "turned_away", "face_unusable", "under_14", "differs", "too_many"}
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     consent_id: str
     receipt: FaceReceipt
     receipts: tuple[FaceReceipt, ...]
+    similar_to: tuple[str, ...] = ()
+    """Other enrolled persons who look so much alike that one of them should use a card."""
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +62,10 @@ def check_photo(content: bytes, *, media_type: str) -> None:
         raise ImageRejected("unreadable", f"the body is no {media_type.removeprefix('image/').upper()} file")
 
 
-async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: Caller) -> Enrolled:
+async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: Caller, add: bool = False) -> Enrolled:
     """Have a template made from a photo on every edge with a consented door, and return the proofs.
+
+    With `add` it joins what was enrolled from other photos; a photo of somebody else is refused (`differs`).
 
     Raises:
         NotFound: there is no such person in the caller's scope.
@@ -78,7 +82,7 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
         raise ImageRejected("no_consent", "no live consent allows this face at any door: record one first")
     results = await asyncio.gather(
         *(
-            _enrol_at(runtime, person_id, edge_id=edge_id, plan=plan, photo=photo, caller=caller)
+            _enrol_at(runtime, person_id, edge_id=edge_id, plan=plan, photo=photo, caller=caller, add=add)
             for edge_id in plan.edges
         )
     )
@@ -90,9 +94,12 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
     if not await runtime.store.read(_still_agreed, person_id, consent_id=plan.consent_id, at=runtime.clock()):
         await _record(runtime, caller, person_id=person_id, result="no_consent")
         raise ImageRejected("no_consent", "the consent ended while the template was made: it is destroyed again")
-    await _record(runtime, caller, person_id=person_id, result="ok")
+    similar = tuple(sorted({result.similar_to for result in results if result is not None and result.similar_to}))
+    await _record(runtime, caller, person_id=person_id, result="ok", similar_to=similar)
     receipts = tuple(result.receipt for result in results if result is not None and result.receipt is not None)
-    return Enrolled(person_id=person_id, consent_id=plan.consent_id, receipt=receipts[0], receipts=receipts)
+    return Enrolled(
+        person_id=person_id, consent_id=plan.consent_id, receipt=receipts[0], receipts=receipts, similar_to=similar
+    )
 
 
 def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan:
@@ -114,15 +121,16 @@ def _still_agreed(connection: Connection, person_id: str, *, consent_id: str, at
 
 
 async def _enrol_at(
-    runtime: Runtime, person_id: str, *, edge_id: str, plan: _Plan, photo: bytes, caller: Caller
+    runtime: Runtime, person_id: str, *, edge_id: str, plan: _Plan, photo: bytes, caller: Caller, add: bool
 ) -> Result | None:
     ticket = runtime.relay.leave(photo, edge_id=edge_id)
     if ticket is None:
         raise Forbidden("too many enrolments at once: try again in half a minute")
     deadline = runtime.clock() + timedelta(seconds=PATIENCE_S)
     command = EnrolFace(
-        id=str(uuid.uuid4()), person_id=person_id, consent_id=plan.consent_id, relay_ticket=ticket, deadline=deadline
-    )
+        id=str(uuid.uuid4()), person_id=person_id, consent_id=plan.consent_id, relay_ticket=ticket, deadline=deadline,
+        add=add,
+    )  # fmt: skip
     entry = AuditEntry(
         actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result="sent",
         detail={"edge": edge_id, "consent": plan.consent_id, "command": command.id},
@@ -134,8 +142,13 @@ async def _enrol_at(
         runtime.relay.forget(ticket)
 
 
-async def _record(runtime: Runtime, caller: Caller, *, person_id: str, result: str) -> None:
-    entry = AuditEntry(actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result=result)
+async def _record(
+    runtime: Runtime, caller: Caller, *, person_id: str, result: str, similar_to: tuple[str, ...] = ()
+) -> None:
+    detail = {"similar_to": " ".join(similar_to)} if similar_to else {}
+    entry = AuditEntry(
+        actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result=result, detail=detail
+    )
     await runtime.store.write(append_audit, entry, at=runtime.clock())
 
 

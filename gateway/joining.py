@@ -6,6 +6,7 @@ The gateway arranges the exchange and sees none of it: the sibling seals to the 
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from datetime import datetime, timedelta
 
 from gateway.intake import check_time
@@ -13,7 +14,7 @@ from gateway.relay import LIFE_S
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
-from gateway.store.consents import keep_face_receipt
+from gateway.store.consents import keep_face_receipts
 from gateway.store.edges import EdgeIdentity, add_command
 from gateway.store.joining import Wanted, allowed_faces, exchanges_wanted
 from gateway.withdrawal import erase_at
@@ -86,14 +87,17 @@ def take_adopted(
         for edge_id, consent in allowed_faces(connection, edge.site_id, at=at)
         if edge_id == edge.id
     }
-    refused = 0
+    of_person: dict[str, list[FaceReceipt]] = defaultdict(list)
     for receipt in receipts:
         check_receipt(receipt, edge=edge)
-        consent_id = consents.get(receipt.person_id)
+        of_person[receipt.person_id].append(receipt)
+    refused = 0
+    for person_id, own in of_person.items():
+        consent_id = consents.get(person_id)
         if consent_id is None:
-            refused += 1
-            erase_at(connection, receipt.person_id, edge_id=edge.id, actor="system", at=at)
+            refused += len(own)
+            erase_at(connection, person_id, edge_id=edge.id, actor="system", at=at)
         else:
-            keep_face_receipt(connection, receipt, consent_id=consent_id)
+            keep_face_receipts(connection, own, consent_id=consent_id)
     detail = {"command": command_id, "templates": str(len(receipts)), "without_consent": str(refused)}
     append_audit(connection, AuditEntry(actor=edge.id, action="templates.adopt", subject=edge.id, detail=detail), at=at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gateway.auth.roles import Caller
 from gateway.bells import heard
@@ -16,10 +16,10 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
-from gateway.withdrawal import settle_receipt
+from gateway.withdrawal import forget_elsewhere, settle_receipts
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
-from models.link import AdoptTemplates, Command, EnrolFace, EraseFace, Result, Unlock
-from models.places import Door
+from models.link import PICTURES_MOST, AdoptTemplates, Command, EnrolAtDoor, EnrolFace, EraseFace, Result, Unlock
+from models.places import Door, check_id
 
 UNLOCK_VALID = timedelta(seconds=3)
 UNLOCK_PATIENCE_S = 8.0
@@ -99,12 +99,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
     if command is None:
         return False
     at = runtime.clock()
-    receipt = result.receipt
-    if isinstance(command, EnrolFace) and receipt is not None:
-        check_receipt(receipt, edge=edge)
-        if receipt.person_id != command.person_id:
-            raise InvalidInput("receipt", "it names another person than the command")
-        settle_receipt(connection, receipt, consent_id=command.consent_id, at=at)
+    if isinstance(command, EnrolFace | EnrolAtDoor):
+        _take_templates(connection, command, result, edge=edge, at=at)
     if isinstance(command, AdoptTemplates) and result.state == "confirmed":
         take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
     if isinstance(command, EraseFace) and result.erasure is not None:
@@ -116,3 +112,36 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         )
         append_audit(connection, entry, at=at)
     return True
+
+
+def _take_templates(
+    connection: Connection, command: EnrolFace | EnrolAtDoor, result: Result, *, edge: EdgeIdentity, at: datetime
+) -> None:
+    """Keep the proofs of made templates; how an enrolment at a door ended goes on record, since nobody waits for it.
+
+    Raises:
+        InvalidInput: there are more than a person may have, or one is for another person or edge.
+    """
+    at_door = isinstance(command, EnrolAtDoor)
+    receipts = result.receipts if at_door else tuple(one for one in (result.receipt,) if one is not None)
+    if len(receipts) > PICTURES_MOST:
+        raise InvalidInput("receipts", f"a person has at most {PICTURES_MOST} templates")
+    for receipt in receipts:
+        check_receipt(receipt, edge=edge)
+        if receipt.person_id != command.person_id:
+            raise InvalidInput("receipt", "it names another person than the command")
+    if result.similar_to is not None:
+        check_id(result.similar_to, "similar_to")
+    if receipts:
+        joining = isinstance(command, EnrolFace) and command.add
+        settle_receipts(connection, receipts, consent_id=command.consent_id, at=at, joining=joining)
+    if at_door:
+        if receipts:
+            forget_elsewhere(connection, command.person_id, edge_id=edge.id, at=at)
+        ended = "ok" if result.state == "confirmed" else (result.reason or result.state)[:64]
+        detail = {"command": command.id, "templates": str(len(receipts))}
+        detail |= {} if result.similar_to is None else {"similar_to": result.similar_to}
+        entry = AuditEntry(
+            actor=edge.id, action="face.enrol", subject=command.person_id, result=ended, detail=detail
+        )  # fmt: skip
+        append_audit(connection, entry, at=at)

@@ -31,6 +31,8 @@ RELAY_MESSAGE_BYTES = 64 * 1024
 """A relay's binary messages are at most so long; an empty one says that all has come, and then the sender closes."""
 MAX_SHARED_BYTES = 16 * 1024 * 1024
 """What a sibling may send through a relay at once: sealed templates of some ten thousand people."""
+PICTURES_MOST = 5
+"""Templates of one person: several pictures bear light and glasses; more bear nothing."""
 
 Protection = Literal["file", "tpm", "external"]
 """What keeps an edge's master key: a 0600 file, a TPM, or a key from elsewhere."""
@@ -149,14 +151,27 @@ class AdoptTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="adopt_templ
 Command = Unlock | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors | TakeStill
 
 
+Hint = Literal[
+    "", "come_closer", "step_back", "look_straight", "turn_slightly", "more_light", "less_light", "hold_still",
+    "one_person_only", "taken",
+]  # fmt: skip
+"""What the person before the camera should do now; `taken` says that a picture was good."""
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how far a command is that takes its time; `hint` is a stable word of what the person should do."""
+    """Say how far a command is that takes its time, and what the person should do."""
 
     command_id: str
     at: datetime
     done: int
     wanted: int
-    hint: str = ""
+    hint: Hint = ""
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer a `Progress`: `wanted` is False where the command was called off or is over, so that the edge ends it."""
+
+    wanted: bool
 
 
 class FaceReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,12 +218,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     receipt: FaceReceipt | None = None
     receipts: tuple[FaceReceipt, ...] = ()
-    """Of adopted templates, one each."""
+    """Of adopted templates, and of those made at a door, one each."""
     erasure: ErasureReceipt | None = None
     evidence: ImpostorEvidence | None = None
     """Counts of `count_impostors`."""
     media_id: str | None = None
     """The picture of `take_still`, uploaded before."""
+    similar_to: str | None = None
+    """Another enrolled person who looks so much alike that one of them should use a card; for who enrols, nobody else."""
 
 
 class FaceStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Consents of a person, their refusals, and the face that a consent allows. Withdrawing is as easy as giving."""
+"""Consents of a person and their refusals. Withdrawing is as easy as giving."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Key, Moment, Shared, new_id, once
 from gateway.api.people import Doors, Id, Line, Writer, check_doors
-from gateway.api.replies import reply, reply_once, shows
+from gateway.api.replies import reply_once, shows
 from gateway.auth.roles import Caller
 from gateway.consent_texts import agreed_text
-from gateway.enrolment import Enrolled, check_photo, enrol_face
 from gateway.on_record import note
 from gateway.person_views import ConsentView
 from gateway.runtime import Runtime
@@ -133,16 +132,3 @@ def _refuse(connection: Connection, person_id: str, *, body: RefusalBody, caller
     person_by_id(connection, person_id, site_ids=caller.sites)
     note_refusal(connection, person_id, purpose=body.purpose, at=at)
     note(connection, caller, action="consent.refuse", subject=person_id, at=at, purpose=body.purpose)
-
-
-@router.put(
-    "/{person_id}/face",
-    openapi_extra={"requestBody": {"required": True, "content": {"image/jpeg": {}, "image/png": {}}}},
-    **shows(Enrolled),
-)
-async def put_face(person_id: str, request: Request, *, caller: Writer, runtime: Shared) -> Response:
-    """Enrol a face from one photo, sent as the raw body (never multipart, never written to a disk)."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    photo = await request.body()
-    check_photo(photo, media_type=media_type)
-    return reply(await enrol_face(runtime, person_id, photo=photo, caller=caller))

@@ -16,7 +16,7 @@ from gateway.api.signed import Edge
 from gateway.api.streams import PING, event, stream
 from gateway.auth.signatures import read_public_key
 from gateway.bells import heard
-from gateway.intake import split_batch, take_in
+from gateway.intake import check_time, split_batch, take_in
 from gateway.orders import take_result
 from gateway.policies import Version
 from gateway.runtime import Runtime
@@ -25,6 +25,7 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.checkpoints import latest_checkpoint
 from gateway.store.edges import NAME_CHARS, EdgeIdentity, enrol_edge, is_enrolled, mark_delivered, waiting_commands
+from gateway.store.enrolments import keep_progress
 from models.errors import InvalidInput
 from models.link import (
     HEADER_CHECKPOINT,
@@ -32,7 +33,9 @@ from models.link import (
     HEADER_POLICY_SIGNATURE,
     Command,
     EdgeStatus,
+    Heard,
     Introduction,
+    Progress,
     Result,
     Welcome,
     command_statement,
@@ -181,6 +184,14 @@ async def results(request: Request, edge: Edge, *, runtime: Shared) -> Response:
     await runtime.store.write(take_result, result, edge=edge, runtime=runtime)
     runtime.bells.results.ring()
     return Response(status_code=204)
+
+
+@router.post("/progress")
+async def progress(request: Request, edge: Edge, *, runtime: Shared) -> Response:
+    """Take how far a command is, and answer whether anybody still wants it."""
+    told = _decoded(await request.body(), Progress)
+    check_time(told.at, where="at")
+    return reply(Heard(wanted=await runtime.store.write(keep_progress, told, edge_id=edge.id)))
 
 
 @router.post("/status", status_code=204)

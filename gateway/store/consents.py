@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -115,14 +116,23 @@ def may_be_asked(connection: Connection, person_id: str, *, at: datetime, purpos
     return not any(consent.live(at) or consent.withdrawn_at is not None for consent in given)
 
 
-def keep_face_receipt(connection: Connection, receipt: FaceReceipt, *, consent_id: str) -> None:
-    """Keep the proof of a template; a repeated one changes nothing, a new one of the edge replaces the person's old."""
-    older = (face_receipts.c.person_id == receipt.person_id) & (face_receipts.c.edge_id == receipt.edge_id)
-    still = (face_receipts.c.id != receipt.id) & face_receipts.c.erased_at.is_(None)
-    connection.execute(update(face_receipts).where(older, still).values(erased_at=receipt.at))
-    values = msgspec.structs.asdict(receipt)
-    keep = insert_into(connection, face_receipts).values(**values, consent_id=consent_id)
-    connection.execute(keep.on_conflict_do_nothing(index_elements=["id"]))
+def keep_face_receipts(
+    connection: Connection, receipts: Sequence[FaceReceipt], *, consent_id: str, joining: bool = False
+) -> None:
+    """Keep the proofs of one person's templates on one edge; a repeated one changes nothing.
+
+    They replace the person's old ones there; `joining` keeps those of the same consent and model.
+    """
+    first = receipts[0]
+    held = (face_receipts.c.person_id == first.person_id) & (face_receipts.c.edge_id == first.edge_id)
+    older = held & face_receipts.c.erased_at.is_(None) & face_receipts.c.id.not_in([one.id for one in receipts])
+    if joining:
+        older &= (face_receipts.c.consent_id != consent_id) | (face_receipts.c.contract != first.contract)
+    connection.execute(update(face_receipts).where(older).values(erased_at=first.at))
+    for receipt in receipts:
+        values = msgspec.structs.asdict(receipt)
+        keep = insert_into(connection, face_receipts).values(**values, consent_id=consent_id)
+        connection.execute(keep.on_conflict_do_nothing(index_elements=["id"]))
 
 
 def mark_face_erased(connection: Connection, person_id: str, *, edge_id: str, at: datetime) -> None:

@@ -261,7 +261,7 @@ def commands_wait(connection: Connection, edge_id: str, *, at: datetime) -> bool
 
 def unended_commands(connection: Connection, *, at: datetime) -> list[tuple[str, Command]]:
     """Return the commands about faces that have not ended and may still be carried out, each with its edge."""
-    about_faces = commands.c.kind.in_(("enrol_face", "erase_face"))
+    about_faces = commands.c.kind.in_(("enrol_face", "enrol_at_door", "erase_face"))
     query = select(commands.c.edge_id, commands.c.body).where(about_faces, commands.c.ended_at.is_(None))
     rows = connection.execute(query.where(commands.c.deadline > at)).all()
     return [(row.edge_id, msgspec.json.decode(row.body, type=Command)) for row in rows]

@@ -77,6 +77,7 @@ BODIES: dict[str, Any] = {
         "text_version": "face-door-1", "channel": "office", "evidence": "form 7", "doors": ["gate"]
     },
     "POST /api/v1/people/{person_id}/refusals": {},
+    "POST /api/v1/people/{person_id}/face/at-door": {"door_id": "gate"},
     "POST /api/v1/people/{person_id}/credentials": _CARD,
     "PATCH /api/v1/people/{person_id}/credentials/{credential_id}": {"state": "blocked"},
     "POST /api/v1/people/{person_id}/credentials/{credential_id}/replace": {

@@ -16,7 +16,7 @@ from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import audit_rows
 from gateway.store.checkpoints import make_checkpoint, witnesses
-from gateway.store.consents import face_receipts_of, keep_face_receipt
+from gateway.store.consents import face_receipts_of, keep_face_receipts
 from gateway.store.edges import add_command, commands_wait, edge_views, revoke_edge
 from gateway.store.people import add_person, person_exists
 from gateway.store.places import door_views, put_camera, put_controller, put_door
@@ -182,7 +182,7 @@ async def test_an_edge_that_was_replaced_starts_without_what_the_old_device_held
 ) -> None:  # fmt: skip
     runtime.store.write_now(add_person, Person(id="p1", site_id="a", name="Lin"), at=clock())
     proof = FaceReceipt(id="r1", person_id="p1", edge_id=EDGE, contract="dlib", quality=0.9, digest="ab", at=clock())
-    runtime.store.write_now(keep_face_receipt, proof, consent_id="c1")
+    runtime.store.write_now(keep_face_receipts, [proof], consent_id="c1")
     order = EraseFace(id="order-1", person_id="p1", deadline=clock() + timedelta(days=1))
     runtime.store.write_now(add_command, order, edge_id=edge.id, at=clock())
     runtime.store.write_now(revoke_edge, edge.id, at=clock())

@@ -11,7 +11,7 @@ import pytest
 from gateway.joining import Joining
 from gateway.relay import EXCHANGES
 from gateway.runtime import Runtime
-from gateway.store.consents import add_consent, face_receipts_of, keep_face_receipt
+from gateway.store.consents import add_consent, face_receipts_of, keep_face_receipts
 from gateway.store.edges import revoke_edge, waiting_commands
 from gateway.store.joining import AGAIN_AFTER, TRIES_AN_HOUR
 from gateway.store.people import add_person
@@ -67,7 +67,7 @@ def enrolled(runtime: Runtime, person_id: str = "p1", *, doors: tuple[str, ...],
         channel="office", evidence="folder", **more,
     )  # fmt: skip
     runtime.store.write_now(add_consent, consent)
-    runtime.store.write_now(keep_face_receipt, receipt(at, person_id), consent_id=consent.id)
+    runtime.store.write_now(keep_face_receipts, [receipt(at, person_id)], consent_id=consent.id)
 
 
 async def follow(edge: SigningEdge, *, policy: tuple[int, int] | None = None) -> Policy:

@@ -18,7 +18,7 @@ from gateway.store.tables import notices
 from gateway.store.tables_access import idempotency
 from gateway.store.types import as_text
 from gateway.store.users import begin_request
-from gateway.withdrawal import settle_receipt
+from gateway.withdrawal import settle_receipts
 from models.assessments import Assessment
 from models.errors import Conflict
 from models.link import EraseFace, FaceReceipt
@@ -136,7 +136,7 @@ def test_a_receipt_for_who_is_gone_orders_the_template_away(runtime: Runtime, cl
     receipt = FaceReceipt(
         id="r", person_id="gone", edge_id=EDGE, contract="dlib", quality=0.9, digest="ab", at=clock()
     )  # fmt: skip
-    runtime.store.write_now(settle_receipt, receipt, consent_id="c", at=clock())
+    runtime.store.write_now(settle_receipts, [receipt], consent_id="c", at=clock())
     orders = runtime.store.read_now(waiting_commands, EDGE, at=clock())
     assert [(type(order), order.person_id) for order in orders if isinstance(order, EraseFace)] == [(EraseFace, "gone")]
 
