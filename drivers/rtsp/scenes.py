@@ -1,8 +1,7 @@
 """What the simulated camera shows: drawn scenes before a door, encoded once as H.264 and then played from memory.
 
-A person is a portrait (a photograph, by path) on a drawn body who walks up to the door, stands there and leaves. No
-detector and no network here: where the face is in the photograph is told, known for the pictures that the tests use,
-or taken to be where portraits have it.
+Somebody walks up to the door, stands there and leaves: a flat portrait on a drawn body (`approach`), a head that turns
+as live ones do (`head`), or somebody who holds up a picture of one (`print`, `print_moved`, `print_bent`, `screen`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import av
 import msgspec
@@ -19,11 +18,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from drivers.rtsp.rtp import NAL_IDR, NAL_PPS, NAL_SPS, split_annexb
+from drivers.rtsp.scenes_acts import ACTS, Perform, performer
 from drivers.rtsp.scenes_figures import Box, sprite
+from drivers.rtsp.scenes_relief import LENS_PX, Pixels, Place
 from models.errors import InvalidInput
 
-SceneName = Literal["quiet", "approach", "pass", "black", "moved"]
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+SceneName = Literal[
+    "quiet", "approach", "pass", "black", "moved", "head", "print", "print_moved", "print_bent", "screen"
+]
+SCENES: Final[tuple[SceneName, ...]] = get_args(SceneName)
+WITH_PERSON: Final = ("approach", "pass", *ACTS)
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +62,17 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show. `portrait` and `face` (x, y, w, h in the photograph) say who comes; other scenes need neither."""
+    """What to show.
+
+    `portrait` and `face` (x, y, w, h in the photograph) say who comes; scenes without a person need neither. `seed`
+    varies how a head turns and how a picture of one is held.
+    """
 
     name: SceneName = "quiet"
     portrait: str | None = None
     face: Box | None = None
     script: Script = Script()
+    seed: int = 1
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,34 +170,53 @@ def paint(look: Look, scene: Scene) -> Iterator[Pixels]:
     still = backdrop(look, moved=scene.name == "moved")
     if scene.name == "black":
         still = Image.new("RGB", still.size, (6, 6, 6))
-    person = sprite(Path(scene.portrait), scene.face) if scene.portrait and scene.name in ("approach", "pass") else None
-    if scene.name in ("approach", "pass") and person is None:
-        raise InvalidInput("portrait", f"the scene {scene.name!r} needs the path of a photograph")
+    perform = _performer(scene)
     path = pass_by if scene.name == "pass" else walk
     for number in range(_length(look, scene)):
-        image = still
-        spot = path(scene.script, number / look.fps) if person else None
-        if person and spot:
-            image = still.copy()
-            _place(image, person, spot)
-        pixels = np.asarray(image, dtype=np.uint8)
+        pixels = np.array(still, dtype=np.uint8)
+        spot = path(scene.script, number / look.fps) if perform else None
+        if perform and spot:
+            perform(pixels, _place_of(spot, look), number / look.fps)
         if grain:
             pixels = np.clip(pixels.astype(np.int16) + grain[number % len(grain)], 0, 255).astype(np.uint8)
         yield pixels
 
 
+def _performer(scene: Scene) -> Perform | None:
+    """Return who performs in a scene; None where nobody comes."""
+    if scene.name not in WITH_PERSON:
+        return None
+    if not scene.portrait:
+        raise InvalidInput("portrait", f"the scene {scene.name!r} needs the path of a photograph")
+    if scene.name in ACTS:
+        return performer(scene.name, Path(scene.portrait), face=scene.face, seed=scene.seed)
+    return _cardboard(sprite(Path(scene.portrait), scene.face))
+
+
+def _place_of(spot: Spot, look: Look) -> Place:
+    far = LENS_PX / spot.face_px
+    return Place(x=spot.x * look.width, y=spot.y * look.height, face_px=spot.face_px * look.width / 640, far=far)
+
+
 def _length(look: Look, scene: Scene) -> int:
-    if scene.name in ("approach", "pass"):
+    if scene.name in WITH_PERSON:
         return round(scene.script.length_s * look.fps)
     return look.gop * 2
 
 
-def _place(image: Image.Image, person: tuple[Image.Image, float], spot: Spot) -> None:
+def _cardboard(person: tuple[Image.Image, float]) -> Perform:
+    """Show a flat figure as it is, to whole pixels."""
     figure, face_part = person
-    width = max(4, round(spot.face_px * image.width / 640 / face_part))
-    height = width * figure.height // figure.width
-    small = figure.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    image.paste(small, (round(spot.x * image.width - width / 2), round(spot.y * image.height - height / 4)), small)
+
+    def perform(frame: Pixels, place: Place, _: float) -> None:
+        width = max(4, round(place.face_px / face_part))
+        height = width * figure.height // figure.width
+        small = figure.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        image = Image.fromarray(frame)
+        image.paste(small, (round(place.x - width / 2), round(place.y - height / 4)), small)
+        frame[:] = np.asarray(image)
+
+    return perform
 
 
 def encode(look: Look, scene: Scene) -> Clip:
@@ -205,11 +233,11 @@ def encode(look: Look, scene: Scene) -> Clip:
         frame.time_base = Fraction(1, look.fps)
         pictures += [_picture(bytes(packet)) for packet in encoder.encode(frame)]
     pictures += [_picture(bytes(packet)) for packet in encoder.encode(None)]
-    person = scene.name == "approach"
+    comes_near = scene.name in WITH_PERSON and scene.name != "pass"
     return Clip(
         pictures=tuple(pictures),
-        loops=scene.name not in ("approach", "pass"),
-        near_s=near_after_s(scene.script, fps=look.fps) if person else None,
+        loops=scene.name not in WITH_PERSON,
+        near_s=near_after_s(scene.script, fps=look.fps) if comes_near else None,
     )
 
 

@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from drivers.rtsp.player import FAULTS, Fault
-from drivers.rtsp.scenes import Look, Scene, SceneName, Script
+from drivers.rtsp.scenes import SCENES, WITH_PERSON, Look, Scene, SceneName, Script
 from drivers.rtsp.scenes_figures import Box
 from drivers.rtsp.server import Access, CameraServer, counted, ended
 from models.errors import GatehouseError, InvalidInput
@@ -36,7 +36,7 @@ MAX_LINE_BYTES: Final = 8192
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of the control port or step of a scenario.
 
-    `scene` (with `portrait`, `face`, `script`) changes the programme, or only encodes it ahead with `prepare`. `fault`
+    `scene` (with `portrait`, `face`, `script`, `seed`) changes the programme, or only encodes it ahead with `prepare`. `fault`
     begins a fault, for `for_s` seconds or until it is set to null. `status` asks who is watching. `at_s` is a
     scenario's time.
     """
@@ -46,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     portrait: str | None = None
     face: Box | None = None
     script: Script = Script()
+    seed: int = 1
     prepare: bool = False
     fault: Fault | msgspec.UnsetType | None = msgspec.UNSET
     for_s: float | None = None
@@ -78,7 +79,9 @@ async def obey(server: CameraServer, order: Order) -> Answer:
     starts_at = near_at = None
     try:
         if order.scene:
-            scene = Scene(name=order.scene, portrait=order.portrait, face=order.face, script=order.script)
+            scene = Scene(
+                name=order.scene, portrait=order.portrait, face=order.face, script=order.script, seed=order.seed
+            )
             if order.prepare:
                 await server.prepare(scene)
             else:
@@ -190,7 +193,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8554, help="RTSP port, 0 for a free one (default: %(default)s)")
     add("--control-port", type=int, default=0, help="control port on 127.0.0.1, 0 for a free one")
     add("--path", action="append", metavar="NAME", help="name of a camera in the URL; may repeat (default: gate)")
-    add("--scene", choices=("quiet", "approach", "pass", "black", "moved"), default="quiet", help="what to show first")
+    add("--scene", choices=SCENES, default="quiet", help="what to show first")
     add(
         "--portrait", action="append", metavar="FILE", default=[], help="photograph to encode ahead; the first is shown"
     )
@@ -245,7 +248,7 @@ async def _begin(server: CameraServer, args: argparse.Namespace, cameras: list[s
     for number, portrait in enumerate(args.portrait):
         await server.prepare(Scene(name="approach", portrait=portrait, face=None if number else face))
     if args.scene != "quiet":
-        first = args.portrait[0] if args.portrait and args.scene in ("approach", "pass") else None
+        first = args.portrait[0] if args.portrait and args.scene in WITH_PERSON else None
         for camera in cameras:
             await server.show(camera, Scene(name=args.scene, portrait=first, face=face if first else None))
     if args.fault:
