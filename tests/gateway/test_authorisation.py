@@ -27,7 +27,7 @@ from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
 from gateway.store.tables_access import audit
 from gateway.store.users import User, add_user
-from models.link import TakeStill
+from models.link import EnrolAtDoor, TakeStill
 from models.places import Area
 from tests.gateway.conftest import seated
 from tests.gateway.routes import BODIES, OPEN, RAW, Entry, call, fill, route_table
@@ -95,9 +95,14 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
         runtime.store.write_now(put_area, Area(code="310104", name="Xuhui", level="district"))
         order = TakeStill(id="still-1", camera_id="cam", deadline=runtime.clock())
         runtime.store.write_now(add_command, order, edge_id="edge-1", at=runtime.clock())
+        enrolment = EnrolAtDoor(
+            id="enrol-1", person_id="p-1", consent_id="c", door_id="gate", deadline=runtime.clock()
+        )  # fmt: skip
+        runtime.store.write_now(add_command, enrolment, edge_id="edge-1", at=runtime.clock())
         made.ids |= {
             "medium_id": "m-1",
             "still_id": "still-1",
+            "enrolment_id": "enrol-1",
             "handler_id": made.ids["company_id"],
             "centre_id": "centre",
         }
