@@ -13,7 +13,7 @@ does not turn the head at all is told nothing about (`undecided`).
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import cv2
 import msgspec
@@ -200,10 +200,9 @@ def _new_points(patch: Grey) -> NDArray[np.float32]:
     mask = np.zeros((PATCH_PX, PATCH_PX), np.uint8)
     axes = (int(0.42 * face_px), int(0.52 * face_px))
     cv2.ellipse(mask, (PATCH_PX // 2, PATCH_PX // 2), axes, 0, 0, 360, 255, -1)
-    found = cv2.goodFeaturesToTrack(patch, MAX_POINTS, 0.01, 4, mask=mask, blockSize=5)
-    if found is None:  # type: ignore[redundant-expr]  # its stub does not say so: nothing but one colour
-        return np.zeros((0, 2), np.float32)
-    return found.reshape(-1, 2).astype(np.float32)
+    corners = cv2.goodFeaturesToTrack(patch, MAX_POINTS, 0.01, 4, mask=mask, blockSize=5)
+    found = cast("NDArray[np.float32] | None", corners)  # OpenCV's stub leaves out that there may be none
+    return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2).astype(np.float32)
 
 
 def _tracked(old: Grey, new: Grey, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
