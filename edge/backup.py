@@ -20,9 +20,10 @@ import pyrage
 
 from config.settings import Settings, read_settings
 from edge.identity import write_private
-from edge.keystore import KeyStore, Plain
+from edge.keystore import KeyStore
 from edge.membership import MARKER
 from edge.protection import open_guard
+from edge.templates import Plain
 from models.errors import GatehouseError, InvalidInput, SettingsError
 
 MAX_BACKUP_BYTES: Final = 256 * 1024 * 1024

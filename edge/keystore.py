@@ -7,7 +7,6 @@ matches nobody (edge.attention), asks for no consent (edge.enrolment) and decide
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -22,30 +21,14 @@ from numpy.typing import NDArray
 
 from edge.identity import write_private
 from edge.protection import FileGuard, Guard, master_key
+from edge.templates import Plain, Sealed, check_alike, joins
 from models.errors import InvalidInput, StorageUnavailable
+from models.link import PICTURES_MOST
 from models.sealing import KEY_BYTES, NONCE_BYTES, about_key, about_template, seal, unseal
 
 log = logging.getLogger("gatehouse.edge.keystore")
 
 Embedding = NDArray[np.float32]
-
-
-class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one sealed template: whose, for which doors, made under which model contract and consent."""
-
-    id: str
-    person_id: str
-    doors: tuple[str, ...]
-    contract: str
-    consent_id: str
-    quality: float
-    at: datetime
-    sealed: bytes
-
-    @property
-    def digest(self) -> str:
-        """Return the hex SHA-256 of the sealed bytes: what a receipt names."""
-        return hashlib.sha256(self.sealed).hexdigest()
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -55,19 +38,6 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     doors: tuple[str, ...]
     contract: str
     embedding: Embedding
-
-
-class Plain(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Hold a template with all that is known about it, as it travels inside a sealed envelope (copies, backups)."""
-
-    person_id: str
-    doors: tuple[str, ...]
-    contract: str
-    consent_id: str
-    quality: float
-    at: datetime
-    embedding: bytes
-    """Little-endian float32."""
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,38 +110,59 @@ class KeyStore:
         return self.put_all([plain])[0]
 
     def put_all(self, templates: Sequence[Plain]) -> tuple[Sealed, ...]:
-        """Seal templates in one change, one of each person; they replace what there was of these persons.
+        """Seal templates in one change, each person's under one new key; they replace what there was of these persons.
 
         Raises:
-            InvalidInput: one of the persons was erased, or comes twice.
+            InvalidInput: one of the persons was erased, or has too many, or made under several consents or models.
             StorageUnavailable: the disk did not take them; the store is as it was.
         """
-        whose = {plain.person_id for plain in templates}
-        if len(whose) != len(templates):
-            raise InvalidInput("templates", "a person has one template")
-        made = [self._seal(plain) for plain in templates]
+        whose = check_alike(templates)
         with self._changing:
             before = self._content
-            if not whose.isdisjoint(before.tombstones):
-                raise InvalidInput("person_id", "this person was erased here: enrol under a new id")
+            _check_alive(whose, before)
+            fresh = {person: self._draw(KEY_BYTES) for person in sorted(whose)}
+            sealed = tuple(self._seal(plain, key=fresh[plain.person_id]) for plain in templates)
             others = tuple(t for t in before.templates if t.person_id not in whose)
-            keys = {**before.keys, **{sealed.person_id: key for sealed, key in made}}
-            sealed = tuple(one for one, _ in made)
+            keys = {**before.keys, **{person: self._wrap(key, person) for person, key in fresh.items()}}
             leaving = {person: at for person, at in before.leaving.items() if person not in whose}
             self._rewrite(_with(before, keys=keys, templates=(*others, *sealed), leaving=leaving))
         return sealed
 
-    def _seal(self, plain: Plain) -> tuple[Sealed, bytes]:
-        """Return the sealed template and its person's new key, wrapped."""
-        key = self._draw(KEY_BYTES)
+    def add(self, plain: Plain) -> Sealed:
+        """Seal one more template of a person, under the person's key; what another consent or model made goes.
+
+        Raises:
+            InvalidInput: this person was erased, has the most already, or the person's key does not open.
+            StorageUnavailable: the disk did not take it; the store is as it was.
+        """
+        person = plain.person_id
+        with self._changing:
+            before = self._content
+            _check_alive({person}, before)
+            kept = tuple(one for one in before.templates if one.person_id != person or joins(one, plain))
+            if sum(1 for one in kept if one.person_id == person) >= PICTURES_MOST:
+                raise InvalidInput("person_id", f"there are {PICTURES_MOST} templates already: enrol anew")
+            held = before.keys.get(person)
+            key = self._draw(KEY_BYTES) if held is None else self._unwrap(held, person)
+            keys = before.keys if held is not None else {**before.keys, person: self._wrap(key, person)}
+            sealed = self._seal(plain, key=key)
+            leaving = {who: at for who, at in before.leaving.items() if who != person}
+            self._rewrite(_with(before, keys=keys, templates=(*kept, sealed), leaving=leaving))
+        return sealed
+
+    def _seal(self, plain: Plain, *, key: bytes) -> Sealed:
         about = about_template(plain.person_id, plain.doors, plain.contract)
-        sealed = Sealed(
+        return Sealed(
             id=self._draw(16).hex(), person_id=plain.person_id, doors=plain.doors, contract=plain.contract,
             consent_id=plain.consent_id, quality=plain.quality, at=plain.at,
             sealed=seal(plain.embedding, key=key, about=about, nonce=self._draw(NONCE_BYTES)),
         )  # fmt: skip
-        about_person = about_key(plain.person_id)
-        return sealed, seal(key, key=self._master, about=about_person, nonce=self._draw(NONCE_BYTES))
+
+    def _wrap(self, key: bytes, person_id: str) -> bytes:
+        return seal(key, key=self._master, about=about_key(person_id), nonce=self._draw(NONCE_BYTES))
+
+    def _unwrap(self, wrapped: bytes, person_id: str) -> bytes:
+        return unseal(wrapped, key=self._master, about=about_key(person_id))
 
     def erase(self, person_id: str, *, at: datetime) -> Erased | None:
         """Destroy a person's key and templates, and rewrite the store; return None if there was nothing.
@@ -267,9 +258,10 @@ class KeyStore:
             if before.templates:
                 raise InvalidInput(FILE, "this edge holds templates: restore into an empty data folder")
             buried = {**dict.fromkeys(sorted(tombstones), at), **before.tombstones}
-            made = [self._seal(plain) for plain in templates if plain.person_id not in buried]
-            keys = {sealed.person_id: key for sealed, key in made}
-            sealed = tuple(one for one, _ in made)
+            back = [plain for plain in templates if plain.person_id not in buried]
+            fresh = {person: self._draw(KEY_BYTES) for person in sorted({plain.person_id for plain in back})}
+            keys = {person: self._wrap(key, person) for person, key in fresh.items()}
+            sealed = tuple(self._seal(plain, key=fresh[plain.person_id]) for plain in back)
             self._rewrite(_with(before, keys=keys, templates=sealed, tombstones=buried, restored_at=at))
         return len(sealed)
 
@@ -308,7 +300,7 @@ class KeyStore:
         wrapped = self._content.keys.get(template.person_id)
         if wrapped is None:
             raise InvalidInput("key store", "the person's key was destroyed")
-        key = unseal(wrapped, key=self._master, about=about_key(template.person_id))
+        key = self._unwrap(wrapped, template.person_id)
         about = about_template(template.person_id, template.doors, template.contract)
         raw = unseal(template.sealed, key=key, about=about)
         embedding = np.frombuffer(raw, dtype="<f4").astype(np.float32)
@@ -369,6 +361,11 @@ class KeyStore:
         finally:
             if old is not None:
                 os.close(old)
+
+
+def _check_alive(people: Iterable[str], content: Content) -> None:
+    if not content.tombstones.keys().isdisjoint(people):
+        raise InvalidInput("person_id", "this person was erased here: enrol under a new id")
 
 
 def _with(content: Content, **changes: object) -> Content:

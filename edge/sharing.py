@@ -15,19 +15,24 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 import msgspec
+import numpy as np
 
 from edge.clock import SteadyClock
-from edge.keystore import KeyStore, Plain
+from edge.keystore import KeyStore
 from edge.policies import Policies
+from edge.templates import Plain, joins
 from models.errors import DeviceUnreachable, InvalidInput, NotFound
-from models.link import MAX_SHARED_BYTES, AdoptTemplates, FaceReceipt, Result, ShareTemplates
+from models.link import MAX_SHARED_BYTES, PICTURES_MOST, AdoptTemplates, FaceReceipt, Result, ShareTemplates
 from models.people import Consent, face_allowed
 from models.policy import Policy, Sibling
 from models.sealing import NONCE_BYTES, seal_to, unseal_from
 
 log = logging.getLogger("gatehouse.edge.sharing")
 
-EMBEDDING_BYTES: Final = 512
+EMBEDDING_BYTES: Final = range(64, 16_385, 4)
+"""16 to 4096 numbers: what networks of faces make."""
+ADOPTED_AT_ONCE: Final = 2000
+"""People whose proofs would not fit into one result come with the next exchange."""
 POLICY_WAIT_S: Final = 3.0
 """The command may overtake the policy that names the sibling by this much."""
 
@@ -152,19 +157,27 @@ class Sharing:
         return Result(command_id=command_id, state="confirmed", detail=detail, at=at, receipts=receipts)
 
     def _usable(self, envelope: Envelope) -> list[Plain]:
-        """Return what this edge's own policy allows, narrowed to its doors; what it holds already is not replaced."""
+        """Return what this edge's own policy allows, narrowed to its doors; what it holds already is not replaced.
+
+        Of one person only those count that were made as the first was.
+        """
         policy, at = self._policies.current, self._policies.time(self._clock.now())
         if policy is None:
             return []
         allowed = Allowed(policy, among=tuple(door.id for door in policy.doors), at=at)
         gone = self._keys.tombstones | set(policy.tombstones)
         held = {template.person_id for template in self._keys.sealed()}
-        usable: dict[str, Plain] = {}
-        for plain in envelope.templates:
+        usable: dict[str, list[Plain]] = {}
+        for plain in sorted(envelope.templates, key=lambda one: one.person_id):
+            if plain.person_id not in usable and sum(map(len, usable.values())) > ADOPTED_AT_ONCE - PICTURES_MOST:
+                break
             doors = allowed.doors(plain.person_id)
-            if doors and plain.person_id not in gone | held and len(plain.embedding) == EMBEDDING_BYTES:
-                usable[plain.person_id] = msgspec.structs.replace(plain, doors=doors)
-        return list(usable.values())
+            if doors and plain.person_id not in gone | held and _is_embedding(plain.embedding):
+                narrowed = msgspec.structs.replace(plain, doors=doors)
+                own = usable.setdefault(plain.person_id, [])
+                if len(own) < PICTURES_MOST and (not own or joins(own[0], narrowed)):
+                    own.append(narrowed)
+        return [plain for own in usable.values() for plain in own]
 
     async def _sibling(self, edge_id: str) -> Sibling | None:
         """Return a sibling of the signed policy; the policy that brings it may be a moment behind."""
@@ -213,6 +226,11 @@ class Allowed:
         if person is None:
             return ()
         return tuple(door for door in self._among if face_allowed(person, own, door_id=door, at=self._at))
+
+
+def _is_embedding(raw: bytes) -> bool:
+    """Return whether bytes are an embedding: of a length that there is, each number finite."""
+    return len(raw) in EMBEDDING_BYTES and bool(np.isfinite(np.frombuffer(raw, dtype="<f4")).all())
 
 
 def _about(*, site_id: str, sender: str, to: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.keystore import KEEP_RECORDS, Content, KeyStore, Opened, Plain, Sealed
+from edge.keystore import KEEP_RECORDS, Content, KeyStore, Opened
+from edge.templates import Plain, Sealed
 from models.errors import InvalidInput, StorageUnavailable
 from models.sealing import about_template, seal, unseal
 from tests.edge.doubles import now
@@ -152,8 +154,6 @@ def test_several_templates_come_in_one_change_and_travel_whole(tmp_path: Path) -
     again = store.plain(second)
     assert msgspec.structs.asdict(again) == msgspec.structs.asdict(plain("p2", doors=("d2", "d3"))) | {"at": second.at}
     assert first.sealed != second.sealed
-    with pytest.raises(InvalidInput, match="one template"):
-        store.put_all([plain("p3"), plain("p3")])
 
 
 def test_whom_it_erased_is_remembered_for_receipts_but_not_for_ever(tmp_path: Path) -> None:
@@ -204,3 +204,75 @@ def test_what_is_too_short_to_be_sealed_is_refused(short: bytes) -> None:
 def test_the_doors_of_a_template_have_no_order_and_cannot_run_together() -> None:
     assert about_template("p", ("a", "b"), "m") == about_template("p", ("b", "a"), "m")
     assert about_template("p", ("a", "b"), "m") != about_template("p", ("ab",), "m")
+
+
+def another(n: int, **more: Any) -> Plain:
+    return msgspec.structs.replace(plain("p1"), embedding=(FACE + n).astype("<f4").tobytes(), **more)
+
+
+def test_several_templates_of_a_person_stand_under_one_key_and_go_with_it(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    first = store.put_all([another(0), another(1)])
+    third = store.add(another(2))
+    assert len(store._content.keys) == 1
+    opened = KeyStore(tmp_path).open_all()
+    assert [float(one.embedding[0]) for one in opened] == [-1.0, 0.0, 1.0]
+    with (tmp_path / "keystore.bin").open("rb") as old:
+        erased = store.erase("p1", at=now())
+        assert erased is not None
+        assert erased.templates == 3
+        assert set(old.read()) == {0}
+    content = (tmp_path / "keystore.bin").read_bytes()
+    assert not any(one.sealed in content for one in (*first, third))
+    for one in (*first, third):
+        with pytest.raises(InvalidInput):
+            store.open(one)
+
+
+def test_a_person_has_at_most_five_templates(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    for n in range(5):
+        store.add(another(n))
+    with pytest.raises(InvalidInput, match="enrol anew"):
+        store.add(another(5))
+    with pytest.raises(InvalidInput, match="at most 5"):
+        store.put_all([another(n) for n in range(6)])
+    assert len(store.sealed()) == 5
+    store.put_all([another(9)])
+    assert len(store.sealed()) == 1, "what is put replaces all"
+
+
+@pytest.mark.parametrize("change", [{"consent_id": "c2"}, {"contract": "other"}, {"doors": ("d2",)}])
+def test_what_another_consent_or_model_made_does_not_stand_beside_it(tmp_path: Path, change: Any) -> None:
+    store = KeyStore(tmp_path)
+    store.put_all([another(0), another(1)])
+    added = store.add(another(2, **change))
+    assert store.sealed() == (added,)
+    with pytest.raises(InvalidInput, match="consent and model"):
+        store.put_all([another(0), another(1, **change)])
+
+
+def test_who_was_erased_here_gets_no_further_template(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    store.add(another(0))
+    store.erase_all([], at=now(), tombstones=("p1",))
+    for come_back in (lambda: store.add(another(1)), lambda: store.put_all([another(1)])):
+        with pytest.raises(InvalidInput, match="erased"):
+            come_back()
+
+
+def test_a_restore_brings_all_templates_of_a_person_back(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "old")
+    store.put_all([another(0), another(1), plain("p2")])
+    back = KeyStore(tmp_path / "new")
+    assert back.restore([store.plain(one) for one in store.sealed()], tombstones=["p2"], at=now()) == 2
+    assert [float(one.embedding[0]) for one in back.open_all()] == [-1.0, 0.0]
+
+
+def test_on_a_full_disk_no_template_joins(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    store.add(another(0))
+    (tmp_path / "keystore.bin.new").mkdir()
+    with pytest.raises(StorageUnavailable):
+        store.add(another(1))
+    assert len(store.open_all()) == 1

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from edge.clock import SteadyClock
-from edge.keystore import KeyStore, Opened, Plain
+from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
 from edge.sharing import Envelope, Sharing
 from edge.spool import Spool
+from edge.templates import Plain
 from models.errors import DeviceUnreachable, InvalidInput, NotFound
 from models.link import AdoptTemplates, ShareTemplates
 from models.policy import Policy, Sibling
@@ -128,6 +129,16 @@ async def test_a_joining_edge_gets_what_its_doors_were_consented_to_and_proves_i
     }
     assert np.array_equal(site.new.keys.open(kept["p1"]).embedding, FACE)
     assert site.new.changes == [1]
+
+
+async def test_all_templates_of_a_person_travel_and_each_is_proved(site: Site) -> None:
+    site.old.enrol("p1", "d1", "d2")
+    (first,) = site.old.keys.sealed()
+    site.old.keys.add(msgspec.structs.replace(site.old.keys.plain(first), embedding=(-FACE).tobytes()))
+    await site.tell(consent("p1", "d1", "d2"))
+    _, adopted = await site.copy()
+    assert sorted(float(one.embedding[0]) for one in site.new.keys.open_all()) == [-1.0, 1.0]
+    assert len({receipt.id for receipt in adopted.receipts}) == 2
 
 
 async def test_what_passes_the_gateway_shows_nothing_and_opens_for_nobody_else(site: Site) -> None:
