@@ -1,8 +1,8 @@
 """Requests at a door: fresh or not, whose credential, permitted or not; then the door opens or the reader says why not.
 
 Every attempt is answered at the reader and becomes one fact. Whose a value is says edge.credentials; values are never
-stored, logged or put into a fact. Faces are decided in edge.attention, which comes back here to open. It speaks to no
-wire itself.
+stored, logged or put into a fact. Faces are decided in edge.attention, which comes back here to open; a card or PIN that
+its holder's face must come with goes there first. It speaks to no wire itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+import msgspec
+
 from drivers.door import Executed
 from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
@@ -20,13 +22,14 @@ from edge.doorkeeper import DoorKeeper
 from edge.guesses import Family, Guesses
 from edge.passes import Passes
 from edge.spool import Spool
-from models.access import Claim, Denial, Grant, Request, decide, fresh
+from models.access import Claim, Denial, Grant, Request, decide, fresh, method_of, takes_faces
 from models.errors import InvalidInput, StorageUnavailable
 from models.events import AccessDenied, AccessGranted, DenialReason, Method, fact_id
 from models.link import Result, Unlock
 from models.people import VisitorPass
 from models.places import Door
 from models.policy import Policy
+from models.recognition import Recognised
 
 log = logging.getLogger("gatehouse.edge.admission")
 
@@ -37,16 +40,19 @@ DENIALS_RECORDED = 120
 """Refusals that become facts per door and minute; more are answered and counted only."""
 RACES = 3
 """How often the use of a pass is tried again because another attempt took it first."""
-GUESSED: Final[frozenset[DenialReason]] = frozenset({"unknown_credential", "no_permit", "forged"})
-"""Refusals that count as wrong attempts: a PIN of somebody who has no business at this door is guessed there, too."""
+GUESSED: Final[frozenset[DenialReason]] = frozenset(
+    {"unknown_credential", "no_permit", "forged", "face_differs", "not_live"}
+)
+"""Refusals that count as wrong attempts: a PIN of somebody who has no business at this door is guessed there, too, and who
+tries faces or pictures against somebody's card or PIN is slowed down alike."""
 FAMILIES: Final[dict[str, Family]] = {"card": "card", "pin": "pin", "flat_pin": "flat", "qr": "qr"}
 
 
 class Attends(Protocol):
     """Look at whoever stands at a door after an act there, and decide by face."""
 
-    async def attend(self, request: Request, door: Door) -> None:
-        """Open a window for the request's door; its end is answered at the reader."""
+    async def attend(self, request: Request, door: Door, *, claims: tuple[Claim, ...] = ()) -> None:
+        """Open a window for the request's door; its end is answered at the reader. Claims: whose card or PIN it was."""
 
 
 class Admission:
@@ -104,24 +110,77 @@ class Admission:
         if request.kind == "button" and "face" in door.factors and self.faces is not None:
             await self.faces.attend(request, door)
         else:
-            await self._refuse(request, "unsupported")
+            combined = request.kind == "button" and takes_faces(door)
+            await self._refuse(request, "face_not_alone" if combined else "unsupported")
 
     async def _check(self, request: Request, door: Door, *, at: datetime) -> None:
         family, flat = FAMILIES[request.kind], self._flat(request)
         if self._guesses.locked(door.id, family, flat=flat):
             await self._refuse(request, "locked_out")
             return
-        decisions = [(found, self._decide(request, door, found=found, at=at)) for found in self._found(request, at=at)]
+        decisions = self._weigh(request, door, at=at)
         best = min(decisions, key=lambda pair: isinstance(pair[1], Denial))
+        claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant) and _wants_face(one.claim))
+        if claims and self.faces is not None:
+            await self.faces.attend(request, door, claims=claims)
+            return
+        if claims:
+            await self.refuse(request, door, "unsupported", claims=claims)
+            return
         self._note(door, family, flat, decision=best[1])
         await self._answer(door, best[0], decision=best[1], at=at)
 
+    def _weigh(self, request: Request, door: Door, *, at: datetime) -> list[tuple[Found, Grant | Denial]]:
+        """Return what would be decided for everybody whose the presented value is."""
+        return [(found, self._decide(request, door, found=found, at=at)) for found in self._found(request, at=at)]
+
     def _decide(self, request: Request, door: Door, *, found: Found, at: datetime) -> Grant | Denial:
         claim = Claim(
-            attempt=request.id, door_id=door.id, method=_method(request), reader=request.reader,
+            attempt=request.id, door_id=door.id, method=method_of(request, door), reader=request.reader,
             person_id=found.person_id, pass_id=found.pass_id,
         )  # fmt: skip
         return self.decide(claim, door, at=at, presented=found.refusal)
+
+    async def recognised(
+        self, request: Request, door: Door, match: Recognised, *, claimed: bool, waited_ms: float
+    ) -> None:
+        """Let in who was recognised if they may pass now: by the face alone, or with the card or PIN that came first.
+
+        Args:
+            request: the act at the door; a card or PIN is looked up anew, since it may have been revoked meanwhile.
+            door: where.
+            match: whose face it is.
+            claimed: whether a card or PIN came first.
+            waited_ms: how long the person has waited since the first usable frame.
+        """
+        at = self._book.time(self._clock.now())
+        claim = Claim(
+            attempt=request.id, door_id=door.id, method="face", reader=request.reader, person_id=match.person_id
+        )
+        decisions = (
+            [one for _, one in self._weigh(request, door, at=at)] if claimed else [self.decide(claim, door, at=at)]
+        )
+        own = [one for one in decisions if one.claim.person_id == match.person_id]
+        decision = min(own or decisions, key=lambda one: isinstance(one, Denial))
+        if isinstance(decision, Denial):
+            await self.refuse(request, door, decision.reason, claims=(decision.claim,))
+            return
+        if claimed:
+            self._note(door, FAMILIES[request.kind], self._flat(request), decision=decision)
+        await self.let_in(msgspec.structs.replace(decision.claim, evidence=match.evidence), waited_ms=waited_ms)
+
+    async def refuse(
+        self, request: Request, door: Door, reason: DenialReason, *, claims: tuple[Claim, ...] = ()
+    ) -> None:
+        """Refuse a face, on record and at the reader; `claims` say whose card or PIN came first, if any did."""
+        stranger = Claim(
+            attempt=request.id, door_id=door.id, method=claims[0].method if claims else "face", reader=request.reader,
+            person_id=None,
+        )  # fmt: skip
+        denial = Denial(claim=claims[0] if len(claims) == 1 else stranger, reason=reason)
+        if _wants_face(denial.claim):
+            self._note(door, FAMILIES[request.kind], self._flat(request), decision=denial)
+        await self.deny(denial.claim, reason)
 
     def _note(self, door: Door, family: Family, flat: str, *, decision: Grant | Denial) -> None:
         if isinstance(decision, Grant):
@@ -310,6 +369,11 @@ class Admission:
 
 def _method(request: Request) -> Method:
     return "button" if request.kind == "call" else request.kind
+
+
+def _wants_face(claim: Claim) -> bool:
+    """Return whether a claim is a card or PIN that the face of its holder must come with."""
+    return claim.method in ("face+card", "face+pin")
 
 
 def _of_door(claim: Claim) -> str:

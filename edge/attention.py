@@ -1,8 +1,8 @@
-"""Faces at doors: windows of attention, and the decision on a track of sightings.
+"""Faces at doors: windows of attention, and the decision on what was seen in them.
 
-A window opens with an act at the door (or stays open at a hands-free door) and ends with an opening or an answer at the
-reader. Whose faces may be matched is edge.galleries'; it is asked again at the decision. Nothing about strangers
-outlives the window.
+A window opens with an act at the door, a button or a card or PIN that wants its holder's face (or stays open at a
+hands-free door), and ends with an opening or an answer at the reader. What is seen in it is judged in
+edge.attention_window. Whose faces may be matched, and how, is edge.galleries'; it is asked again at the decision.
 """
 
 from __future__ import annotations
@@ -10,62 +10,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
+import msgspec
 
 from edge import wire
 from edge.admission import Admission
+from edge.attention_window import GRACE_S, OUT_OF, Shown, Track, Window
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.facelink import FaceLink
 from edge.galleries import Galleries
 from edge.keystore import KeyStore
 from edge.policies import Policies
-from models.access import Claim, Denial, Request
+from models.access import Claim, Request
+from models.calibration import Profile
+from models.errors import InvalidInput
 from models.events import DenialReason
+from models.link import DoorStatus
 from models.places import Camera, Door
 from models.policy import Policy
-from models.recognition import Recognised, Rule, SeenFace, recognise
+from models.recognition import Recognised
 
 log = logging.getLogger("gatehouse.edge.attention")
 
-WINDOW_S = 10.0
-HANDS_FREE_S = 5.0
-TRACK_S = 1.2
-"""A track that was not seen for so long is forgotten at the next look around: nothing of a stranger stays for 2 s (R11)."""
-LOOK_AROUND_S = 0.5
-RULE = Rule(radius=0.40, agree=2, out_of=3, margin=0.05)
-"""The demo's: 0.40 is what no stranger of ours came under, for few people. It is no calibration."""
-MAX_TRACKS = 16
-PAUSE_S = 5.0
+WINDOW_S: Final = 10.0
+HANDS_FREE_S: Final = 5.0
+LOOK_AROUND_S: Final = 0.5
+PAUSE_S: Final = 5.0
 """A person whom a hands-free door has just let in is not let in again for so long, nor a stranger refused twice."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Say whether faces may be matched at all, and within which limits."""
+    """Say under which profile faces are matched, and within which limits."""
 
-    allowed: bool
+    profile: Profile
     max_age_ms: float = 1500.0
     silence_s: float = 86_400.0
-
-
-@dataclass(eq=False)
-class Window:
-    """Hold one window of attention; `request` is None at a hands-free door."""
-
-    door: Door
-    request: Request | None
-    until: float
-    tracks: dict[str, deque[SeenFace]] = field(default_factory=dict)
-    seen_at: dict[str, float] = field(default_factory=dict)
-    reasons: set[DenialReason] = field(default_factory=set)
-    match: Recognised | None = None
-    first_usable_at: float = 0.0
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Attention:
@@ -94,7 +78,7 @@ class Attention:
         self._tasks = tasks
         self._last_heard = last_heard
         self._wall = wall
-        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, allowed=faces.allowed)
+        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, profile=faces.profile)
         self._cameras: dict[str, Camera] = {}
         self._windows: dict[str, Window] = {}
         self._rest: dict[tuple[str, str], float] = {}
@@ -117,9 +101,16 @@ class Attention:
         """Build the galleries anew and swap them in; windows that are open decide by the new ones."""
         self.galleries.refresh()
 
-    def _why_not(self, door: Door) -> DenialReason | None:
-        """Return why no face is looked for at this door now, or None."""
-        if not self._faces.allowed or door.high_security or door.camera_id not in self._cameras:
+    def told(self, statuses: tuple[DoorStatus, ...]) -> tuple[DoorStatus, ...]:
+        """Return the doors' statuses with how each door uses faces."""
+        return tuple(
+            msgspec.structs.replace(one, face=self.galleries.status(self._keeper.door(one.door_id))) for one in statuses
+        )
+
+    def _why_not(self, door: Door, *, claimed: bool = False) -> DenialReason | None:
+        """Return why no face is looked for at this door now, or None; `claimed` if a card or PIN came first."""
+        use = self.galleries.uses.get(door.id)
+        if use is None or "off" in use.why_not or door.camera_id not in self._cameras:
             return "unsupported"
         if not self.galleries.assessed():
             return "not_assessed"
@@ -127,27 +118,40 @@ class Attention:
         silent = heard is None or self._clock.unix() - heard > self._faces.silence_s
         if silent or not self._clock.trusted() or not self._policies.carries_faces(self._clock.now()):
             return "policy_expired"
-        return None
+        if claimed:
+            return None if use.verify_radius > 0 else "unsupported"
+        return None if use.alone else "face_not_alone"
 
     # ---- windows ----------------------------------------------------------------------------------------------------
 
-    async def attend(self, request: Request, door: Door) -> None:
-        """Look at whoever acted at a door, for ten seconds; a second act answers the first and extends the window."""
-        problem = self._why_not(door)
+    async def attend(self, request: Request, door: Door, *, claims: tuple[Claim, ...] = ()) -> None:
+        """Look at whoever acted at a door, for ten seconds; a second act answers the first and takes the window over.
+
+        Args:
+            request: the act.
+            door: where.
+            claims: whose card or PIN was presented, each permitted here; with these persons alone a face is compared.
+        """
+        problem = self._why_not(door, claimed=bool(claims))
+        if problem is None and claims and not any(self._enrolled(claim) for claim in claims):
+            problem = "unsupported"  # a card alone is, here; the door's other ways in stay (R3)
         if problem is not None:
-            await self._admission.deny(_claim(door, request, None), problem)
+            await self._admission.refuse(request, door, problem, claims=claims)
             return
         until = self._clock.unix() + WINDOW_S
         window = self._windows.get(door.id)
-        first = None if window is None else window.request
-        if window is not None and first is not None:
-            window.request, window.until = request, until
-        else:
-            window = self._windows[door.id] = Window(door=door, request=request, until=until)
+        if window is None or window.request is None:
+            window = self._windows[door.id] = Window(door=door, request=request, until=until, claims=claims)
             self._tasks.create_task(self._watch(window), name=f"attention at {door.id}")
+            self._ask(door, WINDOW_S)
+            return
+        first, first_claims = window.request, window.claims
+        window.ask(request, claims, until=until)
         self._ask(door, WINDOW_S)
-        if first is not None:
-            await self._admission.deny(_claim(door, first, None), "pressed_again")
+        await self._admission.refuse(first, door, "pressed_again", claims=first_claims)
+
+    def _enrolled(self, claim: Claim) -> bool:
+        return claim.person_id is not None and self.galleries.still_holds(claim.person_id, claim.door_id)
 
     def _ask(self, door: Door, for_s: float) -> None:
         camera = self._cameras[door.camera_id or ""]
@@ -158,126 +162,101 @@ class Attention:
                 until=self._wall() + for_s,
                 near_zone=camera.near_zone,
                 min_eye_px=camera.min_eye_px,
+                liveness=door.liveness,
             )
         )
 
     async def _watch(self, window: Window) -> None:
-        """Wait for a match until the window ends, and answer at the reader in either case."""
+        """Wait for an answer until the window ends, and give one at the reader in any case."""
         try:
-            while window.match is None and (left_s := window.until - self._clock.unix()) > 0:
-                window.moved.clear()
-                try:
-                    async with asyncio.timeout(min(left_s, LOOK_AROUND_S)):
-                        await window.moved.wait()
-                except TimeoutError:
-                    self._forget(window)
+            while (answer := window.answer(self._clock.unix())) is None:
+                left_s = window.until - self._clock.unix()
+                if left_s <= 0:
+                    break
+                await self._wait(window, min(left_s, GRACE_S if window.settling else LOOK_AROUND_S))
         finally:
             if self._windows.get(window.door.id) is window:
                 del self._windows[window.door.id]
             self._link.ignore(window.door.id)
         request = window.request
-        if request is None:
-            return
-        if window.match is not None:
-            await self._settle(window.door, request, window.match, first_usable_at=window.first_usable_at)
-        else:
-            await self._admission.deny(_claim(window.door, request, None), _worst(window.reasons))
+        if isinstance(answer, Shown) and request is not None:
+            await self._settle(window.door, request, answer, claims=window.claims)
+        elif request is not None and not isinstance(answer, Shown):
+            await self._admission.refuse(request, window.door, answer or window.worst(), claims=window.claims)
 
-    async def _settle(self, door: Door, request: Request, match: Recognised, *, first_usable_at: float) -> None:
+    async def _wait(self, window: Window, for_s: float) -> None:
+        window.moved.clear()
+        try:
+            async with asyncio.timeout(for_s):
+                await window.moved.wait()
+        except TimeoutError:
+            window.forget(self._clock.unix())
+
+    async def _settle(self, door: Door, request: Request, shown: Shown, *, claims: tuple[Claim, ...] = ()) -> None:
         """Open for a match if everything still holds now, else say why not."""
-        claim = _claim(door, request, match)
-        reason = self._why_not(door)
-        if reason is None and not self.galleries.still_holds(match.person_id, door.id):
+        reason = self._why_not(door, claimed=bool(claims))
+        if reason is None and not self.galleries.still_holds(shown.match.person_id, door.id):
             reason = "consent_withdrawn"
         if reason is not None:
-            await self._admission.deny(_claim(door, request, None), reason)
+            await self._admission.refuse(request, door, reason, claims=claims)
             return
-        decision = self._admission.decide(claim, door, at=self._clock.now())
-        if isinstance(decision, Denial):
-            await self._admission.deny(claim, decision.reason)
-        else:
-            waited_ms = max(0.0, self._wall() - first_usable_at) * 1000 if first_usable_at else 0.0
-            await self._admission.let_in(claim, waited_ms=waited_ms)
+        waited_ms = max(0.0, self._wall() - shown.first_usable_at) * 1000 if shown.first_usable_at else 0.0
+        await self._admission.recognised(request, door, shown.match, claimed=bool(claims), waited_ms=waited_ms)
 
     # ---- sightings --------------------------------------------------------------------------------------------------
 
     def _on_sighting(self, sighting: wire.FaceSighting) -> None:
         window = self._windows.get(sighting.door_id)
-        if window is None or window.match is not None:
+        if window is None:
             return
         age_ms = max(sighting.age_ms, (self._wall() - sighting.captured_at) * 1000)
         if not -500.0 <= age_ms <= self._faces.max_age_ms:
             self._count("stale_frames")
             return
-        gallery = self.galleries.doors.get(window.door.id)
-        if gallery is None or gallery.contract != sighting.contract:
-            window.reasons.add("not_recognised" if gallery is None else "face_unusable")
+        self.galleries.made_by(sighting.contract)
+        gallery, use = self.galleries.doors.get(window.door.id), self.galleries.uses.get(window.door.id)
+        if use is None:
             return
-        frames = self._frames(window, sighting.track_id)
-        embedding = np.frombuffer(sighting.embedding, dtype="<f4").astype(np.float32)
-        frames.append(
-            SeenFace(
-                at_s=sighting.captured_at,
-                embedding=embedding,
-                contract=sighting.contract,
-                sharpness=sighting.quality.blur,
-            )
-        )
-        outcome = recognise(tuple(frames), gallery.people, contract=gallery.contract, rule=RULE)
-        if isinstance(outcome, Recognised):
+        try:
+            track = window.see(sighting, gallery, use=use, now=self._clock.unix())
+        except InvalidInput as error:
+            self._count("unreadable_sightings")
+            log.warning("door %s: a face could not be compared: %s", window.door.id, error)
+            return
+        if track is None:
+            return
+        if isinstance(track.outcome, Recognised):
             self._count("matches")
-            window.first_usable_at = sighting.first_usable_at
-            self._matched(window, sighting.track_id, outcome)
-        elif outcome.reason != "too_few":
-            window.reasons.add(outcome.reason)
-            self._refuse_passer_by(window, len(frames), outcome.reason)
-
-    def _frames(self, window: Window, track_id: str) -> deque[SeenFace]:
-        self._forget(window)
-        if len(window.tracks) >= MAX_TRACKS:
-            window.tracks.clear()
-            window.seen_at.clear()
-        now = self._clock.unix()
-        window.seen_at[track_id] = now
-        return window.tracks.setdefault(track_id, deque(maxlen=RULE.out_of))
-
-    def _forget(self, window: Window) -> None:
-        """Forget the tracks that are over."""
-        now = self._clock.unix()
-        for track_id in [key for key, seen in window.seen_at.items() if now - seen > TRACK_S]:
-            del window.seen_at[track_id], window.tracks[track_id]
+        if window.request is None:
+            self._hands_free(window.door, sighting.track_id, track)
 
     def _on_unusable(self, unusable: wire.FaceUnusable) -> None:
         window = self._windows.get(unusable.door_id)
         if window is not None:
             window.reasons.add("face_unusable")
 
-    def _matched(self, window: Window, track_id: str, match: Recognised) -> None:
-        if window.request is not None:
-            window.match = match
-            window.moved.set()
-            return
-        now, door = self._clock.unix(), window.door
-        if now - self._rest.get((door.id, match.person_id), -PAUSE_S) < max(PAUSE_S, door.unlock_s):
-            return
-        self._rest[door.id, match.person_id] = now
-        request = Request(id=f"face-{track_id}-{int(now)}", door_id=door.id, kind="button")
-        self._tasks.create_task(
-            self._settle(door, request, match, first_usable_at=window.first_usable_at), name=f"face at {door.id}"
-        )
+    # ---- hands-free doors -------------------------------------------------------------------------------------------
 
-    def _refuse_passer_by(self, window: Window, frames: int, reason: DenialReason) -> None:
-        """Record a stranger at a hands-free door, once in a while."""
-        now, door = self._clock.unix(), window.door
-        if (
-            window.request is not None
-            or frames < RULE.out_of
-            or now - self._rest.get((door.id, ""), -PAUSE_S) < PAUSE_S
-        ):
-            return
-        self._rest[door.id, ""] = now
-        request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
-        self._tasks.create_task(self._admission.deny(_claim(door, request, None), reason), name=f"face at {door.id}")
+    def _hands_free(self, door: Door, track_id: str, track: Track) -> None:
+        """Answer a face at a hands-free door by itself: nobody acted, so everybody there may pass or not."""
+        now, outcome = self._clock.unix(), track.outcome
+        if isinstance(outcome, Recognised):
+            if not self._rests(door, outcome.person_id, for_s=max(PAUSE_S, door.unlock_s)):
+                request = Request(id=f"face-{track_id}-{int(now)}", door_id=door.id, kind="button")
+                shown = Shown(match=outcome, first_usable_at=track.first_usable_at)
+                self._tasks.create_task(self._settle(door, request, shown), name=f"face at {door.id}")
+        elif not track.open_question and len(track.frames) == OUT_OF and not self._rests(door, "", for_s=PAUSE_S):
+            request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
+            reason: DenialReason = "not_recognised" if outcome.reason == "too_few" else outcome.reason
+            self._tasks.create_task(self._admission.refuse(request, door, reason), name=f"face at {door.id}")
+
+    def _rests(self, door: Door, person_id: str, *, for_s: float) -> bool:
+        """Return whether somebody (empty: a stranger) was answered here a moment ago; if not, they are now."""
+        now = self._clock.unix()
+        if now - self._rest.get((door.id, person_id), -for_s) < for_s:
+            return True
+        self._rest[door.id, person_id] = now
+        return False
 
     async def _attend_hands_free(self) -> None:
         """Keep a window open at every hands-free door, without a request."""
@@ -291,28 +270,9 @@ class Attention:
                     del self._windows[door.id]
                     self._link.ignore(door.id)
             for window in self._windows.values():
-                self._forget(window)
+                window.forget(self._clock.unix())
             self._rest = {key: at for key, at in self._rest.items() if self._clock.unix() - at < 60.0}
             await asyncio.sleep(LOOK_AROUND_S)
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
-
-
-def _claim(door: Door, request: Request, match: Recognised | None) -> Claim:
-    return Claim(
-        attempt=request.id,
-        door_id=door.id,
-        method="face",
-        reader=request.reader,
-        person_id=None if match is None else match.person_id,
-        evidence=None if match is None else match.evidence,
-    )
-
-
-def _worst(reasons: set[DenialReason]) -> DenialReason:
-    """Return the reason that tells the person most; nobody seen at all is an unusable face."""
-    for reason in ("ambiguous", "not_recognised", "face_unusable"):
-        if reason in reasons:
-            return reason
-    return "face_unusable"

@@ -169,7 +169,7 @@ def faces_allowed(edge: EdgeSettings) -> Faces:
     if faces.profile == "demo" and not (edge.data_dir / "DEMO").exists():
         raise InvalidInput("edge.faces.profile", f"demo needs a data folder marked DEMO, and {edge.data_dir} is not")
     return Faces(
-        allowed=faces.enabled and faces.profile == "demo",
+        profile=faces.profile if faces.enabled else "off",
         max_age_ms=float(edge.max_frame_age_ms),
         silence_s=edge.gateway_silence_s,
     )

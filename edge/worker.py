@@ -120,6 +120,7 @@ class Worker:
         self._make_cameras(children)
         self._make_faces(tasks)
         self._keeper.on_change = self._cameras.on_change = self._uplink.changed
+        self._faces.attention.galleries.on_change = self._uplink.changed
         await self._begin(tasks, children)
         entering = keep_running("uplink enrolment", lambda good: self._enter(tasks, good), backoff=ENROLMENT_BACKOFF)
         tasks.create_task(entering, name="enrolment")
@@ -292,7 +293,7 @@ class Worker:
             edge_id=self._edge.id,
             at=self._clock.now(),
             backlog=self._spool.backlog,
-            doors=self._keeper.statuses(),
+            doors=self._faces.attention.told(self._keeper.statuses()),
             cameras=self._cameras.statuses(),
             counters=counters,
             policy=(0, 0) if policy is None else (policy.epoch, policy.n),

@@ -16,7 +16,7 @@ from edge.keystore import Opened
 from models.events import AccessDenied, AccessGranted
 from models.policy import DesiredMode
 from tests.edge.doubles import now, until
-from tests.edge.porch import Porch, face, homes, porch
+from tests.edge.porch import MODEL, Porch, face, homes, porch
 
 
 @pytest.fixture
@@ -46,19 +46,19 @@ async def test_frames_of_different_tracks_do_not_agree(at_door: Porch) -> None:
     await at_door.press()
     for n in range(5):
         at_door.link.see(face("p1"), track=f"t{n}")
-    assert at_door.attention._windows["d1"].match is None
+    assert at_door.shows() is None
 
 
 async def test_two_who_are_too_alike_open_for_neither(at_door: Porch) -> None:
     at_door.enrol("p1")
-    twin = Opened(person_id="p2", doors=("d1",), contract="m", embedding=face("p1") + np.float32(1e-3))
+    twin = Opened(person_id="p2", doors=("d1",), contract=MODEL, embedding=face("p1") + np.float32(1e-3))
     at_door.keys.put(twin, consent_id="c", quality=1.0, at=now())
     at_door.attention.refresh()
     await at_door.press()
     for _ in range(3):
         at_door.link.see(face("p1"))
     window = at_door.attention._windows["d1"]
-    assert window.match is None
+    assert at_door.shows() is None
     assert "ambiguous" in window.reasons
 
 
@@ -67,9 +67,7 @@ async def test_a_stranger_is_answered_when_the_window_ends(at_door: Porch) -> No
     await at_door.press()
     for _ in range(3):
         at_door.link.see(face("stranger"))
-    at_door.attention._windows["d1"].until = 0.0
-    at_door.attention._windows["d1"].moved.set()
-    assert await at_door.answer() == "not_recognised"
+    assert await at_door.end() == "not_recognised"
     await at_door.house.keeper.recorded("d1")
     (fact,) = [f for f in await at_door.house.facts() if isinstance(f, AccessDenied)]
     assert (fact.person_id, fact.method) == (None, "face")
@@ -83,7 +81,7 @@ async def test_frames_that_are_old_or_from_the_future_open_nothing(at_door: Porc
         at_door.link.see(face("p1"), age_ms=age_ms)
         at_door.link.see(face("p1"), age_ms=age_ms)
     assert at_door.attention.counters["stale_frames"] == 6
-    assert at_door.attention._windows["d1"].match is None
+    assert at_door.shows() is None
 
 
 async def test_a_locked_down_door_opens_for_no_face(at_door: Porch) -> None:
@@ -137,9 +135,7 @@ async def test_a_hands_free_door_is_attended_without_an_act_and_rests_after_a_pe
 async def test_an_unusable_face_is_the_reason_when_nothing_better_is_known(at_door: Porch) -> None:
     await at_door.press()
     at_door.link.on_unusable(wire.FaceUnusable(door_id="d1", camera_id="c1", reason="blurred", captured_at=time.time()))
-    at_door.attention._windows["d1"].until = 0.0
-    at_door.attention._windows["d1"].moved.set()
-    assert await at_door.answer() == "face_unusable"
+    assert await at_door.end() == "face_unusable"
 
 
 async def test_the_window_of_a_door_forgets_tracks_that_are_over(at_door: Porch) -> None:
@@ -169,9 +165,7 @@ async def test_nothing_of_a_thousand_strangers_reaches_the_disk_or_the_log(
     strangers = [face(f"stranger {n}") for n in range(1000)]
     for n, one in enumerate(strangers):
         at_door.link.see(one, track=f"t{n // 3}")
-    at_door.attention._windows["d1"].until = 0.0
-    at_door.attention._windows["d1"].moved.set()
-    assert await at_door.answer() == "not_recognised"
+    assert await at_door.end() == "not_recognised"
     await at_door.house.keeper.recorded("d1")
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + caplog.text.encode()
     for one in strangers:

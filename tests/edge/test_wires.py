@@ -73,13 +73,20 @@ def test_wrong_settings_end_the_worker_with_every_mistake(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(
-    ("marked", "profile", "allowed"), [(True, "demo", True), (True, "off", False), (False, "off", False)]
+    ("marked", "profile", "enabled", "runs"),
+    [
+        (True, "demo", True, "demo"),
+        (True, "off", True, "off"),
+        (False, "off", True, "off"),
+        (False, "calibrated", True, "calibrated"),
+        (False, "calibrated", False, "off"),
+    ],
 )
-def test_faces_are_matched_under_the_demo_profile_only(
-    tmp_path: Path, marked: bool, profile: str, allowed: bool
+def test_faces_are_matched_under_the_profile_of_the_settings(
+    tmp_path: Path, marked: bool, profile: str, enabled: bool, runs: str
 ) -> None:
-    worker = worker_in(tmp_path, profile=profile, marked=marked)
-    assert worker._faces_allowed().allowed is allowed
+    worker = worker_in(tmp_path, profile=profile, marked=marked, enabled=enabled)
+    assert worker._faces_allowed().profile == runs
 
 
 def test_the_demo_profile_is_refused_outside_a_demo(tmp_path: Path) -> None:
@@ -87,10 +94,10 @@ def test_the_demo_profile_is_refused_outside_a_demo(tmp_path: Path) -> None:
         worker_in(tmp_path, profile="demo", marked=False)._faces_allowed()
 
 
-def worker_in(folder: Path, *, profile: str, marked: bool) -> Worker:
+def worker_in(folder: Path, *, profile: str, marked: bool, enabled: bool = True) -> Worker:
     if marked:
         (folder / "DEMO").write_text("")
-    given = {"edge": {"data_dir": str(folder), "faces": {"profile": profile}}}
+    given = {"edge": {"data_dir": str(folder), "faces": {"profile": profile, "enabled": enabled}}}
     (folder / "settings.yaml").write_text(json.dumps(given))
     return Worker(read_settings(folder / "settings.yaml", environment={}))
 
