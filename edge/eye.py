@@ -105,7 +105,7 @@ class Slot:
                 return glimpse
 
     def clear(self) -> None:
-        """Forget a glimpse that waits."""
+        """Forget a glimpse that waits; may be called from another thread."""
         with self._lock:
             self._glimpse = None
             self._filled.clear()
@@ -138,6 +138,7 @@ class Eye:
         self._since = time.time()
         self._changed = asyncio.Event()
         self._linked = False
+        self._whole = False
         self._crops = 0
         self._frames = 0
         self._errors = 0
@@ -239,8 +240,11 @@ class Eye:
                 self._loop.call_soon_threadsafe(self._become, "frozen" if frozen else "live", detail)
             if self._settings.rate == "key":
                 camera.rate = "full" if area else "key"
-            if area and self._linked and frame.age_ms <= STALE_MS:
-                self._slot.put(Glimpse(frame=frame, area=area, decoded_s=now))
+            wanted = (0, 0, *frame.size) if self._whole else area
+            if wanted and self._linked and frame.age_ms <= STALE_MS:
+                self._slot.put(Glimpse(frame=frame, area=wanted, decoded_s=now))
+            elif not wanted:
+                self._slot.clear()  # nobody took it, and nobody may find it later (R11)
 
     def _become(self, state: wire.EyeState, detail: str) -> None:
         if (state, detail) == (self._state, self._detail):
@@ -265,10 +269,11 @@ class Eye:
                     if isinstance(message, wire.Watch):
                         self._gate.watch(time.monotonic() + message.until - time.time(), message.zone)
                     else:
+                        self._whole = self._whole or message.whole
                         credit.set()
                 sending.cancel()
         finally:
-            self._linked = False
+            self._linked = self._whole = False
             self._slot.clear()
             writer.close()
 
@@ -276,6 +281,7 @@ class Eye:
         while True:
             await credit.wait()
             glimpse = await self._fresh()
+            self._whole = False
             credit.clear()
             writer.write(wire.frame(self._crop(glimpse)))
             await writer.drain()
@@ -285,7 +291,8 @@ class Eye:
         while True:
             glimpse = await self._slot.take()
             waited_ms = (time.monotonic() - glimpse.decoded_s) * 1000
-            if glimpse.frame.age_ms + waited_ms <= STALE_MS:
+            part = self._whole and glimpse.area[2:] != glimpse.frame.size
+            if glimpse.frame.age_ms + waited_ms <= STALE_MS and not part:
                 return glimpse
             self._slot.dropped += 1
 

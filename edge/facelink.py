@@ -21,7 +21,7 @@ from models.zones import Rectangle
 log = logging.getLogger("gatehouse.edge.facelink")
 
 PHOTO_S = 15.0
-PICTURE_S = 10.0
+PICTURE_S = 20.0
 READY_S = 8.0
 
 Answer = TypeVar("Answer", wire.PhotoFace, wire.Picture)

@@ -18,14 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from config.process import run, set_up_logging
 from edge import wire
+from edge.faces_asked import Asked
 from edge.faces_look import Look, Seen, Tally, View, look_at
 from edge.sockets import listen
 from edge.tracks import Tracks
-from models.errors import ImageRejected, InvalidInput, ModelFileError
+from models.errors import DeviceUnreachable, InvalidInput, ModelFileError
 from models.faces.own_models import read_own_models
 from models.faces.pipeline import FacePipeline
 from models.zones import bounds
@@ -38,6 +37,7 @@ PUMP_S = 0.1
 UNUSABLE_EVERY_S = 1.0
 MAX_EYES = 256
 WATCH_S = 2.0
+WHOLE_S = 5.0
 
 
 @dataclass(eq=False)
@@ -50,6 +50,7 @@ class EyeLink:
     crop: wire.Crop | None = None
     credited: bool = False
     watched_until: float = 0.0
+    whole: asyncio.Future[wire.Crop] | None = None
 
 
 @dataclass
@@ -59,19 +60,22 @@ class FaceProcess:
     load: Callable[[], FacePipeline]
     now: Callable[[], float] = time.time
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
-    _pipeline: FacePipeline | None = None
+    whole_s: float = WHOLE_S
+    _contract: str = ""
     _attends: dict[str, wire.Attend] = field(default_factory=dict)
     _eyes: dict[str, EyeLink] = field(default_factory=dict)
     _worker: asyncio.StreamWriter | None = None
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _told: dict[str, float] = field(default_factory=dict)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "faces"))
-    _photos: asyncio.Queue[wire.EmbedPhoto] = field(default_factory=lambda: asyncio.Queue(4))
     tally: Tally = field(default_factory=Tally)
     stale: int = 0
     busy_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Be ready to be asked."""
+        self._asked = Asked(thread=self._thread, whole=self._whole, tell=self._tell)
 
     async def run(self, socket: Path) -> None:
         """Listen at a socket until cancelled; the networks load meanwhile.
@@ -82,24 +86,26 @@ class FaceProcess:
         server = await listen(socket, self._meet)
         try:
             async with server, asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._load())
-                tasks.create_task(self._pump())
-                tasks.create_task(self._look_forever())
-                tasks.create_task(self._embed_photos())
                 tasks.create_task(self._tell_health())
+                pipeline = await self._load()
+                tasks.create_task(self._pump())
+                tasks.create_task(self._look_forever(pipeline))
+                tasks.create_task(self._asked.answer_photos(pipeline))
+                tasks.create_task(self._asked.answer_pictures(pipeline))
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
             for writer in (*(eye.writer for eye in self._eyes.values()), self._worker):
                 if writer is not None:
                     writer.close()
 
-    async def _load(self) -> None:
+    async def _load(self) -> FacePipeline:
         log.info("loading the face networks; the first start converts them, which takes some seconds")
         began = time.monotonic()
-        self._pipeline = await asyncio.get_running_loop().run_in_executor(self._thread, self.load)
-        log.info("face networks ready after %.1f s: %s", time.monotonic() - began, self._pipeline.contract.id)
-        self._ready.set()
+        pipeline = await asyncio.get_running_loop().run_in_executor(self._thread, self.load)
+        self._contract = pipeline.contract.id
+        log.info("face networks ready after %.1f s: %s", time.monotonic() - began, self._contract)
         await self._say_health()
+        return pipeline
 
     # ---- who connects -----------------------------------------------------------------------------------------------
 
@@ -125,12 +131,20 @@ class FaceProcess:
         try:
             while (message := await wire.read(reader, wire.to_faces)) is not None:
                 if isinstance(message, wire.Crop) and message.camera_id == eye.camera_id:
-                    eye.credited = False
-                    eye.crop = message
-                    self._arrived.set()
+                    self._take_crop(eye, message)
         finally:
             if self._eyes.get(eye.camera_id) is eye:
                 del self._eyes[eye.camera_id]
+
+    def _take_crop(self, eye: EyeLink, crop: wire.Crop) -> None:
+        whole = (crop.x, crop.y, crop.w, crop.h) == (0, 0, crop.frame_w, crop.frame_h)
+        if eye.whole is not None and whole:
+            eye.whole.set_result(crop)
+            eye.whole = None
+        else:
+            eye.crop = crop
+            self._arrived.set()
+        eye.credited = eye.whole is not None  # a crop that was on its way before the whole frame was asked for
 
     async def _hear_worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._worker is not None:
@@ -140,13 +154,13 @@ class FaceProcess:
         await self._say_health()
         try:
             while (message := await wire.read(reader, wire.to_faces)) is not None:
-                self._obey(message)
+                await self._obey(message)
         finally:
             if self._worker is writer:
                 self._worker = None
                 self._attends.clear()  # nobody is there to be told: stop looking
 
-    def _obey(self, message: wire.ToFaces) -> None:
+    async def _obey(self, message: wire.ToFaces) -> None:
         if isinstance(message, wire.Attend):
             self._attends[message.door_id] = message
             self._due.set()
@@ -156,10 +170,9 @@ class FaceProcess:
             if gone is not None and eye is not None and self._attended(gone.camera_id) is None:
                 self._forget(eye)
         elif isinstance(message, wire.EmbedPhoto):
-            try:
-                self._photos.put_nowait(message)
-            except asyncio.QueueFull:
-                log.warning("enrolment photos come faster than they can be looked at: one is refused")
+            await self._asked.photo(message)
+        elif isinstance(message, wire.TakePicture):
+            await self._asked.picture(message)
 
     def _view(self) -> View:
         return View(tracks=Tracks(new_id=self.new_id))
@@ -179,7 +192,6 @@ class FaceProcess:
 
     async def _pump(self) -> None:
         """Give credit to the eyes of attended cameras, one crop at a time."""
-        await self._ready.wait()
         while True:
             for eye in tuple(self._eyes.values()):
                 await self._credit(eye)
@@ -202,8 +214,28 @@ class FaceProcess:
         except ConnectionError as error:
             log.debug("eye %s is gone: %s", eye.camera_id, error)
 
-    async def _look_forever(self) -> None:
-        await self._ready.wait()
+    async def _whole(self, camera_id: str) -> wire.Crop:
+        """Return the next frame of a camera as a whole.
+
+        Raises:
+            DeviceUnreachable: no eye looks through this camera, or no frame came in time.
+        """
+        eye = self._eyes.get(camera_id)
+        if eye is None:
+            raise DeviceUnreachable(camera_id, "no eye looks through this camera")
+        answer: asyncio.Future[wire.Crop] = asyncio.get_running_loop().create_future()
+        eye.whole = answer
+        eye.credited = True
+        try:
+            await wire.write(eye.writer, wire.Credit(whole=True))
+            async with asyncio.timeout(self.whole_s):
+                return await answer
+        except (ConnectionError, TimeoutError) as error:
+            raise DeviceUnreachable(camera_id, f"no frame within {self.whole_s:.0f} s") from error
+        finally:
+            eye.whole = None
+
+    async def _look_forever(self, pipeline: FacePipeline) -> None:
         while True:
             waiting = [eye for eye in self._eyes.values() if eye.crop is not None]
             if not waiting:
@@ -212,7 +244,7 @@ class FaceProcess:
                 continue
             looks = [look for eye in waiting if (look := await self._due_look(eye)) is not None]
             if looks:
-                await self._look_at(looks)
+                await self._look_at(pipeline, looks)
 
     async def _due_look(self, eye: EyeLink) -> tuple[EyeLink, Look] | None:
         """Return what to look at for an eye; an unwanted or stale crop is dropped unseen."""
@@ -225,12 +257,12 @@ class FaceProcess:
         await self._credit(eye)
         return None
 
-    async def _look_at(self, waiting: list[tuple[EyeLink, Look]]) -> None:
+    async def _look_at(self, pipeline: FacePipeline, waiting: list[tuple[EyeLink, Look]]) -> None:
         """Look at the crops that waited longest; what did not fit into the time of one look stays for the next."""
         waiting.sort(key=lambda one: one[1].crop.captured_at)
         began = time.monotonic()
         looks = [look for _, look in waiting]
-        seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, looks)
+        seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, pipeline, looks)
         self.busy_ms += (time.monotonic() - began) * 1000
         for (eye, look), faces in zip(waiting, seen, strict=False):
             if eye.crop is look.crop:
@@ -239,11 +271,9 @@ class FaceProcess:
                 await self._report(look, faces)
             await self._credit(eye)
 
-    def _look(self, looks: list[Look]) -> list[list[Seen]]:
+    def _look(self, pipeline: FacePipeline, looks: list[Look]) -> list[list[Seen]]:
         """Look at crops; runs in the thread of the networks."""
-        if self._pipeline is None:
-            return []
-        return look_at(self._pipeline, looks, at=self.now(), clock=time.monotonic, tally=self.tally)
+        return look_at(pipeline, looks, at=self.now(), clock=time.monotonic, tally=self.tally)
 
     async def _report(self, look: Look, faces: list[Seen]) -> None:
         crop, attend = look.crop, look.attend
@@ -263,7 +293,7 @@ class FaceProcess:
                 age_ms=max(crop.age_ms, (self.now() - crop.captured_at) * 1000),
                 first_usable_at=face.track.first_usable_at,
                 embedding=face.embedding,
-                contract="" if self._pipeline is None else self._pipeline.contract.id,
+                contract=self._contract,
                 quality=face.quality,
                 box=face.box,
             )
@@ -282,29 +312,7 @@ class FaceProcess:
             )
             await self._tell(told)
 
-    # ---- photos and health ------------------------------------------------------------------------------------------
-
-    async def _embed_photos(self) -> None:
-        await self._ready.wait()
-        while True:
-            photo = await self._photos.get()
-            answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, photo)
-            await self._tell(answer)
-
-    def _embed(self, photo: wire.EmbedPhoto) -> wire.PhotoFace:
-        if self._pipeline is None:
-            return wire.PhotoFace(request_id=photo.request_id, ok=False, reason="not_ready")
-        try:
-            face = self._pipeline.photo(photo.image)
-        except ImageRejected as error:
-            return wire.PhotoFace(request_id=photo.request_id, ok=False, reason=error.reason)
-        return wire.PhotoFace(
-            request_id=photo.request_id,
-            ok=True,
-            embedding=np.ascontiguousarray(face.embedding, dtype="<f4").tobytes(),
-            contract=face.contract.id,
-            quality=face.quality,
-        )
+    # ---- what the worker is told ------------------------------------------------------------------------------------
 
     async def _tell_health(self) -> None:
         while True:
@@ -314,8 +322,8 @@ class FaceProcess:
     async def _say_health(self) -> None:
         tally = self.tally
         health = wire.FacesHealth(
-            ready=self._ready.is_set(),
-            contract="" if self._pipeline is None else self._pipeline.contract.id,
+            ready=bool(self._contract),
+            contract=self._contract,
             crops=tally.crops,
             faces=tally.faces,
             embeddings=tally.embeddings,

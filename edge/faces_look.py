@@ -53,21 +53,17 @@ class Look:
     view: View
 
     @property
-    def sound(self) -> bool:
-        """Return whether the crop is as large as it says."""
-        crop = self.crop
-        sizes = (crop.cols, crop.rows, crop.w, crop.h, crop.frame_w, crop.frame_h)
-        return min(sizes) >= 1 and len(crop.pixels) == crop.cols * crop.rows * 3
-
-    @property
-    def rgb(self) -> Rgb:
-        """Return the pixels of a sound crop, (rows, cols, 3) uint8."""
-        return np.frombuffer(self.crop.pixels, np.uint8).reshape(self.crop.rows, self.crop.cols, 3)
-
-    @property
     def scale(self) -> float:
         """Return how many px of the full frame one px of the crop is."""
         return self.crop.w / self.crop.cols
+
+
+def pixels(crop: wire.Crop) -> Rgb | None:
+    """Return the pixels of a crop, (rows, cols, 3) uint8, or None if it is not as large as it says."""
+    sizes = (crop.cols, crop.rows, crop.w, crop.h, crop.frame_w, crop.frame_h)
+    if min(sizes) < 1 or len(crop.pixels) != crop.cols * crop.rows * 3:
+        return None
+    return np.frombuffer(crop.pixels, np.uint8).reshape(crop.rows, crop.cols, 3)
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,7 @@ class Seen:
 class Found:
     """Hold one face before it is embedded."""
 
+    rgb: Rgb
     face: Face
     seen: Seen
 
@@ -119,8 +116,8 @@ def look_at(
             break
         found.append(_find(pipeline, look, at=at, tally=tally))
     usable = [
-        (look.rgb, [one.face for one in faces if one.seen.problem is None])
-        for look, faces in zip(looks, found, strict=False)
+        (faces[0].rgb, [one.face for one in faces if one.seen.problem is None])
+        for faces in found
         if any(one.seen.problem is None for one in faces)
     ]
     embeddings = pipeline.embed_all(usable) if usable else np.empty((0, 0), np.float32)
@@ -135,10 +132,10 @@ def look_at(
 
 def _find(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> list[Found]:
     """Return the faces of one crop that are in the near zone, each with its track and what is wrong with it."""
-    if not look.sound:
+    view, rgb = look.view, pixels(look.crop)
+    if rgb is None:
         return []
-    view, rgb = look.view, look.rgb
-    placed = [(face, _place(face, look)) for face in _faces(pipeline, look, at=at, tally=tally)]
+    placed = [(face, _place(face, look)) for face in _faces(pipeline, rgb, look, at=at, tally=tally)]
     near = [(face, box) for face, box in placed if _in_zone(box, look)]
     near = sorted(near, key=lambda one: -one[1][2])[:MAX_FACES]
     view.newest = view.tracks.follow([box for _, box in near], at=at)
@@ -148,22 +145,22 @@ def _find(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> lis
     for (face, box), track in zip(near, view.newest, strict=True):
         quality = pipeline.quality(rgb, face)
         problem = _problem(quality, box, look, alone=len(near) == 1)
-        found.append(Found(face=face, seen=Seen(box=box, track=track, quality=quality, problem=problem)))
+        found.append(Found(rgb=rgb, face=face, seen=Seen(box=box, track=track, quality=quality, problem=problem)))
     return found
 
 
-def _faces(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> list[Face]:
+def _faces(pipeline: FacePipeline, rgb: Rgb, look: Look, *, at: float, tally: Tally) -> list[Face]:
     """Follow the faces in sight, or look at the whole crop: every half second, for an enrolment, or if one is lost."""
     view = look.view
     near = [_boxed(track.box, look) for track in view.newest]
     if near and not look.attend.enrol and at - view.full_at < FULL_EVERY_S:
-        followed = pipeline.follow(look.rgb, near=near)
+        followed = pipeline.follow(rgb, near=near)
         if len(followed) >= len(near):
             tally.followed += 1
             return followed
     view.full_at = at
     least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * EYE_TO_FACE / look.scale))
-    return pipeline.detect(look.rgb, min_face_px=least)
+    return pipeline.detect(rgb, min_face_px=least)
 
 
 def _problem(quality: FaceQuality, box: Box, look: Look, *, alone: bool) -> str | None:

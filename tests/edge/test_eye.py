@@ -211,6 +211,22 @@ async def test_while_watched_still_pictures_are_sent(cameras: CameraServer, ends
     assert {(crop.x, crop.y, crop.w, crop.h) for crop in ends.crops} == {(160, 0, 320, 360)}
 
 
+async def test_a_whole_frame_is_sent_when_it_is_asked_for_though_nothing_moves(
+    cameras: CameraServer, ends: Listener
+) -> None:
+    async with _running(Eye(_settings(cameras, ends))) as eye:
+        await ends.until(lambda: ends.state() == "live" and ends.hellos)
+        await wire.write(ends.writers[-1], wire.Credit(whole=True))
+        await ends.until(lambda: ends.crops)
+        before = eye.health().frames
+        async with asyncio.timeout(10):
+            while eye.health().frames < before + 6:  # noqa: ASYNC110 - the camera's clock moves it
+                await asyncio.sleep(0.02)
+    crops = [(crop.x, crop.y, crop.w, crop.h) for crop in ends.crops]
+    assert set(crops) == {(0, 0, 640, 360)}
+    assert len(crops) <= 2, "one was asked for, and one may have waited beside it"
+
+
 async def test_a_late_burst_is_not_sent(cameras: CameraServer, ends: Listener) -> None:
     async with _running(Eye(_settings(cameras, ends, read_timeout_s=10.0))) as eye:
         await ends.until(lambda: ends.state() == "live" and ends.hellos)

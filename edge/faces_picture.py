@@ -1,0 +1,135 @@
+"""One picture of a camera in which nobody can be recognised, to draw a near zone on.
+
+Privacy masks are black, faces are reduced to a few soft cells, and the finished JPEG is looked at again until no face
+is found in it; if that cannot be reached there is no picture. Nothing is embedded and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from edge import wire
+from edge.faces_look import pixels
+from models.faces.detector import overlap
+from models.faces.pipeline import Box, FacePipeline, Rgb
+from models.faces.runtime import give_back_memory
+from models.zones import Rectangle
+
+SIDE_PX: Final = 640
+"""Longer side of the picture: enough to draw on, and a face under `LEAST_PX` shows nothing of who it is."""
+LEAST_PX: Final = 20
+SMALL_PX: Final = 48
+"""Faces up to this size are looked for in enlarged parts, one at a time, so that memory and other cameras' wait stay small."""
+PART_PX: Final = 200
+AROUND: Final = 0.4
+"""So much of its width around a face is hidden with it: hair, ears, chin."""
+CELLS: Final = (4, 2, 1)
+"""Cells across a hidden face, per round; one is its mean colour."""
+SAME: Final = 0.3
+MAX_BYTES: Final = 200 * 1024
+QUALITIES: Final = (80, 60, 40, 25)
+
+
+async def picture(
+    crop: wire.Crop, asked: wire.TakePicture, *, pipeline: FacePipeline, thread: Executor
+) -> wire.Picture:
+    """Return a whole frame as a JPEG without recognisable faces, or say why not: `no_picture`, `unblurrable`.
+
+    The thread is asked for one part of the picture at a time: doors that wait for it are served in between.
+    """
+    loop = asyncio.get_running_loop()
+    if pixels(crop) is None:
+        return wire.Picture(request_id=asked.request_id, ok=False, reason="no_picture")
+    rgb = await loop.run_in_executor(thread, reduced, crop, asked.masks)
+    hidden: list[Box] = []
+    for cells in (*CELLS, None):
+        jpeg, shown = await loop.run_in_executor(thread, encoded, rgb)
+        boxes = []
+        for part in parts(shown):
+            boxes += await loop.run_in_executor(thread, found, pipeline, shown, part)
+        if not boxes and len(jpeg) <= MAX_BYTES:
+            return wire.Picture(request_id=asked.request_id, ok=True, jpeg=jpeg, faces=len(hidden))
+        if cells is None or not boxes:
+            break
+        hidden += [box for n, box in enumerate(boxes) if not _among(box, [*hidden, *boxes[:n]])]
+        rgb = await loop.run_in_executor(thread, without, rgb, boxes, cells)
+    return wire.Picture(request_id=asked.request_id, ok=False, reason="unblurrable")
+
+
+def reduced(crop: wire.Crop, masks: Sequence[Rectangle]) -> Rgb:
+    """Return a sound crop of at most `SIDE_PX`, black where a mask has any part of a pixel."""
+    rgb = np.frombuffer(crop.pixels, np.uint8).reshape(crop.rows, crop.cols, 3)
+    image = Image.fromarray(rgb)
+    image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    small = np.array(image, np.uint8)
+    rows, cols = small.shape[:2]
+    for left, top, right, bottom in masks:
+        across = slice(max(0, math.floor(left * cols)), max(0, math.ceil(right * cols)))
+        small[max(0, math.floor(top * rows)) : max(0, math.ceil(bottom * rows)), across] = 0
+    return small
+
+
+def encoded(rgb: Rgb) -> tuple[bytes, Rgb]:
+    """Return the picture as a JPEG of at most `MAX_BYTES` where that can be, and what such a JPEG shows."""
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= MAX_BYTES:
+            break
+    return buffer.getvalue(), np.array(Image.open(buffer).convert("RGB"), np.uint8)
+
+
+def parts(rgb: Rgb) -> Iterator[Box]:
+    """Yield the whole picture, then parts of at most `PART_PX` that overlap by the size of a small face."""
+    rows, cols = rgb.shape[:2]
+    yield 0, 0, cols - 1, rows - 1
+    for top, bottom in _spans(rows):
+        for left, right in _spans(cols):
+            yield left, top, right, bottom
+
+
+def found(pipeline: FacePipeline, rgb: Rgb, part: Box) -> list[Box]:
+    """Return the boxes of the faces in one part: large ones in the whole picture, small ones in its parts."""
+    left, top, right, bottom = part
+    cut = rgb[top : bottom + 1, left : right + 1]
+    least, most = (SMALL_PX, None) if cut.shape == rgb.shape else (LEAST_PX, SMALL_PX)
+    faces = pipeline.detect(cut, min_face_px=least, max_face_px=most)
+    give_back_memory()
+    return [(x0 + left, y0 + top, x1 + left, y1 + top) for x0, y0, x1, y1 in (face.box for face in faces)]
+
+
+def without(rgb: Rgb, boxes: Sequence[Box], cells: int) -> Rgb:
+    """Return the picture with what is in and around the boxes reduced to `cells` by `cells` soft cells."""
+    image = Image.fromarray(rgb)
+    for left, top, right, bottom in boxes:
+        grow = AROUND * (right - left + 1)
+        area = (
+            max(0, math.floor(left - grow)), max(0, math.floor(top - grow)),
+            min(image.width, math.ceil(right + grow)), min(image.height, math.ceil(bottom + grow)),
+        )  # fmt: skip
+        if area[0] < area[2] and area[1] < area[3]:
+            cut = image.crop(area)
+            image.paste(
+                cut.resize((cells, cells), Image.Resampling.BOX).resize(cut.size, Image.Resampling.BILINEAR), area
+            )
+    return np.array(image, np.uint8)
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    """Cover a side by equal spans that overlap by `SMALL_PX`: first and last pixel of each."""
+    count = max(1, math.ceil((length - SMALL_PX) / (PART_PX - SMALL_PX)))
+    size = math.ceil((length + (count - 1) * SMALL_PX) / count)
+    starts = [round(n * (length - size) / max(1, count - 1)) for n in range(count)]
+    return [(start, min(length, start + size) - 1) for start in starts]
+
+
+def _among(box: Box, others: Sequence[Box]) -> bool:
+    return any(overlap(box, other) > SAME for other in others)
