@@ -14,7 +14,9 @@ from models.errors import ModelFileError
 from models.faces import dat
 from models.faces.align import Aligner
 from models.faces.dat import Addition, Affine, Convolution, Layer, Loss, Network, Pooling, Product, Rectifier
-from models.faces.weights import PREDICTOR_FILE, _Graph, model_path
+from models.faces.graph import Graph
+from models.faces.runtime import open_session
+from models.faces.weights import PREDICTOR_FILE, model_path
 
 Floats = NDArray[np.float32]
 
@@ -105,6 +107,8 @@ def convolution(filters: int = 16, channels: int = 3, *, stride: int = 1, paddin
 
 AFFINE_OF_TWO = Affine(gamma=np.ones(2, np.float32), beta=np.ones(2, np.float32))
 AVERAGE = Pooling(highest=False, window=(2, 2), stride=(2, 2), padding=(0, 0))
+GLOBAL = Pooling(highest=False, window=(0, 0), stride=(1, 1), padding=(0, 0))
+OUT = Product(weights=np.ones((16, 2), np.float32))
 PADDED_AVERAGE = Pooling(highest=False, window=(2, 2), stride=(2, 2), padding=(1, 1))
 
 
@@ -119,6 +123,7 @@ PADDED_AVERAGE = Pooling(highest=False, window=(2, 2), stride=(2, 2), padding=(1
         ((convolution(), PADDED_AVERAGE), (9, 9), "shortcut"),
         ((convolution(), AVERAGE), None, "shortcut"),
         ((convolution(), Addition()), None, "open size"),
+        ((convolution(), convolution(channels=16)), (4, 4), "a window of"),
         ((convolution(filters=1),), (9, 9), "single filter"),
         ((convolution(filters=1, padding=1, stride=2),), None, "single filter"),
         ((convolution(filters=1),), None, "single filter"),
@@ -128,7 +133,7 @@ def test_networks_that_cannot_be_built_are_refused(
     layers: tuple[Layer, ...], size: tuple[int, int] | None, message: str
 ) -> None:
     network = Network(mean=(0.0, 0.0, 0.0), size=size, layers=layers, loss=Loss(name="loss"))
-    graph = _Graph(network, "x.dat")
+    graph = Graph(network, "x.dat")
 
     refused(graph.embedder if size else graph.detector, message)
 
@@ -137,14 +142,32 @@ def test_a_network_of_every_layer_is_built() -> None:
     layers = (convolution(), Product(weights=np.ones((16, 2), np.float32)), Rectifier())
     network = Network(mean=(0.0, 0.0, 0.0), size=(9, 9), layers=layers, loss=Loss(name="loss"))
 
-    assert [node.op_type for node in _Graph(network, "x.dat").embedder().graph.node] == [
-        "Cast",
+    assert [node.op_type for node in Graph(network, "x.dat").embedder().graph.node] == [
         "Transpose",
+        "Cast",
         "Conv",
         "MatMul",
         "Relu",
         "Identity",
     ]
+
+
+def test_where_few_pixels_are_left_the_blocked_layout_is_left_and_entered_again() -> None:
+    """4 x 4 pixels, then one: a depth is put before the rows and taken away."""
+    shortcut = (convolution(channels=16, stride=2), Rectifier(), AVERAGE, Addition())
+    highest = Pooling(highest=True, window=(1, 1), stride=(1, 1), padding=(0, 0))
+    layers = (convolution(), highest, *shortcut, *shortcut, convolution(channels=16, padding=1), Rectifier(), GLOBAL, OUT)
+    network = Network(mean=(0.0, 0.0, 0.0), size=(11, 11), layers=layers, loss=Loss(name="loss"))
+    model = Graph(network, "x.dat").embedder()
+    operators = [node.op_type for node in model.graph.node]
+    chips = np.full((2, 11, 11, 3), 255, np.uint8)
+
+    embeddings = open_session(model.SerializeToString(), threads=1).run(None, {"chips": chips})[0]
+
+    assert operators.index("Unsqueeze") < operators.index("Squeeze")
+    assert embeddings.shape == (2, 2)
+    assert np.isfinite(embeddings).all()
+    assert (embeddings > 0).all()
 
 
 def test_a_predictor_that_is_another_file_is_not_given_to_dlib(tmp_path: Path) -> None:
