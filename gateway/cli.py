@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gateway.commands import access, backup, bulk, doors, edges, household, person, running, site
+from gateway.commands import access, backup, bulk, calibration, doors, edges, household, person, running, site
 from gateway.rehearsal.commands import register as rehearse
 from models.errors import GatehouseError
 
@@ -26,6 +26,7 @@ app.command("backup")(backup.backup)
 app.command("verify-backup")(backup.verify_backup)
 app.command("restore")(backup.restore)
 app.command("verify-receipt")(bulk.verify_receipt)
+app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(doors.door, name="door")
 app.add_typer(person.person, name="person")
 app.add_typer(household.visitor, name="visitor")

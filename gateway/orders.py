@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from gateway.auth.roles import Caller
 from gateway.bells import heard
+from gateway.calibrating import take_count
 from gateway.erasing import take_erasure
 from gateway.intake import check_time
 from gateway.joining import check_receipt, take_adopted
@@ -18,7 +19,17 @@ from gateway.store.consents import mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
 from gateway.withdrawal import forget_elsewhere, settle_receipts
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
-from models.link import PICTURES_MOST, AdoptTemplates, Command, EnrolAtDoor, EnrolFace, EraseFace, Result, Unlock
+from models.link import (
+    PICTURES_MOST,
+    AdoptTemplates,
+    Command,
+    CountImpostors,
+    EnrolAtDoor,
+    EnrolFace,
+    EraseFace,
+    Result,
+    Unlock,
+)
 from models.places import Door, check_id
 
 UNLOCK_VALID = timedelta(seconds=3)
@@ -103,6 +114,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         _take_templates(connection, command, result, edge=edge, at=at)
     if isinstance(command, AdoptTemplates) and result.state == "confirmed":
         take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
+    if isinstance(command, CountImpostors) and result.evidence is not None:
+        take_count(connection, result.evidence, edge=edge, command_id=command.id, at=at)
     if isinstance(command, EraseFace) and result.erasure is not None:
         take_erasure(connection, result.erasure, edge=edge, at=at, person_id=command.person_id)
     if isinstance(command, EraseFace) and result.state == "confirmed":

@@ -153,6 +153,11 @@ def needed_fmr(people: int, *, fpir: float = MAX_FPIR) -> float:
     return -math.expm1(math.log1p(-fpir) / max(1, people))
 
 
+def needed_pairs(people: int) -> int:
+    """Return how many pairs of persons without a false match a gallery of `people` asks for, by the rule of three."""
+    return math.ceil(3.0 / needed_fmr(people))
+
+
 def widest_radius(evidence: ImpostorEvidence, fmr: float) -> float:
     """Return the widest radius whose bound is at most `fmr`, no wider than 0.45; 0 where the evidence carries none."""
     carried = [(i + 1) * STEP for i, bound in enumerate(evidence.upper) if bound <= fmr]
@@ -201,7 +206,7 @@ def face_use(
         radius=radius if not reasons else 0.0,
         verify_radius=_radius(own, MAX_VERIFY_FMR, least=least),
         why_not=tuple(reasons),
-        needed_pairs=math.ceil(3.0 / needed),
+        needed_pairs=needed_pairs(people),
     )
 
 

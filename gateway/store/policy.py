@@ -184,6 +184,7 @@ def content_of(
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
         modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
         siblings=siblings,
+        calibrations=tuple(one for one in records.calibrations if one.edge_id in ("", edge_id)),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 

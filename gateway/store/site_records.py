@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, select
 
+from gateway.store.calibrations import evidence_of
 from gateway.store.modes import desired_of
 from gateway.store.sealed import unwrapped
 from gateway.store.tables import (
@@ -28,6 +29,7 @@ from gateway.store.tables import (
 from gateway.store.tables_people import consents, credentials, occupancies, people, permits, tombstones, visitor_passes
 from gateway.store.ticket_keys import ticket_keys
 from models.assessments import Assessment
+from models.calibration import ImpostorEvidence
 from models.people import Consent, Credential, Group, Permit, VisitorPass
 from models.places import Camera, Door
 from models.policy import DesiredMode, TicketKey
@@ -94,6 +96,7 @@ class SiteRecords(msgspec.Struct, frozen=True, kw_only=True):
     consents: tuple[Consent, ...]
     erased: tuple[Erased, ...]
     assessments: tuple[Assessment, ...]
+    calibrations: tuple[ImpostorEvidence, ...]
 
 
 class _Lists:
@@ -265,6 +268,7 @@ PARTS: Final[dict[str, tuple[Callable[[Connection, str], Any], frozenset[str]]]]
     "consents": (_consents, frozenset({"consents", "people"})),
     "erased": (_erased, frozenset({"tombstones"})),
     "assessments": (_assessments, frozenset({"assessments"})),
+    "calibrations": (evidence_of, frozenset({"calibrations"})),
 }
 """Each part of `SiteRecords`: how it is read, and the tables that it depends on."""
 

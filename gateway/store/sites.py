@@ -17,6 +17,7 @@ from gateway.store.scopes import covers, seen_sites
 from gateway.store.tables import (
     assessments,
     calendars,
+    calibrations,
     cameras,
     controllers,
     doors,
@@ -40,7 +41,7 @@ OF_A_SITE: dict[str, Table] = {
     "doors": doors, "cameras": cameras, "controllers": controllers, "flats": flats, "people": people, "edges": edges,
     "groups": permission_groups, "schedules": schedules, "calendars": calendars, "notices": notices,
     "assessments": assessments, "imports": imports, "visitor passes": visitor_passes, "alerts": alerts, "facts": facts,
-    "media": media,
+    "media": media, "calibrations": calibrations,
 }  # fmt: skip
 
 

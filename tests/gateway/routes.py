@@ -19,6 +19,7 @@ from gateway.api.deps import any_caller
 from gateway.auth.roles import RIGHTS, Right, Role
 from gateway.notice_texts import shipped_notice
 from models.assessments import TOPICS
+from models.calibration import STEPS
 
 OPEN = {
     "POST /api/v1/session": "this is how people log in",
@@ -34,6 +35,10 @@ _WORDS = {name: f"Enough is said about {name} here." for name in TOPICS}
 _GRANT = {"role": "operator", "sites": ["a"]}
 _CARD = {"kind": "card", "value": "0A1B2C3D"}
 _WINDOW = {"weekdays": [0, 1], "from_time": "08:00", "until_time": "18:00"}
+_EVIDENCE = {
+    "id": "cal", "contract": "m", "persons": 3, "pairs": 3, "matched": [0] * STEPS, "upper": [1.0] * STEPS,
+    "at": "2026-03-01T08:00:00+00:00",
+}  # fmt: skip
 _UNTIL = "2026-03-01T20:00:00+00:00"
 BODIES: dict[str, Any] = {
     "PUT /api/v1/session/password": {"old": "not the old one", "new": "a long new password"},
@@ -56,6 +61,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/sites": {"id": "c", "name": "Site c", "community": "310104005012"},
     "PATCH /api/v1/sites/{site_id}": {"address": "Somewhere 1"},
     "POST /api/v1/sites/{site_id}/modes": {"act": "lock_down", "reason": "a drill"},
+    "POST /api/v1/sites/{site_id}/calibrations": _EVIDENCE,
     "POST /api/v1/flats": {"building": "1", "unit": "1", "room": "102", "site_id": "a"},
     "PATCH /api/v1/flats/{flat_id}": {"room": "103"},
     "POST /api/v1/flats/{flat_id}/move-in": {"people": [{"name": "Chen Xi"}]},
@@ -121,6 +127,7 @@ MADE_BY: tuple[tuple[str, Role, str], ...] = (
     ("import_id", "manager", "POST /api/v1/imports"),
     ("notice_id", "manager", "POST /api/v1/notices"),
     ("assessment_id", "manager", "POST /api/v1/assessments"),
+    ("calibration_id", "manager", "POST /api/v1/sites/{site_id}/calibrations"),
     ("user_id", "security_administrator", "POST /api/v1/users"),
     ("token_id", "security_administrator", "POST /api/v1/tokens"),
 )
