@@ -29,7 +29,9 @@ from models.link import (
     HEADER_TIME,
     MAX_PHOTO_BYTES,
     MAX_VIDEO_BYTES,
+    Heard,
     Introduction,
+    Progress,
     Welcome,
 )
 
@@ -138,6 +140,19 @@ class Channel:
             if last or not self.clock_refused(answer):
                 return self.judge(answer).status_code == httpx.codes.CREATED
         raise DeviceUnreachable("gateway", "media: refused twice")
+
+    async def progress(self, told: Progress) -> bool:
+        """Say how far a command is; return whether anybody still wants it.
+
+        Raises:
+            DeviceUnreachable: the gateway is away, busy, or its answer cannot be read.
+            DeviceRefused: it says no.
+        """
+        answer = await self.request("POST", "/edge/v1/progress", content=msgspec.json.encode(told))
+        try:
+            return msgspec.json.decode(answer.content, type=Heard).wanted
+        except msgspec.MsgspecError as error:
+            raise DeviceUnreachable("gateway", f"the answer to progress cannot be read: {error}") from error
 
     def clock_refused(self, answer: httpx.Response) -> bool:
         """Return whether a refusal taught another time, so that the request deserves a second try."""

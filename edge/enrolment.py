@@ -1,40 +1,52 @@
-"""Enrolment at the edge: a photo through the relay becomes a sealed template, if a live consent says so.
+"""Enrolment at the edge: photos through the relay become sealed templates, if a live consent says so.
 
 The photo is never written. The receipt proves that a template exists without revealing it. Faces are found and embedded
-in the face process; keys and templates are edge.keystore's.
+in the face process; keys and templates are edge.keystore's. Who stands at a door is enrolled by edge.enrolling, which
+asks here for the consent and has its templates sealed here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.clock import SteadyClock
 from edge.facelink import FaceLink
 from edge.keystore import KeyStore, Opened
 from edge.policies import Policies
+from edge.templates import Plain, Sealed
+from models.calibration import DEMO_MODEL, DEMO_RADIUS, FaceUse
 from models.errors import DeviceUnreachable, InvalidInput, NotFound
-from models.link import EnrolFace, FaceReceipt, Result
+from models.link import PICTURES_MOST, EnrolAtDoor, EnrolFace, FaceReceipt, Result
 from models.people import Consent
 from models.recognition import FaceQuality, QualityGates, unusable
 
 log = logging.getLogger("gatehouse.edge.enrolment")
 
-ENROLMENT_GATES = QualityGates(min_eye_px=40.0, min_blur=25.0, max_yaw=0.45, max_roll_deg=25.0)
+ENROLMENT_GATES: Final = QualityGates(min_eye_px=40.0, min_blur=25.0, max_yaw=0.45, max_roll_deg=25.0)
 """A template is compared for years: its photo must be better than a glance at the door."""
-CONFUSABLE = 0.45
-"""Two residents closer than this are told: one of them should use a card."""
-POLICY_WAIT_S = 3.0
+MARGIN: Final = 0.05
+"""Two residents closer than a door's radius and this are told: one of them should use a card."""
+SAME: Final = 0.55
+"""Two good pictures of one person are nearer than this by dlib's network: 0.33 to 0.43 on ours, strangers from 0.83."""
+SAME_UNIT: Final = 1.13
+"""The same for networks whose embeddings have length 1, as SFace's makers found (OpenCV, FaceRecognizerSF)."""
+POLICY_WAIT_S: Final = 3.0
 """The command may overtake the policy that carries its consent by this much."""
-QUALITY_EYE_PX = 120.0
+QUALITY_EYE_PX: Final = 120.0
+
+Embedding = NDArray[np.float32]
+Ordered = EnrolFace | EnrolAtDoor
 
 
 class Enrolment:
-    """Obey enrolment commands."""
+    """Obey commands to enrol from photos, and seal what was made for a person."""
 
     def __init__(
         self,
@@ -46,6 +58,7 @@ class Enrolment:
         relay: Callable[[str], Awaitable[bytes]],
         policies: Policies,
         on_change: Callable[[], None],
+        uses: Callable[[], Mapping[str, FaceUse]],
         policy_wait_s: float = POLICY_WAIT_S,
     ) -> None:
         self._edge_id = edge_id
@@ -55,72 +68,109 @@ class Enrolment:
         self._relay = relay
         self._policies = policies
         self._on_change = on_change
+        self._uses = uses
         self._policy_wait_s = policy_wait_s
 
     async def enrol(self, command: EnrolFace) -> Result:
-        """Make and seal a template; the result carries its receipt, or the reason why there is none."""
-        consent = await self._consent(command)
-        if consent is None and not self._assessed():
-            return self._refused(command.id, "not_assessed", "no impact assessment of faces is in force at this site")
-        if consent is None:
-            return self._refused(command.id, "no_consent", "there is no live consent of this person for faces at doors")
+        """Make and seal a template of a photo; the result carries its receipt, or the reason why there is none."""
+        consent = await self.consent(command)
+        if isinstance(consent, Result):
+            return consent
         try:
             image = await self._relay(command.relay_ticket)
             face = await self._link.photo(image, request_id=command.id)
         except (NotFound, InvalidInput) as error:
-            return self._refused(command.id, "no_photo", str(error))
+            return self.refused(command.id, "no_photo", str(error))
         except DeviceUnreachable as error:
-            return self._refused(command.id, "not_ready", str(error), state="failed")
+            return self.refused(command.id, "not_ready", str(error), state="failed")
         if not face.ok or face.quality is None:
-            return self._refused(command.id, face.reason or "unreadable", "the photo gives no usable face")
+            return self.refused(command.id, face.reason or "unreadable", "the photo gives no usable face")
         problem = unusable(face.quality, ENROLMENT_GATES)
         if problem is not None:
-            return self._refused(command.id, problem, "the photo is not good enough to enrol")
-        if not self._still(consent):
-            return self._refused(command.id, "no_consent", "the consent or the assessment ended meanwhile")
-        template = Opened(
-            person_id=command.person_id,
-            doors=consent.doors,
-            contract=face.contract,
-            embedding=np.frombuffer(face.embedding, dtype="<f4").astype(np.float32),
-        )
-        return await self._seal(command, template, quality=face.quality)
+            return self.refused(command.id, problem, "the photo is not good enough to enrol")
+        made = self.plain(command, consent, embedding=face.embedding, contract=face.contract, quality=face.quality)
+        return await self.seal(command, consent, [made])
 
-    async def _seal(self, command: EnrolFace, template: Opened, *, quality: FaceQuality) -> Result:
+    def plain(
+        self, command: Ordered, consent: Consent, *, embedding: bytes, contract: str, quality: FaceQuality
+    ) -> Plain:
+        """Return a template of the commanded person in the clear, with a score of its picture from 0 to 1."""
         score = round(min(1.0, quality.eye_px / QUALITY_EYE_PX), 3)
-        at = self._clock.now()
-        closest = self._closest_other(template)
-        sealed = await asyncio.to_thread(self._keys.put, template, consent_id=command.consent_id, quality=score, at=at)
+        return Plain(
+            person_id=command.person_id, doors=consent.doors, contract=contract, consent_id=consent.id, quality=score,
+            at=self._clock.now(), embedding=embedding,
+        )  # fmt: skip
+
+    async def seal(self, command: Ordered, consent: Consent, made: Sequence[Plain]) -> Result:
+        """Seal templates of one person, unless the consent ended meanwhile or a photo to add shows somebody else."""
+        if not self.still(consent):
+            return self.refused(command.id, "no_consent", "the consent or the assessment ended meanwhile")
+        opened = await asyncio.to_thread(self._keys.open_all)
+        adding = isinstance(command, EnrolFace) and command.add
+        if adding:
+            problem = self._joins(made[0], opened)
+            if problem is not None:
+                return self.refused(command.id, *problem)
+        similar = self._similar(made, opened, doors=consent.doors)
+        if adding:
+            sealed: tuple[Sealed, ...] = (await asyncio.to_thread(self._keys.add, made[0]),)
+        else:
+            sealed = await asyncio.to_thread(self._keys.put_all, made)
         self._on_change()
-        receipt = FaceReceipt(
-            id=sealed.id,
-            person_id=sealed.person_id,
-            edge_id=self._edge_id,
-            contract=sealed.contract,
-            quality=score,
-            digest=sealed.digest,
-            at=at,
-        )
-        similar = closest is not None and closest < CONFUSABLE
+        receipts = tuple(self._receipt(one) for one in sealed)
         return Result(
             command_id=command.id,
             state="confirmed",
-            reason="similar_person" if similar else None,
-            detail=f"another enrolled person is as close as {closest:.2f}" if similar else "",
-            at=at,
-            receipt=receipt,
+            reason=None if similar is None else "similar_person",
+            detail="" if similar is None else f"another enrolled person is as close as {similar[1]:.2f}",
+            at=self._clock.now(),
+            receipt=receipts[0],
+            receipts=receipts,
+            similar_to=None if similar is None else similar[0],
         )
 
-    async def _consent(self, command: EnrolFace) -> Consent | None:
-        """Return the live consent that a command names; the policy that brings it may be a moment behind."""
+    def _receipt(self, sealed: Sealed) -> FaceReceipt:
+        return FaceReceipt(
+            id=sealed.id, person_id=sealed.person_id, edge_id=self._edge_id, contract=sealed.contract,
+            quality=sealed.quality, digest=sealed.digest, at=sealed.at,
+        )  # fmt: skip
+
+    def _joins(self, made: Plain, opened: Sequence[Opened]) -> tuple[str, str] | None:
+        """Return why a template must not join those of the person (a stable word and a sentence), or None."""
+        held = [one for one in opened if (one.person_id, one.contract) == (made.person_id, made.contract)]
+        same_consent = [one for one in held if set(one.doors) == set(made.doors)]
+        if len(same_consent) >= PICTURES_MOST:
+            return "too_many", f"{PICTURES_MOST} photos of this person are enrolled: replace them with a new first one"
+        if held and nearest([one.embedding for one in held], vector(made)) > same_within(made.contract):
+            return "differs", "this photo shows somebody else than the photos before"
+        return None
+
+    def _similar(
+        self, made: Sequence[Plain], opened: Sequence[Opened], *, doors: Sequence[str]
+    ) -> tuple[str, float] | None:
+        """Return the other person who comes too close at one of the doors, and how close; None if nobody does."""
+        uses = self._uses()
+        radii = [max(uses[door].radius, uses[door].verify_radius) for door in doors if door in uses]
+        contract, person = made[0].contract, made[0].person_id
+        if not any(radii) and not contract.startswith(DEMO_MODEL):
+            return None  # no door matches by this network, so nothing is known about its distances
+        others = [one for one in opened if one.person_id != person and one.contract == contract]
+        near = [(nearest([vector(plain) for plain in made], one.embedding), one.person_id) for one in others]
+        distance, who = min(near, default=(np.inf, ""))
+        return (who, distance) if distance < (max(radii, default=0.0) or DEMO_RADIUS) + MARGIN else None
+
+    async def consent(self, command: Ordered) -> Consent | Result:
+        """Return the live consent that a command names, or the refusal; the policy that brings it may be a moment behind."""
         for _ in range(max(1, round(self._policy_wait_s / 0.1))):
             consent = self._live(command, at=self._policies.time(self._clock.now()))
             if consent is not None:
                 return consent
             await asyncio.sleep(0.1)
-        return None
+        if not self._assessed():
+            return self.refused(command.id, "not_assessed", "no impact assessment of faces is in force at this site")
+        return self.refused(command.id, "no_consent", "there is no live consent of this person for faces at doors")
 
-    def _live(self, command: EnrolFace, *, at: datetime) -> Consent | None:
+    def _live(self, command: Ordered, *, at: datetime) -> Consent | None:
         policy = self._policies.current
         if policy is None or not self._assessed():
             return None
@@ -132,7 +182,8 @@ class Enrolment:
                 return consent
         return None
 
-    def _still(self, consent: Consent) -> bool:
+    def still(self, consent: Consent) -> bool:
+        """Return whether a consent and the site's assessment hold now."""
         policy, at = self._policies.current, self._policies.time(self._clock.now())
         agreed = policy is not None and any(c.id == consent.id and c.live(at) for c in policy.consents)
         return agreed and self._assessed()
@@ -141,16 +192,8 @@ class Enrolment:
         policy = self._policies.current
         return policy is not None and "face" in policy.assessed
 
-    def _closest_other(self, template: Opened) -> float | None:
-        """Return the distance to the closest other person of the same contract, or None if there is none."""
-        distances = [
-            float(np.linalg.norm(other.embedding - template.embedding))
-            for other in self._keys.open_all()
-            if other.person_id != template.person_id and other.contract == template.contract
-        ]
-        return min(distances, default=None)
-
-    def _refused(self, command_id: str, reason: str, detail: str, *, state: str = "refused") -> Result:
+    def refused(self, command_id: str, reason: str, detail: str, *, state: str = "refused") -> Result:
+        """Return the end of a command that made no template."""
         return Result(
             command_id=command_id,
             state="failed" if state == "failed" else "refused",
@@ -158,3 +201,18 @@ class Enrolment:
             detail=detail[:200],
             at=self._clock.now(),
         )
+
+
+def vector(plain: Plain) -> Embedding:
+    """Return the embedding of a template in the clear, (d,) float32."""
+    return np.frombuffer(plain.embedding, dtype="<f4").astype(np.float32)
+
+
+def same_within(contract: str) -> float:
+    """Return how far two good pictures of one person may be apart under a contract."""
+    return SAME if contract.startswith(DEMO_MODEL) else SAME_UNIT
+
+
+def nearest(some: Sequence[Embedding], one: Embedding) -> float:
+    """Return the distance from an embedding to the nearest of some; infinite where they cannot be compared."""
+    return min((float(np.linalg.norm(other - one)) for other in some if other.shape == one.shape), default=np.inf)

@@ -19,6 +19,7 @@ from edge.channel import Channel
 from edge.clock import SteadyClock
 from edge.counting import Counting
 from edge.doorkeeper import DoorKeeper
+from edge.enrolling import DoorEnrolment
 from edge.enrolment import Enrolment
 from edge.erasing import Erasing
 from edge.facelink import FaceLink
@@ -30,7 +31,16 @@ from edge.relay import Relay
 from edge.sharing import Sharing
 from edge.stills import Stills
 from models.errors import InvalidInput
-from models.link import MAX_PHOTO_BYTES, AdoptTemplates, CountImpostors, EnrolFace, EraseFace, ShareTemplates, TakeStill
+from models.link import (
+    MAX_PHOTO_BYTES,
+    AdoptTemplates,
+    CountImpostors,
+    EnrolAtDoor,
+    EnrolFace,
+    EraseFace,
+    ShareTemplates,
+    TakeStill,
+)
 from models.places import Camera
 from models.policy import Policy
 
@@ -100,6 +110,14 @@ class FaceParts:
             relay=lambda ticket: around.relay.fetch(ticket, limit_bytes=MAX_PHOTO_BYTES),
             policies=around.policies,
             on_change=self.attention.refresh,
+            uses=lambda: self.attention.galleries.uses,
+        )
+        self.at_door = DoorEnrolment(
+            office=self.enrolment,
+            link=around.link,
+            clock=around.clock,
+            policies=around.policies,
+            tell=around.channel.progress,
         )
         self.erasing = Erasing(
             edge_id=self._edge.id,
@@ -126,6 +144,7 @@ class FaceParts:
     def _take_orders(self) -> None:
         orders = self._around.orders
         orders.give(EnrolFace, self.enrolment.enrol)
+        orders.give(EnrolAtDoor, self.at_door.enrol)
         orders.give(EraseFace, self.erasing.erase)
         orders.give(CountImpostors, self.counting.count)
         orders.give(ShareTemplates, self.sharing.share)

@@ -19,6 +19,7 @@ from edge.enrolment import Enrolment
 from edge.keystore import KeyStore
 from edge.policies import Policies
 from edge.spool import Spool
+from models.calibration import DEMO_MODEL, FaceUse
 from models.errors import DeviceUnreachable, NotFound
 from models.link import EnrolFace
 from models.recognition import FaceQuality
@@ -29,9 +30,17 @@ GOOD = FaceQuality(
 )
 
 
-GOOD_ANSWER = wire.PhotoFace(
-    request_id="", ok=True, embedding=np.ones(128, "<f4").tobytes(), contract="m", quality=GOOD
-)
+CONTRACT = f"{DEMO_MODEL}128/euclidean/sha256:0"
+
+
+def answer(at: float = 0.0, *, contract: str = CONTRACT) -> wire.PhotoFace:
+    """A face `at` away from the one at 0."""
+    embedding = np.zeros(128, "<f4")
+    embedding[0] = at
+    return wire.PhotoFace(request_id="", ok=True, embedding=embedding.tobytes(), contract=contract, quality=GOOD)
+
+
+GOOD_ANSWER = answer()
 
 
 @dataclass
@@ -59,7 +68,9 @@ class Office:
 
 
 @contextlib.asynccontextmanager
-async def office(folder: Path, *, relay_fails: Exception | None = None, **more: Any) -> AsyncIterator[Office]:
+async def office(
+    folder: Path, *, relay_fails: Exception | None = None, uses: dict[str, FaceUse] | None = None, **more: Any
+) -> AsyncIterator[Office]:
     async def relay(ticket: str) -> bytes:
         if relay_fails is not None:
             raise relay_fails
@@ -73,14 +84,15 @@ async def office(folder: Path, *, relay_fails: Exception | None = None, **more: 
         enrolment = Enrolment(
             edge_id=EDGE, clock=SteadyClock(), keys=keys, link=link,  # type: ignore[arg-type]
             relay=relay, policies=policies, on_change=lambda: changes.append(1), policy_wait_s=0.2,
+            uses=lambda: uses or {},
         )  # fmt: skip
         yield Office(enrolment, keys, link, policies, changes)
 
 
-def command(person_id: str = "p1") -> EnrolFace:
+def command(person_id: str = "p1", *, add: bool = False, consent_id: str = "") -> EnrolFace:
     return EnrolFace(
-        id=f"e-{person_id}", person_id=person_id, consent_id=f"consent-{person_id}", relay_ticket="t",
-        deadline=now() + timedelta(seconds=20),
+        id=f"e-{person_id}", person_id=person_id, consent_id=consent_id or f"consent-{person_id}", relay_ticket="t",
+        deadline=now() + timedelta(seconds=20), add=add,
     )  # fmt: skip
 
 
@@ -188,11 +200,72 @@ async def test_a_consent_withdrawn_while_the_photo_is_looked_at_leaves_nothing(t
         assert at.keys.sealed() == ()
 
 
-async def test_somebody_who_looks_like_another_is_told(tmp_path: Path) -> None:
-    both: dict[str, Any] = {"people": (person("p1"), person("p2")), "consents": (consent("p1"), consent("p2"))}
-    async with office(tmp_path, **both) as at:
+BOTH: dict[str, Any] = {"people": (person("p1"), person("p2")), "consents": (consent("p1"), consent("p2"))}
+
+
+async def test_somebody_who_looks_like_another_is_named_to_who_enrols(tmp_path: Path) -> None:
+    async with office(tmp_path, **BOTH) as at:
         assert (await at.enrolment.enrol(command("p1"))).reason is None
         again = await at.enrolment.enrol(command("p1"))
-        assert again.reason is None, "oneself is nobody else"
+        assert (again.reason, again.similar_to) == (None, None), "oneself is nobody else"
+        at.link.answer = answer(0.44)
         second = await at.enrolment.enrol(command("p2"))
-        assert (second.state, second.reason) == ("confirmed", "similar_person")
+        assert (second.state, second.reason, second.similar_to) == ("confirmed", "similar_person", "p1")
+        at.link.answer = answer(0.46)
+        assert (await at.enrolment.enrol(command("p2"))).similar_to is None
+
+
+async def test_how_alike_two_may_be_follows_from_the_radius_of_the_doors(tmp_path: Path) -> None:
+    strict = {
+        "d1": FaceUse(people=200, alone=True, radius=0.30, verify_radius=0.32),
+        "d2": FaceUse(people=2, alone=True, radius=0.9),
+    }
+    async with office(tmp_path, uses=strict, **BOTH) as at:
+        await at.enrolment.enrol(command("p1"))
+        at.link.answer = answer(0.38)
+        assert (await at.enrolment.enrol(command("p2"))).similar_to is None
+        at.link.answer = answer(0.36)
+        assert (await at.enrolment.enrol(command("p2"))).similar_to == "p1"
+
+
+async def test_of_a_network_nothing_is_known_about_nobody_is_called_alike(tmp_path: Path) -> None:
+    async with office(tmp_path, **BOTH) as at:
+        at.link.answer = answer(contract="own/128/euclidean/sha256:1")
+        await at.enrolment.enrol(command("p1"))
+        assert (await at.enrolment.enrol(command("p2"))).similar_to is None
+
+
+async def test_further_photos_join_the_first_and_each_has_its_receipt(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        receipts = []
+        for n in range(5):
+            at.link.answer = answer(0.1 * n)
+            result = await at.enrolment.enrol(command(add=n > 0))
+            assert result.state == "confirmed", result.detail
+            receipts.append(result.receipt)
+        assert [one.id for one in at.keys.sealed()] == [one.id for one in receipts if one]
+        sixth = await at.enrolment.enrol(command(add=True))
+        assert (sixth.state, sixth.reason) == ("refused", "too_many")
+        assert (await at.enrolment.enrol(command())).state == "confirmed"
+        assert len(at.keys.sealed()) == 1, "a photo that is not added replaces all"
+
+
+async def test_a_photo_of_somebody_else_does_not_join(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        await at.enrolment.enrol(command())
+        at.link.answer = answer(0.56)
+        refused = await at.enrolment.enrol(command(add=True))
+        assert (refused.state, refused.reason) == ("refused", "differs")
+        at.link.answer = answer(0.54)
+        assert (await at.enrolment.enrol(command(add=True))).state == "confirmed"
+        at.link.answer = answer(9.0, contract="own/128/euclidean/sha256:1")
+        assert (await at.enrolment.enrol(command(add=True))).state == "confirmed", "another network: nothing to compare"
+        assert len(at.keys.sealed()) == 1
+
+
+async def test_a_template_of_another_consent_gives_way_to_the_one_that_is_named_now(tmp_path: Path) -> None:
+    both = (consent("p1"), msgspec.structs.replace(consent("p1", "d1", "d2"), id="newer"))
+    async with office(tmp_path, consents=both) as at:
+        await at.enrolment.enrol(command())
+        assert (await at.enrolment.enrol(command(add=True, consent_id="newer"))).state == "confirmed"
+        assert [one.consent_id for one in at.keys.sealed()] == ["newer"]
