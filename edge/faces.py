@@ -16,12 +16,13 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from config.process import run, set_up_logging
 from edge import wire
 from edge.faces_asked import Asked
-from edge.faces_look import Look, Seen, Tally, View, look_at
+from edge.faces_look import Look, Looker, Seen, Tally, View, Watch, built_in
 from edge.sockets import listen
 from edge.tracks import Tracks
 from models.errors import DeviceUnreachable, InvalidInput, ModelFileError
@@ -59,6 +60,7 @@ class FaceProcess:
 
     load: Callable[[], FacePipeline]
     now: Callable[[], float] = time.time
+    watch: Watch = built_in
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
     whole_s: float = WHOLE_S
     _contract: str = ""
@@ -89,7 +91,7 @@ class FaceProcess:
                 tasks.create_task(self._tell_health())
                 pipeline = await self._load()
                 tasks.create_task(self._pump())
-                tasks.create_task(self._look_forever(pipeline))
+                tasks.create_task(self._look_forever(Looker(pipeline, tally=self.tally, watch=self.watch)))
                 tasks.create_task(self._asked.answer_photos(pipeline))
                 tasks.create_task(self._asked.answer_pictures(pipeline))
         finally:
@@ -235,7 +237,7 @@ class FaceProcess:
         finally:
             eye.whole = None
 
-    async def _look_forever(self, pipeline: FacePipeline) -> None:
+    async def _look_forever(self, looker: Looker) -> None:
         while True:
             waiting = [eye for eye in self._eyes.values() if eye.crop is not None]
             if not waiting:
@@ -244,7 +246,7 @@ class FaceProcess:
                 continue
             looks = [look for eye in waiting if (look := await self._due_look(eye)) is not None]
             if looks:
-                await self._look_at(pipeline, looks)
+                await self._look_at(looker, looks)
 
     async def _due_look(self, eye: EyeLink) -> tuple[EyeLink, Look] | None:
         """Return what to look at for an eye; an unwanted or stale crop is dropped unseen."""
@@ -257,12 +259,12 @@ class FaceProcess:
         await self._credit(eye)
         return None
 
-    async def _look_at(self, pipeline: FacePipeline, waiting: list[tuple[EyeLink, Look]]) -> None:
+    async def _look_at(self, looker: Looker, waiting: list[tuple[EyeLink, Look]]) -> None:
         """Look at the crops that waited longest; what did not fit into the time of one look stays for the next."""
         waiting.sort(key=lambda one: one[1].crop.captured_at)
         began = time.monotonic()
-        looks = [look for _, look in waiting]
-        seen = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, pipeline, looks)
+        call = partial(looker.look_at, [look for _, look in waiting], at=self.now())
+        seen = await asyncio.get_running_loop().run_in_executor(self._thread, call)
         self.busy_ms += (time.monotonic() - began) * 1000
         for (eye, look), faces in zip(waiting, seen, strict=False):
             if eye.crop is look.crop:
@@ -270,10 +272,6 @@ class FaceProcess:
             if self._attends.get(look.attend.door_id) is not None:
                 await self._report(look, faces)
             await self._credit(eye)
-
-    def _look(self, pipeline: FacePipeline, looks: list[Look]) -> list[list[Seen]]:
-        """Look at crops; runs in the thread of the networks."""
-        return look_at(pipeline, looks, at=self.now(), clock=time.monotonic, tally=self.tally)
 
     async def _report(self, look: Look, faces: list[Seen]) -> None:
         crop, attend = look.crop, look.attend
@@ -296,6 +294,7 @@ class FaceProcess:
                 contract=self._contract,
                 quality=face.quality,
                 box=face.box,
+                liveness=face.liveness,
             )
             await self._tell(sighting)
 

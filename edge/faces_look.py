@@ -1,11 +1,13 @@
-"""Look at crops: find faces, follow them, judge them, watch them for life, and embed those that are usable.
+"""Look at crops: find faces, follow them, watch them for life, judge them, and embed those that are usable.
 
 Everything here runs in the thread of the networks, a few crops of several cameras at a time, with one embedding call
-for all of them. It talks to nobody, knows no person, and keeps nothing but the tracks of faces in sight.
+for all of them. It talks to nobody, knows no person, and keeps nothing but the tracks of faces in sight, with those who
+watch them.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -15,7 +17,10 @@ import numpy as np
 
 from edge import wire
 from edge.tracks import LIFE_S, Box, Track, Tracks
+from models.faces.liveness import Watcher
+from models.faces.parallax import Parallax
 from models.faces.pipeline import PHOTO_GATES, Face, FacePipeline, Rgb
+from models.liveness import Provider, Reading
 from models.recognition import FaceQuality, QualityGates, unusable
 from models.zones import contains
 
@@ -29,6 +34,9 @@ EYE_TO_FACE: Final = 2.0
 LEAST_FACE_PX: Final = 40
 FILLS_FRAME: Final = 0.95
 
+Watch = Callable[[Provider], Watcher | None]
+"""Gives a track who watches it for life; None where that is nobody here."""
+
 
 @dataclass(eq=False)
 class View:
@@ -36,12 +44,24 @@ class View:
 
     tracks: Tracks
     newest: list[Track] = field(default_factory=list)
+    provider: Provider = "none"
+    watchers: dict[str, Watcher | None] = field(default_factory=dict)
     full_at: float = -1e9
     seen_at: float = -1e9
 
     def over(self, *, at: float) -> bool:
         """Return whether no face has been seen for so long that nothing of them may be kept."""
         return bool(len(self.tracks)) and at - self.seen_at > LIFE_S
+
+    def watcher(self, track: Track, provider: Provider, watch: Watch) -> Watcher | None:
+        """Return who watches a track, and let go of those whose tracks are over or whose door asks another."""
+        if provider != self.provider:
+            self.provider, self.watchers = provider, {}
+        alive = self.tracks.ids()
+        self.watchers = {track_id: one for track_id, one in self.watchers.items() if track_id in alive}
+        if track.id not in self.watchers:
+            self.watchers[track.id] = watch(provider)
+        return self.watchers[track.id]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +94,7 @@ class Seen:
     track: Track
     quality: FaceQuality
     problem: str | None
+    liveness: Reading | None = None
     embedding: bytes = b""
 
 
@@ -97,70 +118,90 @@ class Tally:
     batches: int = 0
 
 
-def look_at(
-    pipeline: FacePipeline, looks: Sequence[Look], *, at: float, clock: Callable[[], float], tally: Tally
-) -> list[list[Seen]]:
-    """Return the faces in the near zones of the first crops, as many of them as fit into the budget of time, at least one.
-
-    Args:
-        pipeline: the networks.
-        looks: the crops, one of a camera at most.
-        at: Unix time in s.
-        clock: a steady clock in s, for the budget.
-        tally: counts what is done.
-    """
-    began = clock()
-    found: list[list[Found]] = []
-    for look in looks:
-        if found and clock() - began > BUDGET_S:
-            break
-        found.append(_find(pipeline, look, at=at, tally=tally))
-    usable = [
-        (faces[0].rgb, [one.face for one in faces if one.seen.problem is None])
-        for faces in found
-        if any(one.seen.problem is None for one in faces)
-    ]
-    embeddings = pipeline.embed_all(usable) if usable else np.empty((0, 0), np.float32)
-    tally.crops += len(found)
-    tally.batches += bool(usable)
-    tally.embeddings += len(embeddings)
-    raw = (np.ascontiguousarray(one, dtype="<f4").tobytes() for one in embeddings)
-    return [
-        [one.seen if one.seen.problem else replace(one.seen, embedding=next(raw)) for one in faces] for faces in found
-    ]
+def built_in(provider: Provider) -> Watcher | None:
+    """Return a new watcher for a track: parallax; a `device` watches by itself."""
+    return Parallax() if provider == "parallax" else None
 
 
-def _find(pipeline: FacePipeline, look: Look, *, at: float, tally: Tally) -> list[Found]:
-    """Return the faces of one crop that are in the near zone, each with its track and what is wrong with it."""
-    view, rgb = look.view, pixels(look.crop)
-    if rgb is None:
-        return []
-    placed = [(face, _place(face, look)) for face in _faces(pipeline, rgb, look, at=at, tally=tally)]
-    near = [(face, box) for face, box in placed if _in_zone(box, look)]
-    near = sorted(near, key=lambda one: -one[1][2])[:MAX_FACES]
-    view.newest = view.tracks.follow([box for _, box in near], at=at)
-    view.seen_at = at if near else view.seen_at
-    tally.faces += len(near)
-    found = []
-    for (face, box), track in zip(near, view.newest, strict=True):
-        quality = pipeline.quality(rgb, face)
-        problem = _problem(quality, box, look, alone=len(near) == 1)
-        found.append(Found(rgb=rgb, face=face, seen=Seen(box=box, track=track, quality=quality, problem=problem)))
-    return found
+class Looker:
+    """Look at crops with one set of networks, in their thread."""
+
+    def __init__(
+        self, pipeline: FacePipeline, *, tally: Tally, watch: Watch, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._pipeline = pipeline
+        self._tally = tally
+        self._watch = watch
+        self._clock = clock
+
+    def look_at(self, looks: Sequence[Look], *, at: float) -> list[list[Seen]]:
+        """Return the faces in the near zones of the first crops: as many as fit into the budget of time, at least one.
+
+        Args:
+            looks: the crops, one of a camera at most.
+            at: Unix time in s.
+        """
+        began, tally = self._clock(), self._tally
+        found: list[list[Found]] = []
+        for look in looks:
+            if found and self._clock() - began > BUDGET_S:
+                break
+            found.append(self._find(look, at=at))
+        usable = [
+            (faces[0].rgb, [one.face for one in faces if one.seen.problem is None])
+            for faces in found
+            if any(one.seen.problem is None for one in faces)
+        ]
+        embeddings = self._pipeline.embed_all(usable) if usable else np.empty((0, 0), np.float32)
+        tally.crops += len(found)
+        tally.batches += bool(usable)
+        tally.embeddings += len(embeddings)
+        raw = (np.ascontiguousarray(one, dtype="<f4").tobytes() for one in embeddings)
+        return [
+            [one.seen if one.seen.problem else replace(one.seen, embedding=next(raw)) for one in faces]
+            for faces in found
+        ]
+
+    def _find(self, look: Look, *, at: float) -> list[Found]:
+        """Return the faces of one crop in the near zone, each with its track, its life and what is wrong with it."""
+        view, rgb = look.view, pixels(look.crop)
+        if rgb is None:
+            return []
+        placed = [(face, _place(face, look)) for face in self._faces(rgb, look, at=at)]
+        near = [(face, box) for face, box in placed if _in_zone(box, look)]
+        near = sorted(near, key=lambda one: -one[1][2])[:MAX_FACES]
+        view.newest = view.tracks.follow([box for _, box in near], at=at)
+        view.seen_at = at if near else view.seen_at
+        self._tally.faces += len(near)
+        found = []
+        for (face, box), track in zip(near, view.newest, strict=True):
+            quality = self._pipeline.quality(rgb, face)
+            problem = _problem(quality, box, look, alone=len(near) == 1)
+            reading = _reading(rgb, face, look, view.watcher(track, look.attend.liveness, self._watch))
+            seen = Seen(box=box, track=track, quality=quality, problem=problem, liveness=reading)
+            found.append(Found(rgb=rgb, face=face, seen=seen))
+        return found
+
+    def _faces(self, rgb: Rgb, look: Look, *, at: float) -> list[Face]:
+        """Follow the faces in sight, or look at the whole crop: every half second, for an enrolment, or if one is lost."""
+        view = look.view
+        near = [_boxed(track.box, look) for track in view.newest]
+        if near and not look.attend.enrol and at - view.full_at < FULL_EVERY_S:
+            followed = self._pipeline.follow(rgb, near=near)
+            if len(followed) >= len(near):
+                self._tally.followed += 1
+                return followed
+        view.full_at = at
+        least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * EYE_TO_FACE / look.scale))
+        return self._pipeline.detect(rgb, min_face_px=least)
 
 
-def _faces(pipeline: FacePipeline, rgb: Rgb, look: Look, *, at: float, tally: Tally) -> list[Face]:
-    """Follow the faces in sight, or look at the whole crop: every half second, for an enrolment, or if one is lost."""
-    view = look.view
-    near = [_boxed(track.box, look) for track in view.newest]
-    if near and not look.attend.enrol and at - view.full_at < FULL_EVERY_S:
-        followed = pipeline.follow(rgb, near=near)
-        if len(followed) >= len(near):
-            tally.followed += 1
-            return followed
-    view.full_at = at
-    least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * EYE_TO_FACE / look.scale))
-    return pipeline.detect(rgb, min_face_px=least)
+def _reading(rgb: Rgb, face: Face, look: Look, watcher: Watcher | None) -> Reading | None:
+    if watcher is None:
+        return None
+    crop = look.crop
+    origin = (float(crop.x), float(crop.y))
+    return watcher.observe(rgb, origin=origin, scale=look.scale, face=face, at_s=crop.captured_at)
 
 
 def _problem(quality: FaceQuality, box: Box, look: Look, *, alone: bool) -> str | None:

@@ -38,6 +38,10 @@ class Tracks:
     def __len__(self) -> int:
         return len(self._tracks)
 
+    def ids(self) -> frozenset[str]:
+        """Return the ids of the tracks that are not over."""
+        return frozenset(track.id for track in self._tracks)
+
     def follow(self, boxes: Sequence[Box], *, at: float) -> list[Track]:
         """Return the track of each box, old or new, in the boxes' order; nearest pairs first."""
         self.expire(at=at)

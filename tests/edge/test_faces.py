@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ import pytest
 
 from edge import wire
 from edge.facelink import FaceLink
-from edge.faces_look import BUDGET_S, FULL_EVERY_S, Look, Tally, View, look_at
+from edge.faces_look import BUDGET_S, FULL_EVERY_S, Look, Looker, Tally, View, built_in
 from edge.tracks import LIFE_S, Tracks
 from models.errors import DeviceUnreachable
+from models.faces.liveness import Watcher
+from models.faces.pipeline import Face, Rgb
+from models.liveness import Provider, Reading, Verdict
 from models.recognition import FaceQuality
+from models.zones import WHOLE
 from tests.edge.doubles import until
 from tests.edge.faces_stage import CONTRACT, GOOD, Networks, attend, crop, stage
 
@@ -106,9 +112,9 @@ async def test_between_full_passes_known_faces_are_followed_and_a_lost_one_is_lo
 
 def test_a_whole_crop_is_looked_at_again_every_half_second() -> None:
     networks, view = Networks(), View(tracks=Tracks(new_id=lambda: "t"))
+    looker = Looker(networks, tally=Tally(), watch=built_in)  # type: ignore[arg-type]
     for step in range(11):
-        look = Look(crop=crop(frame_no=step), attend=attend(), view=view)
-        look_at(networks, [look], at=step / 10, clock=lambda: 0.0, tally=Tally())  # type: ignore[arg-type]
+        looker.look_at([Look(crop=crop(frame_no=step), attend=attend(), view=view)], at=step / 10)
     assert FULL_EVERY_S == 0.5
     assert (networks.detections, networks.followed) == (3, 8)
 
@@ -120,7 +126,8 @@ def test_what_several_cameras_see_is_embedded_at_once_and_late_crops_wait_for_th
         for n in range(5)
     ]
     ticks = iter((0.0, 0.02, 0.04, BUDGET_S + 0.01))
-    seen = look_at(networks, looks, at=0.0, clock=lambda: next(ticks), tally=tally)  # type: ignore[arg-type]
+    looker = Looker(networks, tally=tally, watch=built_in, clock=lambda: next(ticks))  # type: ignore[arg-type]
+    seen = looker.look_at(looks, at=0.0)
     assert [np.frombuffer(face.embedding, "<f4")[0] for faces in seen for face in faces] == [0.0, 1.0, 2.0]
     assert networks.batches == [3]
     assert (tally.crops, tally.faces, tally.embeddings, tally.batches) == (3, 3, 3, 1)
@@ -135,6 +142,68 @@ async def test_no_camera_starves_while_others_are_looked_at(tmp_path: Path) -> N
         for eye in eyes:
             await eye.show()
         await until(lambda: {sighting.door_id for sighting in on.sightings} == {"d0", "d1", "d2", "d3"})
+
+
+@dataclass
+class Watched:
+    """Say that a track is live from its third picture on, and remember what was observed."""
+
+    places: list[tuple[float, float]] = field(default_factory=list)
+
+    def observe(self, rgb: Rgb, *, origin: tuple[float, float], scale: float, face: Face, at_s: float) -> Reading:
+        self.places.append((origin[0] + scale * face.box[0], origin[1] + scale * face.box[1]))
+        verdict: Verdict = "live" if len(self.places) > 2 else "undecided"
+        return Reading(provider="parallax", verdict=verdict, frames=len(self.places))
+
+
+def test_each_track_has_one_who_watches_it_for_life_and_goes_with_it() -> None:
+    watchers: list[Watched] = []
+
+    def watch(provider: Provider) -> Watcher | None:
+        watchers.append(Watched())
+        return watchers[-1]
+
+    names = iter("abcdef")
+    networks, view = Networks(), View(tracks=Tracks(new_id=lambda: next(names)))
+    looker = Looker(networks, tally=Tally(), watch=watch)  # type: ignore[arg-type]
+
+    def look(at: float, *boxes: tuple[int, int, int, int], provider: Provider = "parallax") -> list[Reading | None]:
+        networks.boxes = list(boxes)
+        asked = attend(liveness=provider, near_zone=WHOLE)
+        (seen,) = looker.look_at([Look(crop=crop(), attend=asked, view=view)], at=at)
+        return [face.liveness for face in seen]
+
+    one, other = (0, 0, 49, 49), (-80, 0, -31, 49)
+    first = Reading(provider="parallax", verdict="undecided", frames=1)
+    assert look(0.0, one) == [first]
+    networks.quality_ = msgspec.structs.replace(GOOD, blur=1.0)
+    assert look(0.6, one, other)[1] == first
+    assert [len(watcher.places) for watcher in watchers] == [2, 1], "a blurred face is watched too"
+    assert watchers[0].places[0] == (100.0, 50.0), "in px of the full frame"
+    live = look(1.2, one)[0]
+    assert live is not None
+    assert live.verdict == "live"
+    assert look(1.2 + LIFE_S + 0.1, one) == [first]
+    assert set(view.watchers) == {"c"}
+    assert look(3.0, one, provider="model") == [first]
+    assert len(watchers) == 4
+    assert built_in("none") is None
+    assert built_in("device") is None
+
+
+async def test_what_the_watcher_says_is_told_with_the_sighting_and_it_goes_with_its_face(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        eye = await on.eye()
+        on.link.attend(attend(liveness="parallax", for_s=20.0))
+        await until(lambda: on.process._attends != {})
+        await eye.show()
+        await until(lambda: len(on.sightings) == 1)
+        assert on.sightings[0].liveness == Reading(provider="parallax", verdict="undecided", frames=1)
+        assert len(on.process._eyes["c1"].view.watchers) == 1
+        gone_at = time.monotonic()
+        await until(lambda: on.process._eyes["c1"].view.watchers == {})
+        assert time.monotonic() - gone_at < 2.0
+        assert len(on.process._eyes["c1"].view.tracks) == 0
 
 
 POLYGON = (0.1, 0.1, 0.4, 0.1, 0.4, 0.6)
