@@ -17,6 +17,7 @@ from edge import wire
 from edge.galleries import DoorGallery
 from models.access import Claim, Request
 from models.calibration import FaceUse
+from models.errors import InvalidInput
 from models.events import DenialReason
 from models.gallery import Gallery
 from models.places import Door
@@ -91,7 +92,7 @@ class Window:
         """Take one sighting and return its track with what it shows by now; None if nobody could be compared with it.
 
         Raises:
-            InvalidInput: its embedding cannot be compared with the gallery's templates.
+            InvalidInput: its embedding is not of the gallery's length, or not finite; nothing of it is kept.
         """
         people, radius = _compared(self.claims, gallery, use=use)
         if gallery is None or people is None or radius <= 0:
@@ -100,9 +101,10 @@ class Window:
         if gallery.contract != sighting.contract:
             self.reasons.add("face_unusable")
             return None
+        frame = _frame(sighting, dimensions=people.dimensions)
         track = self._track(sighting.track_id, now=now)
         track.first_usable_at = sighting.first_usable_at
-        track.frames.append(_frame(sighting))
+        track.frames.append(frame)
         rule = Rule(radius=radius, agree=AGREE, out_of=OUT_OF, margin=MARGIN)
         compared: Compared = "verified" if self.claims else "identified"
         found = recognise(tuple(track.frames), people, contract=gallery.contract, rule=rule, compared=compared)
@@ -180,10 +182,11 @@ def _compared(claims: tuple[Claim, ...], gallery: DoorGallery | None, *, use: Fa
     return gallery.only(claim.person_id for claim in claims if claim.person_id is not None), use.verify_radius
 
 
-def _frame(sighting: wire.FaceSighting) -> SeenFace:
+def _frame(sighting: wire.FaceSighting, *, dimensions: int) -> SeenFace:
+    raw = sighting.embedding
+    embedding = np.frombuffer(raw, dtype="<f4").astype(np.float32) if len(raw) == 4 * dimensions else None
+    if embedding is None or not np.isfinite(embedding).all():
+        raise InvalidInput("embedding", f"{dimensions} finite numbers of float32 are needed, not {len(raw)} such bytes")
     return SeenFace(
-        at_s=sighting.captured_at,
-        embedding=np.frombuffer(sighting.embedding, dtype="<f4").astype(np.float32),
-        contract=sighting.contract,
-        sharpness=sighting.quality.blur,
+        at_s=sighting.captured_at, embedding=embedding, contract=sighting.contract, sharpness=sighting.quality.blur
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.access import UNLOCKABLE_MODES, Claim, Denial, Grant, Request, decide, fresh
+from models.access import UNLOCKABLE_MODES, Claim, Denial, Grant, Request, decide, fresh, method_of, takes_faces
 from models.people import Permit
 from models.places import Door
 from models.rights import Rights
@@ -129,6 +129,54 @@ def test_after_the_policys_end_the_door_says_what_lets_in(
     chosen = msgspec.structs.replace(DOOR, **door)
     decision = decide(one, door=chosen, mode="normal", rights=rights((PERMIT,)), at=T0, policy_ended=ended)
     assert (decision.reason if isinstance(decision, Denial) else None) == reason
+
+
+COMBINED = msgspec.structs.replace(DOOR, factors=("face+card", "face+pin", "qr"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reader", "factors", "method"),
+    [
+        ("card", "in", COMBINED.factors, "face+card"),
+        ("pin", "in", COMBINED.factors, "face+pin"),
+        ("flat_pin", "in", COMBINED.factors, "face+pin"),
+        ("qr", "in", COMBINED.factors, "qr"),
+        ("call", "in", COMBINED.factors, "button"),
+        ("button", "in", COMBINED.factors, "button"),
+        ("card", "out", COMBINED.factors, "card"),
+        ("card", "in", ("face+card", "card"), "card"),
+        ("flat_pin", "in", ("face+pin", "flat_pin"), "flat_pin"),
+        ("pin", "in", ("face+card", "qr"), "pin"),
+    ],
+)
+def test_a_card_or_pin_wants_the_face_where_the_door_takes_it_only_so(
+    kind: Any, reader: Any, factors: Any, method: str
+) -> None:
+    door = msgspec.structs.replace(COMBINED, factors=factors)
+    assert method_of(Request(id="r", door_id="d", kind=kind, reader=reader), door) == method
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        pytest.param(claim(method="face+card"), None, id="card and face"),
+        pytest.param(claim(), "unsupported", id="the card without the face"),
+        pytest.param(claim(method="face"), "unsupported", id="the face without the card"),
+        pytest.param(claim(reader="out"), None, id="out by the card alone"),
+        pytest.param(claim(method="flat_pin", reader="out"), None, id="out by flat and PIN"),
+        pytest.param(claim(method="button", reader="out"), "unsupported", id="out by nothing"),
+        pytest.param(claim(method="face+pin", person_id=None, pass_id="v"), "unsupported", id="a visitor has no face"),
+    ],
+)
+def test_a_door_that_wants_face_and_card_takes_neither_alone(one: Claim, reason: str | None) -> None:
+    decision = decide(one, door=COMBINED, mode="normal", rights=rights((PERMIT,)), at=T0)
+    assert (decision.reason if isinstance(decision, Denial) else None) == reason
+
+
+def test_a_door_takes_faces_in_any_way_that_names_them() -> None:
+    assert takes_faces(DOOR)
+    assert takes_faces(COMBINED)
+    assert not takes_faces(msgspec.structs.replace(DOOR, factors=("card", "qr")))
 
 
 moments = st.none() | st.integers(-100, 100).map(lambda hours: T0 + timedelta(hours=hours))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidInput
 from models.gallery import Gallery
+from models.liveness import Provider, Reading
 from models.recognition import (
     EmbedderContract,
     FaceQuality,
@@ -18,6 +19,7 @@ from models.recognition import (
     Recognised,
     Rule,
     SeenFace,
+    alive,
     recognise,
     unusable,
 )
@@ -116,6 +118,46 @@ def test_the_sharpest_frames_are_compared() -> None:
 
     assert isinstance(outcome, Recognised)
     assert outcome.evidence.distance == pytest.approx(0.1, abs=1e-4)
+
+
+def test_one_claimed_person_is_verified_and_anybody_else_differs() -> None:
+    ann = Gallery(["ann"], at(0)[None])
+    shown = recognise([frame(at(0.1)), frame(at(0.1))], ann, contract=CONTRACT, rule=RULE, compared="verified")
+
+    assert isinstance(shown, Recognised)
+    assert (shown.evidence.mode, shown.evidence.gallery_size) == ("verified", 1)
+    other = recognise([frame(at(1)), frame(at(1))], ann, contract=CONTRACT, rule=RULE, compared="verified")
+    assert why(other) == "face_differs"
+
+
+READINGS: list[tuple[Provider, Reading | None, str | None]] = [
+    ("none", None, None),
+    ("device", None, None),
+    ("parallax", None, "liveness_unclear"),
+    ("parallax", Reading(provider="parallax", verdict="undecided"), "liveness_unclear"),
+    ("parallax", Reading(provider="model", verdict="live"), "liveness_unclear"),
+    ("parallax", Reading(provider="parallax", verdict="attack"), "not_live"),
+    ("model", Reading(provider="model", verdict="attack"), "not_live"),
+]
+
+
+@pytest.mark.parametrize(("provider", "reading", "reason"), READINGS)
+def test_a_match_counts_only_as_far_as_the_doors_liveness_says(
+    provider: Provider, reading: Reading | None, reason: str | None
+) -> None:
+    match = judge(frame(at(0)), frame(at(0)))
+    assert isinstance(match, Recognised)
+    outcome = alive(match, reading, provider=provider)
+    assert (outcome == match) if reason is None else (why(outcome) == reason)
+
+
+def test_a_live_reading_goes_into_the_evidence() -> None:
+    match = judge(frame(at(0)), frame(at(0)))
+    assert isinstance(match, Recognised)
+    live = Reading(provider="model", verdict="live", score=0.9, frames=7)
+    outcome = alive(match, live, provider="model")
+    assert isinstance(outcome, Recognised)
+    assert (outcome.person_id, outcome.evidence.liveness) == (match.person_id, live)
 
 
 def test_embeddings_of_another_model_are_refused() -> None:
