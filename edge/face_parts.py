@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from config.process import Backoff, Command, Supervisor, keep_running
 from config.settings import EdgeSettings, Settings
 from edge.admission import Admission
@@ -26,6 +28,7 @@ from edge.facelink import FaceLink
 from edge.identity import Signer
 from edge.keystore import KeyStore
 from edge.orders import Orders
+from edge.own_models import own_models
 from edge.policies import Policies
 from edge.relay import Relay
 from edge.sharing import Sharing
@@ -199,4 +202,5 @@ def face_process(settings: Settings, link: FaceLink) -> Command:
     faces, style = settings.edge.faces, settings.logging
     argv = [sys.executable, "-m", "edge", "faces", "--socket", str(link.socket)]
     argv += ["--cache-dir", str(faces.cache_dir.expanduser()), "--threads", str(faces.threads)]
+    argv += ["--models", msgspec.json.encode(own_models(faces.models)).decode()]
     return Command(name="faces", argv=[*argv, "--log-style", style.format, "--log-level", style.level])
