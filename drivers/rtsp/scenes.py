@@ -1,7 +1,8 @@
 """What the simulated camera shows: drawn scenes before a door, encoded once as H.264 and then played from memory.
 
 Somebody walks up to the door, stands there and leaves: a flat portrait on a drawn body (`approach`), a head that turns
-as live ones do (`head`), or somebody who holds up a picture of one (`print`, `print_moved`, `print_bent`, `screen`).
+as live ones do (`head`) or keeps still (`head_still`), or somebody who holds up a picture of one (`print`,
+`print_moved`, `print_bent`, `screen`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from drivers.rtsp.scenes_relief import LENS_PX, Pixels, Place
 from models.errors import InvalidInput
 
 SceneName = Literal[
-    "quiet", "approach", "pass", "black", "moved", "head", "print", "print_moved", "print_bent", "screen"
+    "quiet", "approach", "pass", "black", "moved", "head", "head_still", "print", "print_moved", "print_bent", "screen"
 ]
 SCENES: Final[tuple[SceneName, ...]] = get_args(SceneName)
 WITH_PERSON: Final = ("approach", "pass", *ACTS)

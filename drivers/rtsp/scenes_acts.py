@@ -1,4 +1,4 @@
-"""What somebody does before the simulated camera: turns a live head, or holds up a picture of another one.
+"""What somebody does before the simulated camera: turns a live head or keeps it still, or holds up a picture of one.
 
 For measuring liveness, not for defeating it: a print held still, moved or bent, and a screen that replays a turning
 head, each drawn with its edges and the hands that hold it. `seed` varies rhythm, angles and bending, so that many
@@ -20,12 +20,12 @@ import numpy as np
 from drivers.rtsp.scenes_figures import SIZE, Box, cut, head
 from drivers.rtsp.scenes_relief import FACE_AT, FACE_PX, Figure, Pixels, Place, Plane, Pose, draw, figure_of
 
-Act = Literal["head", "print", "print_moved", "print_bent", "screen"]
+Act = Literal["head", "head_still", "print", "print_moved", "print_bent", "screen"]
 Perform = Callable[[Pixels, Place, float], None]
 """Draw into a frame somebody whose face is at a place, so many seconds after the start."""
 
 ACTS: Final[tuple[Act, ...]] = get_args(Act)
-ATTACKS: Final[tuple[Act, ...]] = tuple(act for act in ACTS if act != "head")
+LIVE: Final[tuple[Act, ...]] = ("head", "head_still")
 _SKIN: Final = (196, 150, 124)
 _COAT: Final = (70, 66, 60)
 
@@ -67,18 +67,19 @@ def performer(act: Act, portrait: Path, *, face: Box | None, seed: int) -> Perfo
         InvalidInput: the portrait cannot be used; see `drivers.rtsp.scenes_figures.sprite`.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    if act == "head":
-        return _live(head(portrait, face), _head_swing(rng))
+    if act in LIVE:
+        return _live(head(portrait, face), _head_swing(rng, still=act == "head_still"))
     if act == "screen":
         return _replayed(head(portrait, face), rng)
     bend = rng.choice((-1, 1)) / rng.uniform(0.8, 1.6) if act == "print_bent" else 0.0
     return _held(_sheet(cut(portrait, face), bend=bend), _print_swing(act, rng))
 
 
-def _head_swing(rng: random.Random) -> Swing:
+def _head_swing(rng: random.Random, *, still: bool = False) -> Swing:
+    """Return how a head looks about; who keeps it still only sways."""
     return Swing(
-        yaw=math.radians(rng.uniform(13, 20)) * rng.choice((-1, 1)),
-        pitch=math.radians(rng.uniform(2, 6)),
+        yaw=math.radians(rng.uniform(0, 2) if still else rng.uniform(13, 20)) * rng.choice((-1, 1)),
+        pitch=math.radians(rng.uniform(0, 2) if still else rng.uniform(2, 6)),
         roll=math.radians(rng.uniform(0, 3)),
         shift=rng.uniform(0.01, 0.05),
         tremor=0.002,
