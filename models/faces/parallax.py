@@ -28,6 +28,8 @@ WINDOW_S: Final = 2.0
 PATCH_PX: Final = 160
 PATCH_FACES: Final = 1.5
 """Side of the patch in widths of the face."""
+LEAST_FACE_PX: Final = 70
+"""A narrower face is not looked at: its points are not exact enough."""
 MIN_POINTS: Final = 24
 MAX_POINTS: Final = 90
 MIN_FRAMES: Final = 5
@@ -36,9 +38,11 @@ RELIEF: Final = 0.025
 LIKE_FACE: Final = 0.55
 """Least correlation of that movement with the depth of a face."""
 ATTACK_FRAMES: Final = 10
-TILT: Final = 0.008
+TILT: Final = 0.010
 """Movement beyond a similarity that shows a sheet tilting, in widths of the face."""
 FLAT: Final = 0.015
+FLATTER: Final = 0.9
+"""A sheet's movement is mostly explained by a homography: so much of it may be left over, what is not followed well."""
 UNLIKE_FACE: Final = 0.3
 _BACK_PX: Final = 0.6
 _BREAK: Final = 0.5
@@ -80,6 +84,8 @@ class Parallax:
             return self._reading
         left, top, right, bottom = face.box
         centre, width = ((left + right) / 2, (top + bottom) / 2), float(right - left + 1)
+        if width * scale < LEAST_FACE_PX:
+            return self._reading
         zoom = PATCH_PX / (PATCH_FACES * width)
         patch = _patch(rgb, centre, zoom)
         self._follow(patch)
@@ -114,7 +120,7 @@ class Parallax:
         if seen.relief >= RELIEF and seen.like_face >= LIKE_FACE:
             self._live_at = at_s
         verdict = "live" if at_s - self._live_at <= WINDOW_S else "undecided"
-        flat = seen.relief <= FLAT and seen.like_face <= UNLIKE_FACE
+        flat = seen.relief <= min(FLAT, FLATTER * seen.tilt) and seen.like_face <= UNLIKE_FACE
         if verdict != "live" and flat and seen.tilt >= TILT and frames >= ATTACK_FRAMES:
             verdict = "attack"
         score = min(1.0, seen.relief / RELIEF) * seen.like_face
