@@ -8,7 +8,7 @@ are computed. It decides nothing about what it finds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -104,7 +104,7 @@ class Detector:
         boxes, scores = self._candidates(planes, skipped=skipped, last=last, stride=stride)
         boxes[:, 0::2] *= (rgb.shape[1] - 1) / max(planes.shape[2] - 1, 1)
         boxes[:, 1::2] *= (rgb.shape[0] - 1) / max(planes.shape[1] - 1, 1)
-        return self._suppressed(boxes, scores)
+        return suppressed(boxes, scores, iou=self._nms_iou)
 
     def follow(self, rgb: Rgb, *, near: Sequence[Box]) -> list[Detection]:
         """Find again the faces that were at `near`, most certain first: in a window around each, at scales near its size.
@@ -112,26 +112,8 @@ class Detector:
         Raises:
             InvalidInput: Not such an image.
         """
-        found: list[Detection] = []
-        for box in near:
-            left, top, right, bottom = _window_around(box, rgb.shape)
-            if right - left < _MIN_ROWS or bottom - top < _MIN_ROWS:
-                continue  # it left the picture
-            side = box[2] - box[0] + 1
-            least = max(math.ceil(self.window_px / _MAX_ENLARGEMENT), round(side / _RESIZE))
-            part = rgb[top:bottom, left:right]
-            for one in self.detect(part, min_face_px=least, max_face_px=max(least, round(side * _RESIZE))):
-                x, y = one.box[0] + left, one.box[1] + top
-                found.append(Detection(box=(x, y, one.box[2] + left, one.box[3] + top), score=one.score))
-        return self._distinct(found)
-
-    def _distinct(self, found: Sequence[Detection]) -> list[Detection]:
-        """Keep the most certain of detections that overlap."""
-        kept: list[Detection] = []
-        for one in sorted(found, key=lambda one: -one.score):
-            if all(overlap(one.box, other.box) <= self._nms_iou for other in kept):
-                kept.append(one)
-        return kept
+        least = math.ceil(self.window_px / _MAX_ENLARGEMENT)
+        return followed(self.detect, rgb, near=near, least_px=least, iou=self._nms_iou)
 
     def _candidates(
         self, planes: Planes, *, skipped: int, last: int | None, stride: int
@@ -165,16 +147,47 @@ class Detector:
             corners = tuple(at * 1.2 + 0.3 for at in corners)  # type: ignore[assignment]
         return corners
 
-    def _suppressed(self, boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Detection]:
-        """Keep the most certain of boxes that overlap, as dlib's `to_label`."""
-        whole = np.floor(boxes + 0.5).astype(np.int64)
-        kept: list[Detection] = []
-        for index in np.argsort(-scores, kind="stable"):
-            left, top, right, bottom = (int(at) for at in whole[index])
-            box = (left, top, right, bottom)
-            if all(overlap(box, other.box) <= self._nms_iou for other in kept):
-                kept.append(Detection(box=box, score=float(scores[index])))
-        return kept
+
+def suppressed(boxes: NDArray[np.float64], scores: NDArray[np.float64], *, iou: float) -> list[Detection]:
+    """Keep the most certain of (N, 4) boxes that overlap more than `iou`, as dlib's `to_label`."""
+    whole = np.floor(boxes + 0.5).astype(np.int64)
+    found = [
+        Detection(box=(int(left), int(top), int(right), int(bottom)), score=float(score))
+        for (left, top, right, bottom), score in zip(whole, scores, strict=True)
+    ]
+    return _distinct(found, iou)
+
+
+def _distinct(found: Sequence[Detection], iou: float) -> list[Detection]:
+    """Keep the most certain of detections that overlap."""
+    kept: list[Detection] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        if all(overlap(one.box, other.box) <= iou for other in kept):
+            kept.append(one)
+    return kept
+
+
+def followed(
+    detect: Callable[..., list[Detection]], rgb: Rgb, *, near: Sequence[Box], least_px: int, iou: float
+) -> list[Detection]:
+    """Find again by `detect` the faces that were at `near`: in a window around each, at scales near its size.
+
+    Raises:
+        InvalidInput: Not an image.
+    """
+    checked_picture(rgb)
+    found: list[Detection] = []
+    for box in near:
+        left, top, right, bottom = _window_around(box, rgb.shape)
+        if right - left < _MIN_ROWS or bottom - top < _MIN_ROWS:
+            continue  # it left the picture
+        side = box[2] - box[0] + 1
+        least = max(least_px, round(side / _RESIZE))
+        part = np.ascontiguousarray(rgb[top:bottom, left:right])
+        for one in detect(part, min_face_px=least, max_face_px=max(least, round(side * _RESIZE))):
+            moved = (one.box[0] + left, one.box[1] + top, one.box[2] + left, one.box[3] + top)
+            found.append(Detection(box=moved, score=one.score))
+    return _distinct(found, iou)
 
 
 def _window_around(box: Box, shape: tuple[int, ...]) -> Box:
@@ -289,7 +302,12 @@ def _distance(level: _Level, x: int, y: int) -> int:
     return dx * dx + dy * dy
 
 
-def _check(rgb: Rgb, min_face_px: int, max_face_px: int | None, window_px: int) -> None:
+def checked_picture(rgb: Rgb) -> Rgb:
+    """Return what is a picture.
+
+    Raises:
+        InvalidInput: It is none, or too large.
+    """
     if (
         rgb.dtype != np.uint8
         or rgb.ndim != 3
@@ -299,6 +317,11 @@ def _check(rgb: Rgb, min_face_px: int, max_face_px: int | None, window_px: int) 
         raise InvalidInput(
             "image", f"expected (height, width, 3) uint8 of at most {_MAX_PIXELS} px, got {rgb.shape} {rgb.dtype}"
         )
+    return rgb
+
+
+def _check(rgb: Rgb, min_face_px: int, max_face_px: int | None, window_px: int) -> None:
+    checked_picture(rgb)
     if min_face_px * _MAX_ENLARGEMENT < window_px or (max_face_px is not None and max_face_px < min_face_px):
         raise InvalidInput(
             "min_face_px", f"{min_face_px} to {max_face_px} px; the smallest may be {window_px / _MAX_ENLARGEMENT:.0f}"

@@ -25,6 +25,8 @@ _BATCH: Final = 8
 class Embedder:
     """dlib's `face_recognition_resnet_model_v1`, on a fixed number of threads."""
 
+    side_px: Final = CHIP_PX
+
     def __init__(self, *, cache_dir: Path, threads: int = 1) -> None:
         """Load the network, converting it at first use.
 

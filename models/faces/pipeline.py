@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageRejected
-from models.faces.align import CHIP_PX, Aligner
+from models.faces.align import Aligner
 from models.faces.detector import Detector
 from models.faces.embedder import Embedder
 from models.faces.images import decode_photo
+from models.faces.liveness_model import LivenessModel
+from models.faces.own_detector import OwnDetector
+from models.faces.own_embedder import OwnEmbedder, upright
 from models.faces.own_models import DLIB, OwnModels, checked
 from models.faces.quality import measure
 from models.faces.runtime import give_back_memory
@@ -79,10 +82,20 @@ class FacePipeline:
         Raises:
             ModelFileError: A model file is missing, truncated or not what it claims to be.
         """
-        self._own = checked(own)
-        self._detector = Detector(cache_dir=cache_dir, threads=threads)
-        self._embedder = Embedder(cache_dir=cache_dir, threads=threads)
+        checked(own)
+        self._detector: Detector | OwnDetector = (
+            Detector(cache_dir=cache_dir, threads=threads)
+            if own.detector is None
+            else OwnDetector(own.detector, threads=threads)
+        )
+        self._embedder: Embedder | OwnEmbedder = (
+            Embedder(cache_dir=cache_dir, threads=threads)
+            if own.embedder is None
+            else OwnEmbedder(own.embedder, threads=threads)
+        )
         self._aligner = Aligner()
+        self.liveness = None if own.liveness is None else LivenessModel(own.liveness, threads=threads)
+        """The network that tells live faces, where the site brings one; each track has its `watcher()`."""
 
     @property
     def contract(self) -> EmbedderContract:
@@ -125,17 +138,24 @@ class FacePipeline:
         return measure(chip, face.landmarks, box=face.box, size=(rgb.shape[0], rgb.shape[1]))
 
     def embed(self, rgb: Rgb, faces: Sequence[Face]) -> NDArray[np.float32]:
-        """Return (N, 128) float32 for the faces found in `rgb`, in their order."""
+        """Return (N, dimensions) float32 for the faces found in `rgb`, in their order."""
         return self.embed_all([(rgb, faces)])
 
     def embed_all(self, pictures: Sequence[tuple[Rgb, Sequence[Face]]]) -> NDArray[np.float32]:
-        """Return (N, 128) float32 for the faces found in several pictures, in their order, by one call of the network."""
-        chips = [
-            self._aligner.chip(np.ascontiguousarray(rgb), face.box, face.landmarks)
-            for rgb, faces in pictures
-            for face in faces
-        ]
-        return self._embedder.embed(np.array(chips, np.uint8).reshape(-1, CHIP_PX, CHIP_PX, 3))
+        """Return (N, dimensions) float32 for the faces found in several pictures, in their order, by one call.
+
+        Raises:
+            ModelFileError: A network of one's own gives something else than embeddings.
+        """
+        chips = [self._chip(np.ascontiguousarray(rgb), face) for rgb, faces in pictures for face in faces]
+        side = self._embedder.side_px
+        return self._embedder.embed(np.array(chips, np.uint8).reshape(-1, side, side, 3))
+
+    def _chip(self, rgb: Rgb, face: Face) -> Rgb:
+        """Cut a face as the embedder was trained to see it."""
+        if isinstance(self._embedder, OwnEmbedder):
+            return upright(rgb, face.landmarks)
+        return self._aligner.chip(rgb, face.box, face.landmarks)
 
     def photo(self, content: bytes, *, gates: QualityGates = PHOTO_GATES) -> PhotoFace:
         """Take the one face of an enrolment photo (JPEG or PNG, at most 4 MiB).
