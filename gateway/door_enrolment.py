@@ -156,7 +156,9 @@ def cancel_enrolment(connection: Connection, enrolment_id: str, *, caller: Calle
 
 def _shown(one: DoorEnrolment, *, at: datetime) -> FaceEnrolment:
     command, result, told = one.command, one.result, one.kept.progress
-    done = command.pictures if result is not None and result.state == "confirmed" else told.done if told else 0
+    done = told.done if told is not None else 0
+    if result is not None and result.state == "confirmed":
+        done = len(result.receipts)
     shown = FaceEnrolment(
         id=command.id, person_id=command.person_id, consent_id=command.consent_id, door_id=command.door_id,
         state=_state(one, at=at), done=done, wanted=command.pictures, asked_at=one.asked_at, until=command.deadline,
