@@ -95,6 +95,8 @@ class Attention:
     def apply(self, policy: Policy) -> None:
         """Match by this policy from now on; what has to be destroyed is edge.erasing's."""
         self._cameras = {camera.id: camera for camera in policy.cameras}
+        for window in self._windows.values():  # what is open is decided by the door's rules as they are now
+            window.door = self._keeper.door(window.door.id) or window.door
         self.refresh()
 
     def refresh(self) -> None:
@@ -245,10 +247,13 @@ class Attention:
                 request = Request(id=f"face-{track_id}-{int(now)}", door_id=door.id, kind="button")
                 shown = Shown(match=outcome, first_usable_at=track.first_usable_at)
                 self._tasks.create_task(self._settle(door, request, shown), name=f"face at {door.id}")
-        elif not track.open_question and len(track.frames) == OUT_OF and not self._rests(door, "", for_s=PAUSE_S):
+            return
+        if outcome.reason == "too_few" or track.open_question or len(track.frames) < OUT_OF:
+            return
+        if not self._rests(door, "", for_s=PAUSE_S):
             request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
-            reason: DenialReason = "not_recognised" if outcome.reason == "too_few" else outcome.reason
-            self._tasks.create_task(self._admission.refuse(request, door, reason), name=f"face at {door.id}")
+            refusing = self._admission.refuse(request, door, outcome.reason)
+            self._tasks.create_task(refusing, name=f"face at {door.id}")
 
     def _rests(self, door: Door, person_id: str, *, for_s: float) -> bool:
         """Return whether somebody (empty: a stranger) was answered here a moment ago; if not, they are now."""

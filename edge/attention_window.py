@@ -98,9 +98,6 @@ class Window:
         if gallery is None or people is None or radius <= 0:
             self.reasons.add("consent_withdrawn" if self.claims else "not_recognised")
             return None
-        if gallery.contract != sighting.contract:
-            self.reasons.add("face_unusable")
-            return None
         frame = _frame(sighting, dimensions=people.dimensions)
         track = self._track(sighting.track_id, now=now)
         track.first_usable_at = sighting.first_usable_at

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -97,6 +98,28 @@ async def test_a_face_that_nobody_found_alive_waits_and_is_refused_in_the_end(
         at_door.link.see(face("p1"), liveness=told)
     assert at_door.shows() is None
     assert await at_door.end() == "liveness_unclear"
+
+
+async def test_a_door_that_begins_to_ask_for_a_live_face_asks_in_open_windows_too(at_door: Porch) -> None:
+    await at_door.apply(homes(3))
+    await at_door.press()
+    at_door.link.see(face("p1"))
+    await at_door.apply(homes(4, of_door={"liveness": "parallax"}))
+    at_door.link.see(face("p1"))
+    at_door.link.see(face("p1"))
+    assert await at_door.end() == "liveness_unclear"
+
+
+async def test_a_door_that_goes_while_somebody_is_looked_for_opens_nothing(at_door: Porch) -> None:
+    await at_door.press()
+    at_door.link.see(face("p1"), liveness=reading("live"))
+    before = at_door.policies.current
+    assert before is not None
+    at_door.policies.current = msgspec.structs.replace(before, doors=())
+    at_door.attention.refresh()
+    at_door.link.see(face("p1"), liveness=reading("live"))
+    at_door.link.see(face("p1"), liveness=reading("live"))
+    assert await at_door.end() == "face_unusable"
 
 
 async def test_a_strangers_picture_is_a_picture(at_door: Porch) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,29 @@ async def told(gateway: GatewayDouble, n: int) -> FaceStatus:
     return face
 
 
+@dataclass
+class Street:
+    """Hold one edge with a camera, before which portraits walk up to the door."""
+
+    rig: Rig
+    gateway: GatewayDouble
+    url: str
+    control: int
+    photos: dict[str, Path]
+
+    async def asks(self, kind: str, value: str | None = None, *, portrait: str = "", timeout_s: float = 14) -> Any:
+        """Let somebody walk up and act at the door; return how it answered."""
+        if portrait:
+            await tell(self.control, camera="gate", scene="approach", portrait=str(self.photos[portrait]))
+        return await self.rig.doors["d1"].request(kind, value, reader="in", timeout_s=timeout_s)
+
+    async def granted(self, count: int) -> dict[str, Any]:
+        """Return the newest of so many openings."""
+        await until(lambda: len(self.gateway.of("access_granted")) == count)
+        fact: dict[str, Any] = self.gateway.of("access_granted")[-1]
+        return fact
+
+
 async def test_card_and_face_then_the_face_alone_and_a_pin_when_the_face_process_dies(
     tmp_path: Path, photos: dict[str, Path]
 ) -> None:
@@ -75,40 +99,41 @@ async def test_card_and_face_then_the_face_alone_and_a_pin_when_the_face_process
         GatewayDouble(gate(url, 1)) as gateway,
         edge(tmp_path, gateway) as rig,
     ):
-        gate_door = rig.doors["d1"]
+        street = Street(rig, gateway, url, control, photos)
         result = await enrol(gateway, photos[RESIDENT].read_bytes())
         assert result.receipt is not None, result
+        await opens_with_the_holders_face_only(street)
+        await opens_alone_once_evidence_and_liveness_carry(street, contract=result.receipt.contract)
+        await opens_by_pin_while_the_face_process_is_dead(street)
 
-        # The card of the resident opens with the resident's face, and with nobody else's.
-        await tell(control, camera="gate", scene="approach", portrait=str(photos[RESIDENT_AT_DOOR]))
-        assert (await gate_door.request("button", None, reader="in", timeout_s=14)).feedback == "face_not_alone"
-        opened = await gate_door.request("card", CARD, reader="in", timeout_s=14)
-        assert opened.unlocked, (opened, rig.worker.lines[-20:])
-        await until(lambda: len(gateway.of("access_granted")) == 1)
-        fact = gateway.of("access_granted")[0]
-        assert (fact["method"], fact["person_id"]) == ("face+card", "p1")
-        assert (fact["evidence"]["mode"], fact["evidence"]["radius"]) == ("verified", 0.4)
-        await tell(control, camera="gate", scene="approach", portrait=str(photos[STRANGER_AT_DOOR]))
-        stolen = await gate_door.request("card", CARD, reader="in", timeout_s=14)
-        assert stolen.feedback == "face_differs"
 
-        # Evidence carries the gallery, and without liveness a face alone opens nothing all the same.
-        evidence = counted(610, contract=result.receipt.contract)
-        gateway.publish(gate(url, 2, evidence, factors=("face", "card")))
-        assert (await told(gateway, 2)).use.why_not == ("no_liveness",)
-        gateway.publish(gate(url, 3, evidence, factors=("face", "pin"), **ALIVE))
-        use = (await told(gateway, 3)).use
-        assert (use.alone, use.people, use.radius) == (True, 1, 0.45)
-        await tell(control, camera="gate", scene="approach", portrait=str(photos[RESIDENT_AT_DOOR]))
-        alone = await gate_door.request("button", None, reader="in", timeout_s=14)
-        assert alone.unlocked, (alone, rig.worker.lines[-20:])
-        await until(lambda: len(gateway.of("access_granted")) == 2)
-        assert gateway.of("access_granted")[1]["evidence"]["mode"] == "identified"
+async def opens_with_the_holders_face_only(street: Street) -> None:
+    assert (await street.asks("button", portrait=RESIDENT_AT_DOOR)).feedback == "face_not_alone"
+    opened = await street.asks("card", CARD)
+    assert opened.unlocked, (opened, street.rig.worker.lines[-20:])
+    fact = await street.granted(1)
+    assert (fact["method"], fact["person_id"]) == ("face+card", "p1")
+    assert (fact["evidence"]["mode"], fact["evidence"]["radius"]) == ("verified", 0.4)
+    assert (await street.asks("card", CARD, portrait=STRANGER_AT_DOOR)).feedback == "face_differs"
 
-        # Nobody waits for a face process that is gone.
-        assert rig.worker.child is not None
-        (faces,) = (pid for pid, words in descendants(rig.worker.child.pid).items() if "edge faces" in words)
-        os.kill(faces, signal.SIGKILL)
-        began = time.monotonic()
-        without = await gate_door.request("pin", PIN, reader="in", timeout_s=5)
-        assert (without.unlocked, time.monotonic() - began < 1.5) == (True, True)
+
+async def opens_alone_once_evidence_and_liveness_carry(street: Street, *, contract: str) -> None:
+    evidence = counted(610, contract=contract)
+    street.gateway.publish(gate(street.url, 2, evidence, factors=("face", "card")))
+    assert (await told(street.gateway, 2)).use.why_not == ("no_liveness",)
+    street.gateway.publish(gate(street.url, 3, evidence, factors=("face", "pin"), **ALIVE))
+    use = (await told(street.gateway, 3)).use
+    assert (use.alone, use.people, use.radius) == (True, 1, 0.45)
+    opened = await street.asks("button", portrait=RESIDENT_AT_DOOR)
+    assert opened.unlocked, (opened, street.rig.worker.lines[-20:])
+    assert (await street.granted(2))["evidence"]["mode"] == "identified"
+
+
+async def opens_by_pin_while_the_face_process_is_dead(street: Street) -> None:
+    assert street.rig.worker.child is not None
+    worker = street.rig.worker.child.pid
+    (faces,) = (pid for pid, words in descendants(worker).items() if "edge faces" in words)
+    os.kill(faces, signal.SIGKILL)
+    began = time.monotonic()
+    assert (await street.asks("pin", PIN, timeout_s=5)).unlocked
+    assert time.monotonic() - began < 1.5
