@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from gateway.rehearsal.actors import until
+from gateway.rehearsal.layout import Layout
 from gateway.rehearsal.processes import cost_of, descendants, module_argv
 from gateway.rehearsal.selftest import timing_of
 from gateway.rehearsal.stage import Stage
@@ -26,18 +27,34 @@ from models.benchmarks import Benchmark
 from models.errors import GatehouseError
 
 FACE_VISITS = 15
+WAYS = 5
+"""Ways of turning a head, each on several visits."""
+FACE_MS = 1000.0
+LIVE_FACE_MS = 3000.0
 FORCINGS = 40
 IDLE_S = 20.0
 KILLS = ("edge worker", "gateway serve", "broker", "edge eye", "edge faces")
 Tell = Callable[[str], None]
 
 
+class _PlainLayout(Layout):
+    liveness = "none"
+
+
+class _Unguarded(Stage):
+    """A stage whose gate asks nobody for life: what the face pipeline takes by itself."""
+
+    layout_type = _PlainLayout
+
+
 async def latency(directory: Path, *, tell: Tell) -> list[Benchmark]:
     """Measure start, idle cost, memory, face to unlock, and alert to console and centre on one stage.
 
-    The first stage converts the networks if they are not cached yet; `cold_start` is taken on the second.
+    The first stage converts the networks if they are not cached yet, and its gate asks for no liveness; `cold_start` is
+    taken on the second.
     """
-    async with Stage(directory / "first", tell=tell):
+    async with _Unguarded(directory / "first", tell=tell) as stage:
+        unguarded = await _face_to_unlock(stage, "face_to_unlock", target=FACE_MS, tell=tell)
         tell("networks are converted and cached; starting again for the cold start")
     async with Stage(directory / "second", tell=tell) as stage:
         rows = [
@@ -50,7 +67,7 @@ async def latency(directory: Path, *, tell: Tell) -> list[Benchmark]:
             )
         ]
         rows += await _idle(stage, tell=tell)
-        rows.append(await _face_to_unlock(stage, tell=tell))
+        rows += [unguarded, await _face_to_unlock(stage, "face_to_unlock_live", target=LIVE_FACE_MS, tell=tell)]
         rows += await _alerts(stage, tell=tell)
         return rows
 
@@ -71,15 +88,24 @@ async def _idle(stage: Stage, *, tell: Tell) -> list[Benchmark]:
     ]
 
 
-async def _face_to_unlock(stage: Stage, *, tell: Tell) -> Benchmark:
+async def _face_to_unlock(stage: Stage, name: str, *, target: float, tell: Tell) -> Benchmark:
     samples = []
     for index in range(FACE_VISITS):
-        tell(f"face to unlock: visit {index + 1} of {FACE_VISITS}")
-        outcome = await stage.visit("resident")
+        tell(f"{name}: visit {index + 1} of {FACE_VISITS}")
+        outcome = await stage.visit("resident", seed=1 + index % WAYS)
+        if outcome["outcome"] != "unlocked":
+            continue
         granted = await stage.fact("gate", "access_granted", attempt=str(outcome["attempt"]))
         samples.append(float(granted["unlock_ms"]))
-    detail = "first usable frame in the near zone to the door's confirmation; 10 frames/s, k = 2 of 3"
-    return _row("face_to_unlock", "ms", samples, target=1000.0, detail=detail)
+    if not samples:
+        raise GatehouseError(f"{name}: not one of {FACE_VISITS} visits opened the door")
+    liveness = stage.files.liveness
+    detail = (
+        f"first usable frame in the near zone to the door's confirmation; 10 frames/s, k = 2 of 3, liveness {liveness}"
+    )
+    if missed := FACE_VISITS - len(samples):
+        detail += f"; {missed} of {FACE_VISITS} visits were refused"
+    return _row(name, "ms", samples, target=target, detail=detail)
 
 
 async def _alerts(stage: Stage, *, tell: Tell) -> list[Benchmark]:

@@ -1,7 +1,7 @@
 """`gatehouse demo`: the whole system with simulators on this machine, and a scenario in a loop for people to watch.
 
-The scenario: a resident opens a door with her face, a stranger is not let in, a card opens, a door is forced and
-closed, a camera goes dark and comes back. Faces of this release have no liveness check, and the demo says so.
+The scenario: a resident opens a door with her face, a stranger is not let in, nor a photo of the resident, a card opens,
+a door is forced and closed, a camera goes dark and comes back. What the liveness check does not see, the demo says.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def welcome(stage: Stage, tell: Tell) -> None:
     tell(f"  Console    {stage.url}")
     for role, password in stage.passwords.items():
         tell(f"  Log in     {role} / {password}")
-    tell("  Limits     simulated devices, this machine only; no liveness check yet: a photo would open the demo's gate")
+    tell(
+        "  Limits     simulated devices, this machine only; parallax refuses flat photos, not a screen that replays a face"
+    )
     tell("  Ctrl-C     stops everything")
     tell("")
 
@@ -89,6 +91,11 @@ async def _resident(stage: Stage) -> str:
 
 async def _stranger(stage: Stage) -> str:
     outcome = await stage.visit("stranger")
+    return f"the gate says {outcome['outcome']} ({outcome.get('reason')})"
+
+
+async def _photo(stage: Stage) -> str:
+    outcome = await stage.visit("photo")
     return f"the gate says {outcome['outcome']} ({outcome.get('reason')})"
 
 
@@ -122,6 +129,7 @@ async def _dark(stage: Stage) -> str:
 SCENES: tuple[tuple[str, Callable[[Stage], Awaitable[str]]], ...] = (
     ("a resident shows her face at the gate", _resident),
     ("a stranger shows his face at the gate", _stranger),
+    ("a print of the resident's photo at the gate", _photo),
     ("a card at the side door", _card),
     ("the side door is forced", _force),
     ("the lobby camera goes dark", _dark),

@@ -10,9 +10,11 @@ import json
 import secrets
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
+
+from models.liveness import Provider
 
 CAMERAS = ("gate", "lobby")
 DOORS = ("gate", "side")
@@ -56,6 +58,9 @@ def port_or_free(port: int) -> int:
 
 class Layout:
     """Lay a rehearsal's files out in a folder: secrets at once, settings when the simulators' addresses are known."""
+
+    liveness: ClassVar[Provider] = "parallax"
+    """Who tells a live face from a picture at the gate."""
 
     def __init__(self, directory: Path, *, port: int) -> None:
         self.directory = directory
@@ -133,6 +138,7 @@ class Layout:
                 {
                     "id": "gate", "name": "东门", "edge": "edge-1", "camera": "gate", "exit_kind": "button",
                     "factors": ["face", "card", "pin"], "held_open_s": 30, "driver": {"kind": "mqtt"},
+                    "liveness": self.liveness,
                 },
                 {
                     "id": "side", "name": "西侧门", "edge": "edge-1", "exit_kind": "button",

@@ -26,8 +26,12 @@ from models.errors import GatehouseError
 RESIDENT_PHOTO = "obama.jpg"
 RESIDENT_AT_DOOR = "obama2.jpg"
 STRANGER_AT_DOOR = "biden.jpg"
+VISIT = {"approach_s": 2.0, "stay_s": 5.0, "leave_s": 1.0}
+"""How long somebody walks up to the gate, stays and leaves, in s."""
 CONSENT_TEXT = "face-door-demo-1"
 Role = Literal["manager", "operator"]
+Visitor = Literal["resident", "stranger", "photo"]
+"""Who comes to the gate: a resident or a stranger who looks about as people do, or somebody with a resident's photo."""
 
 
 class Stage:
@@ -221,10 +225,13 @@ class Stage:
         """Wait until everything that a simulated door reported is acknowledged end to end."""
         await self.doors.ask(door=door, act="wait", until="acked", timeout_s=60, within_s=65)
 
-    async def visit(self, who: Literal["resident", "stranger"]) -> dict[str, Any]:
-        """Let somebody walk up to the gate and press its button; return how the door answered."""
-        portrait = self._portraits[RESIDENT_AT_DOOR if who == "resident" else STRANGER_AT_DOOR]
-        shown = await self.cameras.ask(camera="gate", scene="approach", portrait=str(portrait), within_s=60)
+    async def visit(self, who: Visitor, *, seed: int = 1) -> dict[str, Any]:
+        """Let somebody walk up to the gate and press its button; return how the door answered. `seed` varies the way."""
+        portrait = str(self._portraits[STRANGER_AT_DOOR if who == "stranger" else RESIDENT_AT_DOOR])
+        scene = "print_moved" if who == "photo" else "head"
+        shown = await self.cameras.ask(
+            camera="gate", scene=scene, portrait=portrait, seed=seed, script=VISIT, within_s=60
+        )
         await asyncio.sleep(max(0.0, float(shown["near_at"]) - time.time() - 1.0))
         outcome = await self._ask("gate", "button", timeout_s=14.0)
         await self.quiet()

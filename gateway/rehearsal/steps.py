@@ -27,7 +27,7 @@ def _require(condition: object, what: str) -> None:
 
 
 async def resident_face_opens_door(stage: Stage) -> str:
-    """Show an enrolled resident, in another photo than the enrolled one, who presses the bell: the door opens."""
+    """Show an enrolled resident, in another photo than the enrolled one, who presses the bell and turns her head."""
     outcomes = []
     for _ in range(3):
         outcome = await stage.visit("resident")
@@ -38,7 +38,8 @@ async def resident_face_opens_door(stage: Stage) -> str:
         stage.timings["unlock_ms"].append(float(granted["unlock_ms"]))
         evidence = granted["evidence"]
         outcomes.append(f"{evidence['agreeing']} of {evidence['frames']} frames at {evidence['distance']:.3f}")
-    return f"opened {len(outcomes)} times: {'; '.join(outcomes)} (radius {evidence['radius']})"
+        _require(evidence["liveness"]["verdict"] == "live", f"opened with the reading {evidence['liveness']}")
+    return f"opened {len(outcomes)} times, alive: {'; '.join(outcomes)} (radius {evidence['radius']})"
 
 
 async def stranger_is_refused(stage: Stage) -> str:
@@ -48,6 +49,17 @@ async def stranger_is_refused(stage: Stage) -> str:
     denied = await stage.fact("gate", "access_denied", attempt=str(outcome["attempt"]))
     _require(denied["method"] == "face" and denied["person_id"] is None, f"denied as {denied}")
     _require(denied["reason"] == "not_recognised", f"refused because {denied['reason']}: no face was looked at")
+    return f"refused as {denied['reason']}; the reader showed {outcome['reason']}"
+
+
+async def photo_attack_is_refused(stage: Stage) -> str:
+    """Move a print of the resident's photo before the camera: the door stays shut, because nobody lives there."""
+    outcome = await stage.visit("photo")
+    _require(outcome["outcome"] != "unlocked", "the door opened for a photo")
+    denied = await stage.fact("gate", "access_denied", attempt=str(outcome["attempt"]))
+    _require(
+        denied["reason"] in ("not_live", "liveness_unclear"), f"refused because {denied['reason']}, not as a photo"
+    )
     return f"refused as {denied['reason']}; the reader showed {outcome['reason']}"
 
 
@@ -177,6 +189,7 @@ async def withdrawn_consent_stops_matching(stage: Stage) -> str:
 STEPS: tuple[Step, ...] = (
     resident_face_opens_door,
     stranger_is_refused,
+    photo_attack_is_refused,
     card_opens_door,
     forced_door_reaches_console,
     forced_door_reaches_centre,

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.timeout(300)]
 TOLD = {
     "a resident shows her face at the gate": "the gate says unlocked",
     "a stranger shows his face at the gate": "the gate says denied (not_recognised)",
+    "a print of the resident's photo at the gate": "the gate says denied",
     "a card at the side door": "the side door says unlocked",
     "the side door is forced": "the door is closed again",
 }
@@ -46,7 +47,7 @@ async def test_the_demo_plays_its_scenes_and_ctrl_c_leaves_nothing_running() -> 
     finally:
         demo.send_signal(signal.SIGINT)
         _, status = await asyncio.gather(demo.stderr.read(), asyncio.wait_for(demo.wait(), 60))
-    assert {title: outcome for title, outcome in told.items() if not outcome.endswith(TOLD[title])} == {}
+    assert {title: outcome for title, outcome in told.items() if TOLD[title] not in outcome} == {}
     assert status == 0
     assert len(running) >= 8
 

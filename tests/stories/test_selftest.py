@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from gateway.rehearsal.actors import until
 from gateway.rehearsal.selftest import SelftestReport, run_selftest
-from gateway.rehearsal.stage import Stage
+from gateway.rehearsal.stage import Stage, Visitor
 from gateway.rehearsal.steps import STEPS
 from models.device_clock import LATE_AFTER_S
 
@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.timeout(600)]
 PROMISED = {
     "resident_face_opens_door",
     "stranger_is_refused",
+    "photo_attack_is_refused",
     "card_opens_door",
     "forced_door_reaches_console",
     "forced_door_reaches_centre",
@@ -33,10 +34,12 @@ class SabotagedStage(Stage):
 
     step = ""
 
-    async def visit(self, who: Literal["resident", "stranger"]) -> dict[str, Any]:
-        swapped = self.step in ("resident_face_opens_door", "stranger_is_refused", "kill_vision_recovers")
-        other: Literal["resident", "stranger"] = "stranger" if who == "resident" else "resident"
-        return await super().visit(other if swapped else who)
+    async def visit(self, who: Visitor, *, seed: int = 1) -> dict[str, Any]:
+        swapped = self.step in (
+            "resident_face_opens_door", "stranger_is_refused", "photo_attack_is_refused", "kill_vision_recovers",
+        )  # fmt: skip
+        other: Visitor = "stranger" if who == "resident" else "resident"
+        return await super().visit(other if swapped else who, seed=seed)
 
     async def present_card_eventually(self, door: str, value: str) -> dict[str, Any]:
         if self.step == "own_opening_is_never_forced":  # nobody was let in: what follows is an opening by force
