@@ -134,6 +134,11 @@ class Looker:
         self._watch = watch
         self._clock = clock
 
+    def _watched(self, provider: Provider) -> Watcher | None:
+        """Return a new watcher for a track: by the site's own network for `model`, where it brings one."""
+        own = self._pipeline.liveness if provider == "model" else None
+        return self._watch(provider) if own is None else own.watcher()
+
     def look_at(self, looks: Sequence[Look], *, at: float) -> list[list[Seen]]:
         """Return the faces in the near zones of the first crops: as many as fit into the budget of time, at least one.
 
@@ -177,7 +182,7 @@ class Looker:
         for (face, box), track in zip(near, view.newest, strict=True):
             quality = self._pipeline.quality(rgb, face)
             problem = _problem(quality, box, look, alone=len(near) == 1)
-            reading = _reading(rgb, face, look, view.watcher(track, look.attend.liveness, self._watch))
+            reading = _reading(rgb, face, look, view.watcher(track, look.attend.liveness, self._watched))
             seen = Seen(box=box, track=track, quality=quality, problem=problem, liveness=reading)
             found.append(Found(rgb=rgb, face=face, seen=seen))
         return found

@@ -37,6 +37,7 @@ class Networks:
     batches: list[int] = field(default_factory=list)
     quality_: FaceQuality = GOOD
     boxes: list[tuple[int, int, int, int]] = field(default_factory=lambda: [(10, 10, 89, 89)])
+    liveness: None = None
 
     @property
     def contract(self) -> EmbedderContract:
