@@ -75,6 +75,7 @@ class DoorView(msgspec.Struct, frozen=True, kw_only=True):
     tamper: bool = False
     alarm: str = "none"
     seen_at: datetime | None = None
+    factors: tuple[str, ...] = ()
     face: FaceStatus | None = None
     """How its edge uses faces there now, with the reasons; None where it takes none, or has not said."""
 

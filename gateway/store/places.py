@@ -210,7 +210,7 @@ def _door_view(row: Row[Any, Any, Any]) -> DoorView:
     door = msgspec.json.decode(row.record, type=Door)
     view = DoorView(
         id=door.id, name=door.name, site_id=door.site_id, address=door.address, exit_kind=door.exit_kind,
-        edge_id=door.edge_id, mode=row.mode,
+        edge_id=door.edge_id, mode=row.mode, factors=door.factors,
     )  # fmt: skip
     if row.body is None:
         return view

@@ -9,7 +9,7 @@ export type Severity = "urgent" | "major" | "minor" | "info";
 export type Workflow = "new" | "acknowledged" | "escalated" | "resolved";
 export type Disposition = "handled" | "false_alarm" | "drill" | "no_action";
 
-export type Right = "alerts:read" | "alerts:act" | "doors:read" | "cameras:read";
+export type Right = "alerts:read" | "alerts:act" | "doors:read" | "cameras:read" | "people:read" | "people:write" | "devices:write";
 export interface User { id: string; username: string; role: string; scopes: Known<Right>[] }
 export interface Place {
   site_id: string; site_name: string; door_id?: string | null; camera_id?: string | null; name: string; address: string;
@@ -23,34 +23,46 @@ export interface Alert {
   acknowledged_by: string | null; resolved_at?: string | null; resolved_by?: string | null; disposition?: string | null; late: boolean; exercise: boolean; count: number; place: Place; receipts: Receipt[];
   delivery: Known<"pending" | "delivered" | "dead" | "none">; version: number;
 }
+/** How an edge uses faces at a door: `models.calibration.FaceUse`. */
+export interface FaceUse { people: number; alone: boolean; radius: number; verify_radius: number; why_not: Known<WhyNot>[]; needed_pairs: number }
+export type WhyNot =
+  | "off" | "high_security" | "no_evidence" | "too_little_evidence" | "gallery_too_large" | "no_liveness" | "liveness_incomplete"
+  | "not_asked" | "not_assessed" | "no_camera";
 export interface Door {
   id: string; name: string; site_id: string; address: string; exit_kind: Known<"sensor" | "button" | "mechanical" | "none">;
   online: boolean; contact: Known<"open" | "closed" | "unknown">; lock: Known<"locked" | "unlocked" | "unknown">;
   mode: Known<"normal" | "locked_down" | "evacuating" | "held_open">; tamper: boolean;
   alarm: Known<"none" | "forced" | "held">; seen_at: string | null;
+  factors?: string[]; face?: { use: FaceUse; provider: Known<"none" | "parallax" | "model" | "device"> } | null;
 }
-export interface Camera { id: string; name: string; site_id: string;
+export interface Camera { id: string; name: string; site_id: string; door_id?: string | null;
   state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; detail?: string; seen_at?: string | null }
 export interface Page<T> { items: T[]; next?: string | null }
 
 const TIMEOUT_MS = 10_000;
 const PAGE_LIMIT = 10;
 
-/** What a request failed with: HTTP status (0 if the gateway was not reached) and the problem's own words. */
+/** What a request failed with: HTTP status (0 if the gateway was not reached), the problem's own words, and its stable word. */
 export class Problem extends Error {
   readonly status: number;
-  constructor(status: number, detail: string) {
+  readonly reason: string;
+  constructor(status: number, detail: string, reason = "") {
     super(detail);
     this.name = "Problem";
     this.status = status;
+    this.reason = reason;
   }
 }
 
+/** What a request carries besides its address: a record or a file, why it is made (it goes on record), the version that was seen. */
+export interface Carried { body?: object; file?: Blob; why?: string; version?: number; timeoutMs?: number }
+
 async function problem(response: Response): Promise<Problem> {
   const body: unknown = await response.json().catch(() => null);
-  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown }) : {};
+  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown; reason?: unknown }) : {};
   const detail = [words.detail, words.title].find((word) => typeof word === "string" && word !== "");
-  return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`);
+  const reason = typeof words.reason === "string" ? words.reason : "";
+  return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`, reason);
 }
 
 export type Fetch = (path: string, init: RequestInit) => Promise<Response>;
@@ -63,12 +75,15 @@ export class Gateway {
     this.#fetch = fetcher;
   }
 
-  async #send(method: string, path: string, body?: object): Promise<Response> {
+  async #send(method: string, path: string, { body, file, why, version, timeoutMs }: Carried = {}): Promise<Response> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    if (file !== undefined) headers["Content-Type"] = file.type;
+    if (why !== undefined && why !== "") headers["Gatehouse-Reason"] = encodeURIComponent(why);
+    if (version !== undefined) headers["If-Match"] = `"${version}"`;
+    const signal = AbortSignal.timeout(timeoutMs ?? TIMEOUT_MS);
     const init: RequestInit = { method, headers, signal, credentials: "same-origin", cache: "no-store" };
-    if (body !== undefined) init.body = JSON.stringify(body);
+    if (body !== undefined || file !== undefined) init.body = file ?? JSON.stringify(body);
     const response = await this.#fetch(`/api/v1/${path}`, init).catch((cause: unknown) => {
       throw new Problem(0, cause instanceof Error ? cause.message : String(cause));
     });
@@ -76,23 +91,29 @@ export class Gateway {
     return response;
   }
 
-  async #json<T>(method: string, path: string, body?: object): Promise<T> {
-    const response = await this.#send(method, path, body);
+  /** Send a request whose answer is of no interest. */
+  async tell(method: string, path: string, carried: Carried = {}): Promise<void> {
+    await this.#send(method, path, carried);
+  }
+
+  /** Send a request and return the record that answers it. */
+  async ask<T>(method: string, path: string, carried: Carried = {}): Promise<T> {
+    const response = await this.#send(method, path, carried);
     return (await response.json().catch(() => {
       throw new Problem(0, `unreadable answer from ${path}`);
     })) as T;
   }
 
   async session(): Promise<User> {
-    return (await this.#json<{ user: User }>("GET", "session")).user;
+    return (await this.ask<{ user: User }>("GET", "session")).user;
   }
 
   async logIn(username: string, password: string): Promise<User> {
-    return (await this.#json<{ user: User }>("POST", "session", { username, password })).user;
+    return (await this.ask<{ user: User }>("POST", "session", { body: { username, password } })).user;
   }
 
   async logOut(): Promise<void> {
-    await this.#send("DELETE", "session");
+    await this.tell("DELETE", "session");
   }
 
   async openAlerts(): Promise<{ alerts: Alert[]; complete: boolean }> {
@@ -109,23 +130,23 @@ export class Gateway {
 
   alerts(status: "open" | "all", cursor: string | null): Promise<Page<Alert>> {
     const from = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
-    return this.#json("GET", `alerts?status=${status}&limit=100${from}`);
+    return this.ask("GET", `alerts?status=${status}&limit=100${from}`);
   }
 
   acknowledge(alertId: string): Promise<Alert> {
-    return this.#json("POST", `alerts/${encodeURIComponent(alertId)}/acknowledge`, {});
+    return this.ask("POST", `alerts/${encodeURIComponent(alertId)}/acknowledge`, { body: {} });
   }
 
   resolve(alertId: string, disposition: Disposition, note: string): Promise<Alert> {
     const body = note === "" ? { disposition } : { disposition, note };
-    return this.#json("POST", `alerts/${encodeURIComponent(alertId)}/resolve`, body);
+    return this.ask("POST", `alerts/${encodeURIComponent(alertId)}/resolve`, { body });
   }
 
   async doors(): Promise<Door[]> {
-    return (await this.#json<Page<Door>>("GET", "doors")).items;
+    return (await this.ask<Page<Door>>("GET", "doors")).items;
   }
 
   async cameras(): Promise<Camera[]> {
-    return (await this.#json<Page<Camera>>("GET", "cameras")).items;
+    return (await this.ask<Page<Camera>>("GET", "cameras")).items;
   }
 }

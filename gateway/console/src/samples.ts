@@ -1,6 +1,7 @@
 // Records for the console's own tests: no network, no clock.
-import type { Alert, Camera, Door } from "./api";
+import type { Alert, Camera, Door, FaceUse } from "./api";
 import { Gateway } from "./api";
+import type { Person } from "./office";
 
 export function alertOf(change: Partial<Alert> = {}): Alert {
   return {
@@ -20,6 +21,15 @@ export function doorOf(change: Partial<Door> = {}): Door {
 
 export function cameraOf(change: Partial<Camera> = {}): Camera {
   return { id: "c1", name: "East camera", site_id: "s1", state: "live", ...change };
+}
+
+export function faceOf(use: Partial<FaceUse> = {}): NonNullable<Door["face"]> {
+  return { use: { people: 60, alone: false, radius: 0, verify_radius: 0.4, why_not: ["no_liveness", "too_little_evidence"], needed_pairs: 179_911, ...use }, provider: "none" };
+}
+
+export function personOf(change: Partial<Person> = {}): Person {
+  const consent = { id: "k1", purpose: "door_face", doors: ["d1"], text_version: "1", given_at: "2026-11-23T12:00:00Z", live: true };
+  return { id: "p1", site_id: "s1", name: "Wang Fang", under_14: false, flats: [], consents: [consent], faces: [], may_be_asked: ["door_face"], ...change };
 }
 
 export const json = (body: unknown, status = 200): Response =>

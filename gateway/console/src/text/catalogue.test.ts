@@ -55,6 +55,30 @@ describe("the message catalogue", () => {
     for (const language of Object.values(CATALOGUES)) expect(Object.keys(language.doors.mode).sort()).toEqual(words.sort());
   });
 
+  it("has words for all that is said about faces", () => {
+    const wanted = { WhyNot: "calibration.py", Provider: "liveness.py", Hint: "link.py", State: "../gateway/door_enrolment.py" };
+    const said = (language: (typeof CATALOGUES)["zh"]): Record<string, object> => (
+      { WhyNot: language.faces.door.whyNot, Provider: language.faces.door.provider, Hint: language.faces.enrol.hint, State: language.faces.enrol.state }
+    );
+    for (const [name, module] of Object.entries(wanted)) {
+      const words = literals(module, name);
+      expect(words.length, name).toBeGreaterThan(1);
+      for (const language of Object.values(CATALOGUES)) expect(Object.keys(said(language)[name] ?? {}).filter(Boolean).sort(), name).toEqual(words.sort());
+    }
+  });
+
+  it("has a word for why a photo or a picture is not taken", () => {
+    const photo = /IMAGE_REASONS = frozenset\(\s*\{([^}]*)\}/.exec(readFileSync(join(models, "../gateway/enrolment.py"), "utf8"))?.[1] ?? "";
+    const still = [...readFileSync(join(models, "../edge/stills.py"), "utf8").matchAll(/_ended\(\s*order, (?:picture\.reason or )?"([a-z_]+)"/g)].map((match) => match[1] ?? "");
+    const words = [...photo.matchAll(/"([a-z_]+)"/g)].map((match) => match[1] ?? "");
+    expect(words.length).toBeGreaterThan(10);
+    expect(still.length).toBeGreaterThan(3);
+    for (const { faces } of Object.values(CATALOGUES)) {
+      expect(Object.keys(faces.enrol.reason)).toEqual(expect.arrayContaining(words));
+      expect(Object.keys(faces.zone.reason)).toEqual(expect.arrayContaining(still.filter((word) => word !== "unusable")));
+    }
+  });
+
   it("has a word for every role", () => {
     const words = literals("../gateway/auth/roles.py", "Role");
     expect(words.length).toBeGreaterThan(1);

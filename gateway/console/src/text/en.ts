@@ -1,4 +1,5 @@
 // The English messages; the type makes sure that nothing of zh.ts is missing.
+import { facesEn } from "./faces.en";
 import type { Catalogue } from "./zh";
 
 export const en: Catalogue = {
@@ -140,6 +141,7 @@ export const en: Catalogue = {
     state: { starting: "Connecting", live: "Online", lost: "Offline", refused: "Refused", unknown: "Unknown" },
     summary: (live, total) => `${live}/${total} online`,
   },
+  faces: facesEn,
   crash: { title: "The page failed", detail: "Load it again; alerts are safe in the gateway.", reload: "Reload" },
   pageTitle: (waiting) => (waiting === 0 ? "Gatehouse alerts" : `(${waiting}) to acknowledge · Gatehouse alerts`),
 };

@@ -1,5 +1,5 @@
 // Whether every camera gives pictures; those that do not come first.
-import { Empty, Skeleton } from "antd";
+import { Button, Empty, Skeleton } from "antd";
 import type { ReactElement } from "react";
 import { useMemo } from "react";
 
@@ -11,8 +11,10 @@ import { Mark } from "./Mark";
 
 const TONES: Record<string, Tone> = { live: "good", starting: "note", lost: "danger", refused: "danger" };
 
-export function CameraPanel({ cameras, known }: { cameras: ReadonlyMap<string, Camera>; known: boolean }): ReactElement {
-  const text = useText().cameras;
+export interface CameraPanelProps { cameras: ReadonlyMap<string, Camera>; known: boolean; onZone?: ((camera: Camera) => void) | undefined }
+
+export function CameraPanel({ cameras, known, onZone }: CameraPanelProps): ReactElement {
+  const { cameras: text, faces: { zone } } = useText();
   const ordered = useMemo(
     () => [...cameras.values()].sort((one, other) => Number(one.state === "live") - Number(other.state === "live") || byName(one, other)),
     [cameras],
@@ -30,7 +32,12 @@ export function CameraPanel({ cameras, known }: { cameras: ReadonlyMap<string, C
         {ordered.map((camera) => (
           <li key={camera.id} className="place" data-camera={camera.id}>
             <div className="place-name"><strong>{camera.name}</strong></div>
-            <div className="place-state" title={camera.detail}><Mark tone={TONES[camera.state] ?? "calm"} word={worded(text.state, camera.state)} /></div>
+            <div className="place-state" title={camera.detail}>
+              {onZone !== undefined && camera.door_id != null && (
+                <Button size="small" aria-label={zone.openOf(camera.name)} onClick={() => { onZone(camera); }}>{zone.open}</Button>
+              )}
+              <Mark tone={TONES[camera.state] ?? "calm"} word={worded(text.state, camera.state)} />
+            </div>
           </li>
         ))}
       </ul>

@@ -14,6 +14,7 @@ import type { HeaderProps } from "./Header";
 import { Header } from "./Header";
 import type { Feed } from "./hooks";
 import { useLive, useSound, useWaiting } from "./hooks";
+import { useOffice } from "./Office";
 import type { Draft } from "./ResolveForm";
 import { ResolveForm } from "./ResolveForm";
 import { LinkBanner, SoundBanner } from "./Banners";
@@ -32,6 +33,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
   const sound = useSound(board.alerts);
   const waiting = useWaiting(board.alerts);
   const actions = useActions({ gateway, dispatch, onExpired, look });
+  const office = useOffice({ user, gateway, doors: board.doors, onExpired });
   const now = useClock();
   const [section, setSection] = useState<Section>("alerts");
   const stale = board.link === "lost" || board.heardAtMs === null;
@@ -51,12 +53,13 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
         <main className={stale ? "sections stale" : "sections"} data-shown={section}>
           <AlertPanel {...{ user, board, gateway, actions, waiting }} onResolve={setDraft} />
           <div className="aside">
-            <DoorPanel doors={board.doors} known={board.heardAtMs !== null} />
-            <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} />
+            <DoorPanel doors={board.doors} known={board.heardAtMs !== null} tools={office.tools} />
+            <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} onZone={office.onZone} />
           </div>
         </main>
       </Now>
       <ResolveForm draft={draft} setDraft={setDraft} actions={actions} />
+      {office.dialog}
     </div>
   );
 }

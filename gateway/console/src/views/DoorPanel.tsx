@@ -1,12 +1,13 @@
 // How every door stands now: what needs a look comes first.
 import { Badge, Empty, Input, Skeleton } from "antd";
-import type { ReactElement } from "react";
+import type { ReactElement, ReactNode } from "react";
 import { useMemo, useState } from "react";
 
 import type { Door } from "../api";
 import { byConcern } from "../board";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
+import { FaceState } from "./FaceState";
 import type { Tone } from "./Mark";
 import { Mark } from "./Mark";
 
@@ -15,7 +16,9 @@ const MODE_TONES: Record<string, Tone> = { locked_down: "danger", evacuating: "d
 
 const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal";
 
-export function DoorPanel({ doors, known }: { doors: ReadonlyMap<string, Door>; known: boolean }): ReactElement {
+export interface DoorPanelProps { doors: ReadonlyMap<string, Door>; known: boolean; tools?: ReactNode }
+
+export function DoorPanel({ doors, known, tools }: DoorPanelProps): ReactElement {
   const text = useText().doors;
   const [wanted, setWanted] = useState("");
   const ordered = useMemo(() => byConcern(doors.values()), [doors]);
@@ -26,6 +29,8 @@ export function DoorPanel({ doors, known }: { doors: ReadonlyMap<string, Door>; 
       <div className="panel-head">
         <h2 id="doors-heading">{text.heading}</h2>
         {known && doors.size > 0 && <span className="faint">{text.summary(doors.size, ordered.filter(needsLook).length)}</span>}
+        <span className="spring" />
+        {tools}
       </div>
       {doors.size >= SEARCH_FROM && (
         <Input type="search" allowClear value={wanted} placeholder={text.search} aria-label={text.search} onChange={(event) => { setWanted(event.target.value); }} />
@@ -55,6 +60,7 @@ function DoorRow({ door }: { door: Door }): ReactElement {
         {door.mode !== "normal" && <Mark tone={MODE_TONES[door.mode] ?? "calm"} word={worded(text.mode, door.mode)} />}
         {door.online ? <Bolt door={door} /> : <Mark loud tone="calm" word={text.offline} />}
       </div>
+      <FaceState door={door} />
     </li>
   );
 }
