@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
@@ -26,6 +26,7 @@ from gateway.rehearsal.actors import until
 from gateway.rehearsal.layout import DOORS, Layout
 from gateway.rehearsal.processes import descendants
 from gateway.rehearsal.stage import Stage
+from models.liveness import Provider
 from tests.needs import program
 
 ROOT = "gatehouse/v1/doors"
@@ -59,7 +60,12 @@ def fill(file: Path) -> None:
 
 
 class StoryLayout(Layout):
-    """Lay out the same site with a second face door, a door for hands, and a disk of its own for the edge."""
+    """Lay out the same site with a second face door, a door for hands, and a disk of its own for the edge.
+
+    Its residents are flat portraits that walk up, so its doors ask for no live face.
+    """
+
+    liveness: ClassVar[Provider] = "none"
 
     def __init__(self, directory: Path, *, port: int) -> None:
         disk = directory / "data" / "edge"

@@ -230,7 +230,7 @@ async def test_a_stolen_edge_is_revoked_at_once_and_gets_nothing_any_more(tmp_pa
         await until(lambda: not first._policies.current.siblings, what="the sibling knows", within_s=5.0)  # type: ignore[union-attr]
         assert await Joining(site.runtime).look() == 0
         share = ShareTemplates(id="x", to_edge="edge-2", relay_ticket="t", deadline=site.clock())
-        assert (await first._sharing.share(share)).reason == "no_sibling"
+        assert (await first._faces.sharing.share(share)).reason == "no_sibling"
         await site.resident(manager, "p2", "pool", card="A2")
         assert stolen.version == before
         assert stolen.held() == []
