@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,12 +18,14 @@ from gateway.on_record import note
 from gateway.person_views import ConsentView
 from gateway.runtime import Runtime
 from gateway.store import Connection
-from gateway.store.consents import add_consent, consent_view, note_refusal, refused_at, withdraw_consent
+from gateway.store.consents import add_consent, consent_view, consents_of, note_refusal, refused_at, withdraw_consent
 from gateway.store.people import guardians_of, known_on, local_day, person_by_id
 from gateway.withdrawal import order_erasure
 from models.errors import Conflict, InvalidInput
 from models.people import Consent
 
+PAPER_LIFE = timedelta(days=366)
+"""How much older than its record a consent on paper may be."""
 router = APIRouter(prefix="/api/v1/people", tags=["consents"])
 
 
@@ -39,6 +42,8 @@ class ConsentBody(BaseModel):
     guardian: Id | None = None
     """For a child under 14: the guardian's id."""
     expires_at: Moment | None = None
+    given_at: Moment | None = None
+    """When a consent on paper was signed, if that was before today; else it is given now."""
     own_request: bool = False
     """True if the person asks for it by themselves after they refused: nobody may ask them again."""
 
@@ -78,19 +83,42 @@ def _consent(
     _check_guardian(connection, person_id, guardian=body.guardian, young=young)
     if body.expires_at is not None and body.expires_at <= at:
         raise InvalidInput("expires_at", "the consent would be over already")
+    given_at = _given_at(connection, person_id, body=body, at=at)
     consent = Consent(
         id=new_id("c"), person_id=person_id, purpose=body.purpose,
         doors=check_doors(connection, body.doors, site_id=person.site_id), text_version=body.text_version,
         text_sha256=agreed_text(
             connection, person.site_id, purpose=body.purpose, version=body.text_version, given=body.text_sha256
         ),
-        given_at=at, channel=body.channel, evidence=body.evidence, guardian=body.guardian,
+        given_at=given_at, channel=body.channel, evidence=body.evidence, guardian=body.guardian,
         expires_at=body.expires_at,
     )  # fmt: skip
     add_consent(connection, consent)
     note(connection, caller, action="consent.give", subject=person_id, at=at, consent=consent.id,
          text=consent.text_sha256, channel=consent.channel)  # fmt: skip
     return consent_view(consent, at=at)
+
+
+def _given_at(connection: Connection, person_id: str, *, body: ConsentBody, at: datetime) -> datetime:
+    """Return when a consent was given: now, or earlier on paper; never before a no of the same person (R3).
+
+    Raises:
+        InvalidInput: it lies in the future, is no paper's, or the person withdrew or refused since.
+    """
+    given_at = body.given_at
+    if given_at is None:
+        return at
+    if body.channel != "paper" or not at - PAPER_LIFE <= given_at <= at:
+        raise InvalidInput(
+            "given_at", f"only a consent on paper is older than its record, by {PAPER_LIFE.days} days at most"
+        )
+    same = [one for one in consents_of(connection, person_id) if one.purpose == body.purpose]
+    noes = [one.withdrawn_at for one in same] + [refused_at(connection, person_id, purpose=body.purpose)]
+    if any(no is not None and given_at <= no for no in noes):
+        raise InvalidInput("given_at", "the person withdrew or refused after that: only a new consent counts")
+    if any(one.superseded_at is not None and given_at <= one.superseded_at for one in same):
+        raise InvalidInput("given_at", "the notice was renewed after that: only a consent to the new one counts")
+    return given_at
 
 
 def _check_guardian(connection: Connection, person_id: str, *, guardian: str | None, young: bool) -> None:

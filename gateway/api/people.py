@@ -40,6 +40,8 @@ router = APIRouter(prefix="/api/v1/people", tags=["people"])
 Reader = Annotated[Caller, Depends(allowed("people:read"))]
 Writer = Annotated[Caller, Depends(allowed("people:write"))]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+ExternalId = Annotated[str, Field(pattern=r"^[\w./-]{1,64}$")]
+"""What an import takes as a number of another register, too."""
 Line = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
@@ -153,7 +155,7 @@ def _create(
 @router.get("", **shows(Page[PersonRow]))
 async def list_people(
     caller: Reader, runtime: Shared, *, cursor: Cursor = "", limit: Limit = 100, flat: Id | None = None,
-    name: Line | None = None, external_id: Id | None = None,
+    name: Line | None = None, external_id: ExternalId | None = None,
 ) -> Response:  # fmt: skip
     """List people in scope by id, without what belongs to them: all, those of a flat, or those whose name holds a text."""
     asked = {"flat_id": flat, "name": name, "external_id": external_id}

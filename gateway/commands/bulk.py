@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from gateway.commands.common import Json, say, show
@@ -26,20 +28,55 @@ def import_people(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Import residents from a CSV or XLSX file, with progress; print every row that was rejected, and why."""
+    """Import residents from a CSV or XLSX file, or from a ZIP archive with their photos; print what was rejected, and why."""
+    about = {"url": url, "token": token, "reason": reason}
     params = {"dry_run": "true" if dry_run else "false"} | ({"site_id": site} if site else {})
+    if file.suffix.lower() == ".zip":
+        _import_with_photos(file, params, site=site, about=about, as_json=as_json)
+        return
+    told = _imported(_read(file), params, about=about, quiet=as_json)
+    show(told, _summary(told), as_json=as_json)
+    _check_ended(file, told)
+
+
+def _imported(content: bytes, params: dict[str, str], *, about: dict[str, str], quiet: bool) -> dict[str, Any]:
+    """Have residents imported and return the import when it has ended."""
     headers = {"Content-Type": "application/octet-stream"}
-    told = ask(
-        "POST", "imports", url=url, token=token, reason=reason, params=params, content=_read(file), headers=headers
-    )
+    told: dict[str, Any] = ask("POST", "imports", params=params, content=content, headers=headers, **about)
     while told["state"] == "running":
-        if not as_json:
+        if not quiet:
             say(f"{told['done']} of {told['total']} rows")
         time.sleep(LOOK_S)
-        told = ask("GET", f"imports/{told['id']}", url=url, token=token)
-    show(told, _summary(told), as_json=as_json)
+        told = ask("GET", f"imports/{told['id']}", **about)
+    return told
+
+
+def _check_ended(file: Path, told: dict[str, Any]) -> None:
     if told["state"] == "failed":
         raise InvalidInput(str(file), told["report"]["problem"])
+
+
+def _import_with_photos(
+    file: Path, params: dict[str, str], *, site: str | None, about: dict[str, str], as_json: bool
+) -> None:
+    """Import the workbook of an archive, then enrol from its photos whoever has a live consent."""
+    from gateway.bulk.apart import read_apart
+    from gateway.bulk.photos import PhotoArchive, split
+    from gateway.commands.photos import enrol_rows, photo_lines
+
+    with PhotoArchive(file) as archive:
+        parts = split(asyncio.run(read_apart(archive.sheet())))
+        told = _imported(parts.residents, params, about=about, quiet=as_json)
+        faults = [{"line": one.line, "column": one.column, "what": one.what} for one in parts.faults]
+        told["report"]["faults"] += faults
+        told["report"]["rejected"] += len({one.line for one in parts.faults})
+        rejected = {one["line"] for one in told["report"]["faults"]}
+        rows = tuple(row for row in parts.rows if row.line not in rejected)
+        done = told["state"] == "done"
+        results = enrol_rows(archive, rows, site=site, about=about, quiet=as_json) if done else []
+    told["photos"] = [msgspec.to_builtins(one) for one in results]
+    show(told, "\n".join([_summary(told), *photo_lines(results)]), as_json=as_json)
+    _check_ended(file, told)
 
 
 def _read(file: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,6 @@ Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be g
 SomeDoors = Annotated[list[str] | None, typer.Option("--door", help="id of a door; may be given several times")]
 Relation = Annotated[str, typer.Option(help="owner, tenant, family or staff")]
 When = Annotated[str | None, typer.Option(help="a time with its offset, as 2027-01-31T18:00:00+08:00")]
-TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
 @person.command("add")
@@ -57,33 +55,17 @@ def consent(
     channel: Annotated[str, typer.Option(help="office, phone_page or paper")] = "office",
     guardian: Annotated[str | None, typer.Option(help="id of the guardian who consents for a child under 14")] = None,
     own_request: Annotated[bool, typer.Option("--own-request", help="the person asks, after they refused")] = False,
+    given_at: Annotated[str | None, typer.Option(help="when a consent on paper was signed, if earlier")] = None,
     expires_at: When = None, reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Record a separate consent to face matching at doors, and print its id."""
     body = {
         "doors": door, "evidence": evidence, "text_version": text_version, "text_sha256": text_sha256,
         "channel": channel, "guardian": guardian, "expires_at": expires_at,
-        "own_request": own_request,
+        "own_request": own_request, "given_at": given_at,
     }  # fmt: skip
     made = ask("POST", f"people/{person_id}/consents", url=url, token=token, reason=reason, json=body)
     show(made, made["id"], as_json=as_json)
-
-
-@person.command("enrol")
-def enrol(
-    person_id: str, photo: Path, *, reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False
-) -> None:
-    """Enrol a face from a photo (JPEG or PNG, at most 4 MiB); the photo is not kept."""
-    kind = TYPES.get(photo.suffix.lower())
-    if kind is None:
-        raise InvalidInput(str(photo), "use a .jpg or .png file")
-    try:
-        content = photo.read_bytes()
-    except OSError as error:
-        raise InvalidInput(str(photo), f"cannot be read: {error.strerror}") from error
-    headers = {"Content-Type": kind}
-    made = ask("PUT", f"people/{person_id}/face", url=url, token=token, reason=reason, content=content, headers=headers)
-    show(made, f"enrolled: receipt {made['receipt']['id']}, quality {made['receipt']['quality']:.2f}", as_json=as_json)
 
 
 @person.command("credential")

@@ -1,0 +1,116 @@
+"""`person enrol`: a face from photos, or from the camera of a door with hints while the person stands there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+import typer
+
+from gateway.commands.common import Json, say, show
+from gateway.commands.remote import LOCAL, Reason, Token, Url, ask
+from models.errors import ImageRejected, InvalidInput
+
+LOOK_S = 0.5
+MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+RUNNING = ("waiting", "running")
+HINTS = {
+    "": "please wait", "come_closer": "come closer, face the camera", "step_back": "step back a little",
+    "look_straight": "look straight into the camera", "turn_slightly": "turn your head slightly to one side",
+    "more_light": "more light is needed", "less_light": "there is too much light", "hold_still": "hold still",
+    "one_person_only": "only one person may stand there", "taken": "taken, thank you",
+}  # fmt: skip
+
+
+def enrol(
+    person_id: str, *,
+    photo: Annotated[list[Path] | None, typer.Option("--photo", help="JPEG or PNG file; may be given several times")] = None,
+    door: Annotated[str | None, typer.Option("--door", help="id of the door whose camera the person stands before")] = None,
+    pictures: Annotated[int, typer.Option(min=1, max=5, help="how many pictures the door's camera takes")] = 3,
+    add: Annotated[bool, typer.Option("--add", help="add to the photos that are enrolled, in place of replacing them")] = False,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Enrol a face from photos (at most 4 MiB each, five in all) or at a door's camera, with hints; no photo is kept."""
+    if bool(photo) == bool(door):
+        raise InvalidInput("--photo", "give photos, or a door with --door")
+    about = {"url": url, "token": token, "reason": reason}
+    if door is not None:
+        _at_door(person_id, {"door_id": door, "pictures": pictures}, about=about, as_json=as_json)
+        return
+    wanted = [(file, *_read(file)) for file in photo or ()]
+    made: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for file, content, kind in wanted:
+        try:
+            told = send_photo(person_id, content, kind=kind, add=add or bool(made), about=about)
+        except InvalidInput as error:
+            refused.append(f"{file}: {error.what}")
+            continue
+        made.append(told)
+        if not as_json:
+            say(f"{file}: {_line(told)}")
+    show(made, f"{len(made)} of {len(wanted)} photos enrolled", as_json=as_json)
+    if refused:
+        raise InvalidInput("--photo", "; ".join(refused))
+
+
+def _read(file: Path) -> tuple[bytes, str]:
+    kind = media_type(file.name)
+    try:
+        return file.read_bytes(), kind
+    except OSError as error:
+        raise InvalidInput(str(file), f"cannot be read: {error.strerror}") from error
+
+
+def media_type(name: str) -> str:
+    """Return the media type of a photo by its name.
+
+    Raises:
+        InvalidInput: it is no name of a JPEG or PNG file.
+    """
+    kind = MEDIA_TYPES.get(PurePath(name).suffix.lower())
+    if kind is None:
+        raise InvalidInput(name[:80], "use a .jpg or .png file")
+    return kind
+
+
+def send_photo(person_id: str, content: bytes, *, kind: str, add: bool, about: dict[str, str]) -> dict[str, Any]:
+    """Enrol a face from one photo and return its proofs; `about` says where the gateway is and why.
+
+    Raises:
+        InvalidInput: it is refused, with the reason.
+        DeviceUnreachable: the gateway or an edge does not answer.
+    """
+    params = {"add": "true"} if add else {}
+    headers = {"Content-Type": kind}
+    told: dict[str, Any] = ask(
+        "PUT", f"people/{person_id}/face", content=content, headers=headers, params=params, **about
+    )  # fmt: skip
+    return told
+
+
+def _line(told: dict[str, Any]) -> str:
+    alike = "".join(f"; looks like {other}: one of them should use a card" for other in told["similar_to"])
+    return f"enrolled, receipt {told['receipt']['id']}, quality {told['receipt']['quality']:.2f}{alike}"
+
+
+def _at_door(person_id: str, body: dict[str, Any], *, about: dict[str, str], as_json: bool) -> None:
+    """Order it, say what to do while it runs, and call it off when it is interrupted."""
+    told = ask("POST", f"people/{person_id}/face/at-door", json=body, **about)
+    path, said = f"face-enrolments/{told['id']}", ""
+    try:
+        while told["state"] in RUNNING:
+            line = f"{told['done']} of {told['wanted']} pictures; {HINTS.get(told['hint'], told['hint'])}"
+            if line != said and not as_json:
+                say(line)
+            said = line
+            time.sleep(LOOK_S)
+            told = ask("GET", path, **about)
+    except KeyboardInterrupt:
+        ask("DELETE", path, **about)
+        told = ask("GET", path, **about)
+    if told["state"] != "confirmed":
+        raise ImageRejected(told["reason"] or told["state"], told["detail"] or "no template was made: try again")
+    alike = f"; looks like {told['similar_to']}: one of them should use a card" if told["similar_to"] else ""
+    show(told, f"enrolled from {told['done']} pictures{alike}", as_json=as_json)
