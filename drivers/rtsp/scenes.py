@@ -114,7 +114,7 @@ def walk(script: Script, at_s: float) -> Spot | None:
     elif at_s < script.approach_s + script.stay_s:
         part = 1.0
     else:
-        part = 1.0 - (at_s - script.approach_s - script.stay_s) / script.leave_s
+        part = min(1.0, 1.0 - (at_s - script.approach_s - script.stay_s) / script.leave_s)
     # Someone walking at constant speed grows with the inverse of the distance.
     near, far = 1 / script.near_px, 1 / script.far_px
     face_px = 1 / (far + (near - far) * part)

@@ -25,6 +25,7 @@ LENS_PX: Final = 554.0
 """Focal length of a camera that sees 60° in a frame 640 px wide: a face 120 px wide is 4.6 widths away."""
 MOST_TURN: Final = math.radians(25)
 _STEPS: Final = 10
+_EXACT: Final = 3e-4
 
 
 class Pose(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +134,8 @@ def _sources(figure: Figure, pose: Pose, place: Place, x: Plane, y: Plane) -> tu
     for _ in range(_STEPS):
         seen_x, seen_y = _seen(figure, pose, place.far, p, q)
         wrong_x, wrong_y = x - seen_x, y - seen_y
+        if max(np.abs(wrong_x).max(), np.abs(wrong_y).max()) < _EXACT:
+            break
         p += wrong_x * np.float32(cos) + wrong_y * np.float32(sin)
         q += wrong_y * np.float32(cos) - wrong_x * np.float32(sin)
     return p * np.float32(FACE_PX) + np.float32(FACE_AT[0]), q * np.float32(FACE_PX) + np.float32(FACE_AT[1])
