@@ -1,10 +1,10 @@
-"""`python -m edge worker | eye | faces | bench | backup | restore`: the processes and commands of an edge."""
+"""`python -m edge worker | eye | faces | bench | evaluate | backup | restore`: the processes and commands of an edge."""
 
 from __future__ import annotations
 
 import sys
 
-USAGE = "usage: python -m edge {worker|eye|faces|bench|backup|restore} …\n"
+USAGE = "usage: python -m edge {worker|eye|faces|bench|evaluate|backup|restore} …\n"
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +30,10 @@ def main(argv: list[str]) -> int:
         from edge import bench
 
         return bench.main(rest)
+    if name == "evaluate":
+        from edge import evaluate
+
+        return evaluate.main(rest)
     sys.stderr.write(USAGE)
     return 2
 

@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from gateway.commands import access, backup, bulk, calibration, doors, edges, enrol, household, person, running, site
+from gateway.commands import (
+    access,
+    backup,
+    bulk,
+    calibration,
+    doors,
+    edges,
+    enrol,
+    evaluate,
+    household,
+    person,
+    running,
+    site,
+)
 from gateway.rehearsal.commands import register as rehearse
 from models.errors import GatehouseError
 
@@ -27,7 +40,9 @@ app.command("verify-backup")(backup.verify_backup)
 app.command("restore")(backup.restore)
 app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(calibration.calibration, name="calibration")
+app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(doors.door, name="door")
+person.person.command("enrol")(enrol.enrol)
 person.person.command("enrol")(enrol.enrol)
 app.add_typer(person.person, name="person")
 app.add_typer(household.visitor, name="visitor")

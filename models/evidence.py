@@ -47,21 +47,23 @@ class NearPairs(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         first: Index of one person of each near pair, (M,) int32.
         second: Index of the other, (M,) int32, always the larger.
         step: Index of the smallest of `RADII` that holds the pair, (M,) int32.
+        share: How much of the pair that is, (M,) float64: 1 by nearest templates, less for one of several comparisons.
     """
 
     persons: int
     first: NDArray[np.int32]
     second: NDArray[np.int32]
     step: NDArray[np.int32]
+    share: NDArray[np.float64]
 
     @property
     def pairs(self) -> int:
         """How many pairs of persons there are, near or not."""
         return self.persons * (self.persons - 1) // 2
 
-    def matched(self) -> NDArray[np.int64]:
+    def matched(self) -> NDArray[np.float64]:
         """Return how many pairs each radius holds, (STEPS,)."""
-        return np.cumsum(np.bincount(self.step, minlength=STEPS)).astype(np.int64)
+        return np.cumsum(np.bincount(self.step, weights=self.share, minlength=STEPS))
 
 
 def near_pairs(person_of: Sequence[str], embeddings: Floats) -> NearPairs:
@@ -82,7 +84,7 @@ def near_pairs(person_of: Sequence[str], embeddings: Floats) -> NearPairs:
     rows, starts = rows[order] - rows.mean(axis=0), np.searchsorted(owner[order], np.arange(len(names)))
     found = [_near(rows, starts, first, last) for first, last in _blocks(starts, len(rows))]
     first, second, step = (np.concatenate(part) for part in zip(*found, strict=True))
-    return NearPairs(persons=len(names), first=first, second=second, step=step)
+    return NearPairs(persons=len(names), first=first, second=second, step=step, share=np.ones(len(step)))
 
 
 def _blocks(starts: NDArray[np.int64], rows: int) -> list[tuple[int, int]]:
@@ -116,27 +118,27 @@ def _near(
 
 def upper_bounds(near: NearPairs, *, seed: int) -> NDArray[np.float64]:
     """Return with 95 % confidence the highest false match rate at each radius, (STEPS,), never falling."""
-    counts = near.matched()
-    exact = np.array([upper_count(int(count)) / near.pairs for count in counts])
-    bounds = np.maximum.reduce([exact, _resampled(near, seed=seed), np.full(STEPS, rule_of_three(near.pairs))])
+    exact = np.array([upper_count(round(count)) / near.pairs for count in near.matched()])
+    (over_people,) = resampled(near, quantiles=(CONFIDENCE,), seed=seed)
+    bounds = np.maximum.reduce([exact, over_people, np.full(STEPS, rule_of_three(near.pairs))])
     result: NDArray[np.float64] = np.minimum(np.maximum.accumulate(bounds), 1.0)
     return result
 
 
-def _resampled(near: NearPairs, *, seed: int) -> NDArray[np.float64]:
-    """Return the 95 % quantile of the rate at each radius over people drawn with replacement."""
+def resampled(near: NearPairs, *, quantiles: Sequence[float], seed: int) -> NDArray[np.float64]:
+    """Return quantiles of the rate at each radius over people drawn with replacement, (len(quantiles), STEPS)."""
     if len(near.step) == 0:
-        return np.zeros(STEPS)
+        return np.zeros((len(quantiles), STEPS))
     chance = np.random.default_rng(seed)
     rounds = int(min(RESAMPLES, max(100, _RESAMPLED_CELLS // len(near.step))))
     rates = np.empty((rounds, STEPS))
     for index in range(rounds):
         drawn = np.bincount(chance.integers(near.persons, size=near.persons), minlength=near.persons)
         compared = (near.persons**2 - int((drawn**2).sum())) / 2
-        counts = np.bincount(near.step, weights=drawn[near.first] * drawn[near.second], minlength=STEPS)
-        rates[index] = np.cumsum(counts) / max(compared, 1.0)
-    quantile: NDArray[np.float64] = np.quantile(rates, CONFIDENCE, axis=0)
-    return quantile
+        weights = near.share * drawn[near.first] * drawn[near.second]
+        rates[index] = np.cumsum(np.bincount(near.step, weights=weights, minlength=STEPS)) / max(compared, 1.0)
+    found: NDArray[np.float64] = np.quantile(rates, quantiles, axis=0)
+    return found
 
 
 def count_evidence(
@@ -152,7 +154,7 @@ def count_evidence(
     return check_evidence(
         ImpostorEvidence(
             id=evidence_id, contract=contract, source=source, persons=near.persons, pairs=near.pairs,
-            matched=tuple(int(count) for count in near.matched()),
+            matched=tuple(round(count) for count in near.matched()),
             upper=tuple(float(bound) for bound in upper_bounds(near, seed=seed)), at=at, edge_id=edge_id,
         )
     )  # fmt: skip
