@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,6 +27,7 @@ from edge import wire
 from gateway.rehearsal.actors import until
 from gateway.rehearsal.stage import RESIDENT_AT_DOOR, RESIDENT_PHOTO, STRANGER_AT_DOOR
 from models.faces.pipeline import FacePipeline
+from tests.stories import strangers
 from tests.stories.acting import NAME, StoryStage
 from tests.stories.scan import findings, holds_embedding, pictures
 
@@ -200,22 +202,39 @@ async def test_who_passes_by_without_an_act_is_not_looked_at(stage: StoryStage) 
     assert (after.crops, after.faces, after.embeddings) == (before.crops, before.faces, before.embeddings)
 
 
-async def test_a_stranger_leaves_no_trace_but_the_refusal(
+async def press_on(stage: StoryStage, heard: list[str]) -> None:
+    """Press the button at the gate again whenever the door has answered, and keep what it said."""
+    while True:
+        outcome = await stage._ask("gate", "button", timeout_s=14.0)
+        assert outcome["outcome"] == "denied", outcome
+        heard.append(str(outcome["attempt"]))
+
+
+async def test_a_thousand_pictures_of_strangers_leave_no_trace_but_refusals(
     stage: StoryStage, known: list[NDArray[np.float32]], tmp_path: Path
 ) -> None:
     await stage.vision_ready()
-    async with stage.hearing("gatehouse/v1/#", user="edge") as heard:
-        for _ in range(2):
-            outcome = await stage.look("gate", "gate", portrait=STRANGER_AT_DOOR)
-            assert outcome["outcome"] == "denied"
-            fact = await stage.fact("gate", "access_denied", attempt=str(outcome["attempt"]))
-            assert (fact["reason"], fact["person_id"], fact.get("evidence")) == ("not_recognised", None, None)
-    capture = tmp_path / "broker"
+    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "astronaut.png")  # type: ignore[no-untyped-call]
+    portraits = [stage.picture(STRANGER_AT_DOOR), tmp_path / "astronaut.png"]
+    pipeline = FacePipeline(cache_dir=FaceSettings().cache_dir.expanduser(), threads=1)
+    samples = strangers.embedded(strangers.faces(portraits, 24, pipeline=pipeline), pipeline)
+    crops = strangers.faces(portraits, 1_000, pipeline=pipeline)
+    before, socket = await at_rest(stage), stage.edge_dir / "run" / "faces.sock"
+    attempts: list[str] = []
+    async with stage.hearing("gatehouse/v1/#", user="edge") as heard, strangers.eye_held(stage.up_pid, "gate"):
+        pressing = asyncio.create_task(press_on(stage, attempts))
+        assert await strangers.show(socket, "gate", crops, at=(250, 80)) == 1_000
+        pressing.cancel()
+    after = await at_rest(stage)
+    assert after.embeddings - before.embeddings >= 950
+    for attempt in attempts:
+        fact = await stage.fact("gate", "access_denied", attempt=attempt)
+        assert (fact["person_id"], fact.get("evidence")) == (None, None)
+    capture, centre = tmp_path / "broker", tmp_path / "centre"
     capture.write_bytes(b"\n".join(body for _, body in heard))
-    assert any(name.endswith("/request") for name, _ in heard)
-    centre = tmp_path / "centre"
     centre.write_text(str(await stage.centre_received()))
-    assert findings([*stage.kept_files(), capture, centre], known) == {}
+    assert any(name.endswith("/request") for name, _ in heard)
+    assert findings([*stage.kept_files(), capture, centre], [*known, *samples]) == {}
 
 
 async def test_the_search_finds_what_it_is_for(known: list[NDArray[np.float32]]) -> None:
