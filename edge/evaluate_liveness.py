@@ -186,11 +186,12 @@ def evaluate(
         provider="parallax", photographs=len(photographs), seed=seed, acts=tuple(rows),
         worst={name: max(row.error_rate for row in rows if row.species == name)
                for name in SPECIES if any(row.species == name for row in rows)},
-        remarks=_remarks(rows),
+        remarks=remarks_on(rows),
     )  # fmt: skip
 
 
-def _remarks(rows: Sequence[ActReport]) -> tuple[str, ...]:
+def remarks_on(rows: Sequence[ActReport]) -> tuple[str, ...]:
+    """Say what the figures do not show, and what was believed that should not be."""
     few = min((row.takes for row in rows), default=0)
     said = [
         "Scenes are drawn from photographs; this is not a certified test, and no real print or screen was shown.",
