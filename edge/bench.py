@@ -1,4 +1,4 @@
-"""`python -m edge bench faces|decision`: the benchmarks of what only an edge may load, as JSON rows on standard output."""
+"""`python -m edge bench faces|match|decision`: the benchmarks of what only an edge may load, as JSON rows on standard output."""
 
 from __future__ import annotations
 
@@ -9,22 +9,56 @@ from pathlib import Path
 
 import msgspec
 
+from models.benchmarks import Benchmark
+from models.errors import GatehouseError
+
 
 def main(argv: list[str]) -> int:
     """Run one group of benchmarks and print its rows."""
     parser = argparse.ArgumentParser(prog="python -m edge bench")
-    parser.add_argument("topic", choices=("faces", "decision"))
+    parser.add_argument("topic", choices=("faces", "match", "decision"))
     parser.add_argument("--json", action="store_true", help="rows as JSON; the only form here")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "gatehouse")
+    parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="of `match`; BLAS must have as many")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="how many templates `match` searches")
     args = parser.parse_args(argv)
-    if args.topic == "decision":
-        from edge.bench_decision import run as run_decision
-
-        rows = run_decision()
-    else:
-        from config.portraits import portraits
-        from models.faces.bench import run as run_faces
-
-        rows = run_faces(next(iter(portraits().values())).parent, args.cache.expanduser())
+    rows = _run(args.topic, args.cache.expanduser(), threads=args.threads, rows=args.rows)
     sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
     return 0
+
+
+def _run(topic: str, cache_dir: Path, *, threads: int, rows: int) -> list[Benchmark]:
+    if topic == "decision":
+        from edge.bench_decision import run as run_decision
+
+        return run_decision()
+    from config.portraits import portraits
+
+    if topic == "match":
+        return _match(portraits(), cache_dir, threads=threads, rows=rows)
+    from models.faces.bench import run as run_faces
+
+    return run_faces(next(iter(portraits().values())).parent, cache_dir)
+
+
+def _match(portraits: dict[str, Path], cache_dir: Path, *, threads: int, rows: int) -> list[Benchmark]:
+    """Measure matching behind a progress bar on standard error.
+
+    Raises:
+        GatehouseError: BLAS was not started with as many threads, so that nothing could be compared.
+    """
+    if os.environ.get("OPENBLAS_NUM_THREADS") != str(threads):
+        raise GatehouseError(f"set OPENBLAS_NUM_THREADS={threads}, or run `gatehouse bench match`, which does")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from edge.bench_match import STEPS, run
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("bench match", total=STEPS if threads == 1 else 2)
+
+        def tell(line: str) -> None:
+            progress.update(task, description=line)
+            progress.advance(task)
+
+        return run(portraits, cache_dir, threads=threads, rows=rows, tell=tell)

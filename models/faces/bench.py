@@ -6,6 +6,7 @@ how many boxes and components agree is counted.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.benchmarks import Benchmark
+from models.faces import bench_int8
+from models.faces.align import Aligner
 from models.faces.detector import Detection, Detector, overlap
 from models.faces.embedder import Embedder
 from models.faces.pipeline import FacePipeline
-from models.faces.weights import DETECTOR_FILE, EMBEDDER_FILE, model_path
+from models.faces.weights import DETECTOR_FILE, EMBEDDER_FILE, load_weights, model_path
 
 Rgb = NDArray[np.uint8]
 
@@ -29,13 +32,12 @@ PICTURES: Final = ("obama.jpg", "obama2.jpg", "obama3.jpg", "biden.jpg")
 TARGET_RATIO: Final = 15.0
 TARGET_DIFFERENCE: Final = 1e-5
 TARGET_AGREEMENT_PERCENT: Final = 99.5
-TARGET_DOOR_MS: Final = 40.0
 _REPEATS: Final = 4
-_DOOR_REPEATS: Final = 30
+_CALIBRATING: Final = 64
 
 
 def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500, rounds: int = 8) -> list[Benchmark]:
-    """Measure embedding, detection and the way of one door frame; agreement is counted over at least `boxes` boxes.
+    """Measure embedding and detection; agreement is counted over at least `boxes` faces.
 
     Each timing takes `rounds` of dlib's.
 
@@ -43,29 +45,38 @@ def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500, rounds: int =
         ModelFileError: A network file is missing or broken.
         FileNotFoundError: A portrait is missing.
     """
-    pictures = [_picture(portraits_dir / name) for name in PICTURES]
+    pictures = [picture(portraits_dir / name) for name in PICTURES]
     pipeline = FacePipeline(cache_dir=cache_dir, threads=1)
-    chips = np.concatenate([_chips(pipeline, rgb) for rgb in pictures])
+    heads = [head(pipeline, rgb) for rgb in pictures]
+    embedder, detector = Embedder(cache_dir=cache_dir, threads=1), Detector(cache_dir=cache_dir, threads=1)
+    portraits = np.concatenate([_chips(pipeline, rgb) for rgb in pictures])
+    timed = _embedding(embedder, portraits, rounds=rounds)
+    agreement, variants = _agreement(detector, heads, boxes=boxes)
+    half = min(_CALIBRATING, len(variants) // 2)
     return [
-        *_embedding(Embedder(cache_dir=cache_dir, threads=1), chips, rounds=rounds),
-        *_detection(
-            Detector(cache_dir=cache_dir, threads=1),
-            [_head(pipeline, rgb) for rgb in pictures],
-            boxes=boxes,
-            rounds=rounds,
+        *timed,
+        bench_int8.row(
+            load_weights(EMBEDDER_FILE, cache_dir=cache_dir).onnx,
+            variants[:half],
+            variants[half : 3 * half],
+            dlib_ms=timed[0].theirs or 0.0,
         ),
-        _door(pipeline, pictures),
+        _difference(embedder, np.concatenate([portraits, variants])),
+        _whole_pyramid(detector, heads, rounds=rounds),
+        agreement,
+        _following(detector, heads, rounds=rounds),
     ]
 
 
-def _picture(path: Path) -> Rgb:
+def picture(path: Path) -> Rgb:
+    """Read one portrait, (height, width, 3) uint8, its longer side at most 640 px."""
     with Image.open(path) as image:
         upright = image.convert("RGB")
     upright.thumbnail((640, 640))
     return np.asarray(upright)
 
 
-def _head(pipeline: FacePipeline, rgb: Rgb) -> Rgb:
+def head(pipeline: FacePipeline, rgb: Rgb) -> Rgb:
     """Cut a square around the face, nearly twice its width."""
     left, top, right, bottom = pipeline.detect(rgb, min_face_px=60)[0].box
     more = int((right - left) * 0.42)
@@ -121,8 +132,6 @@ def _compared(
 def _embedding(embedder: Embedder, chips: Rgb, *, rounds: int) -> list[Benchmark]:
     peer: Any = dlib.face_recognition_model_v1(str(model_path(EMBEDDER_FILE)))
     four = np.concatenate([chips] * 4)[:4]
-    expected = np.array([peer.compute_face_descriptor(chip) for chip in chips])
-    difference = float(np.abs(embedder.embed(chips) - expected).max())
     return [
         _compared(
             "embed_one",
@@ -139,37 +148,51 @@ def _embedding(embedder: Embedder, chips: Rgb, *, rounds: int) -> list[Benchmark
             rounds=rounds,
             per=4,
         ),
-        Benchmark(
-            name="embed_difference",
-            unit="component",
-            ours=difference,
-            target=TARGET_DIFFERENCE,
-            met=difference <= TARGET_DIFFERENCE,
-            detail=f"largest difference in any component from dlib's embedding, {len(chips)} faces",
-        ),
     ]
 
 
-def _detection(detector: Detector, heads: Sequence[Rgb], *, boxes: int, rounds: int) -> list[Benchmark]:
-    """Time one picture of 640 x 480 with the whole pyramid, and count how many of dlib's boxes we find."""
+def _difference(embedder: Embedder, chips: Rgb) -> Benchmark:
+    peer: Any = dlib.face_recognition_model_v1(str(model_path(EMBEDDER_FILE)))
+    expected = np.array([peer.compute_face_descriptor(chip) for chip in chips])
+    difference = float(np.abs(embedder.embed(chips) - expected).max())
+    return Benchmark(
+        name="embed_difference",
+        unit="component",
+        ours=difference,
+        target=TARGET_DIFFERENCE,
+        met=difference <= TARGET_DIFFERENCE,
+        detail=f"largest difference in any component from dlib's embedding, {len(chips)} faces",
+    )
+
+
+def _whole_pyramid(detector: Detector, heads: Sequence[Rgb], *, rounds: int) -> Benchmark:
+    """Time one picture of 640 x 480 with every scale."""
     peer: Any = dlib.cnn_face_detection_model_v1(str(model_path(DETECTOR_FILE)))
     scene = mosaic(heads, seed=0)
-    timed = _compared(
+    return _compared(
         "detect_cnn",
         lambda: detector.detect(scene),
         lambda: peer(scene, 0),
         "640 x 480, whole pyramid as dlib's, one thread",
         rounds=max(1, rounds // 3),
     )
+
+
+def _agreement(detector: Detector, heads: Sequence[Rgb], *, boxes: int) -> tuple[Benchmark, Rgb]:
+    """Count how many of dlib's boxes we find; return the chips of ours too."""
+    peer: Any = dlib.cnn_face_detection_model_v1(str(model_path(DETECTOR_FILE)))
+    aligner, chips = Aligner(), []
     wanted = found = seed = 0
     while wanted < boxes:
         scene = mosaic(heads, seed=seed)
         theirs = [_box(one.rect) for one in peer(scene, 0)]
+        ours = detector.detect(scene)
+        chips += [aligner.chip(scene, one.box, aligner.landmarks(scene, one.box)) for one in ours]
         wanted += len(theirs)
-        found += agreeing(theirs, detector.detect(scene))
+        found += agreeing(theirs, ours)
         seed += 1
     percent = 100 * found / wanted
-    agreement = Benchmark(
+    row = Benchmark(
         name="detect_agreement",
         unit="%",
         ours=percent,
@@ -178,7 +201,57 @@ def _detection(detector: Detector, heads: Sequence[Rgb], *, boxes: int, rounds: 
         met=percent >= TARGET_AGREEMENT_PERCENT,
         detail=f"{found} of {wanted} of dlib's boxes found at IoU >= 0.9, {seed} pictures of scaled and flipped faces",
     )
-    return [timed, agreement]
+    return row, np.array(chips, np.uint8)
+
+
+def _following(detector: Detector, heads: Sequence[Rgb], *, rounds: int) -> Benchmark:
+    """Compare following one face with looking at the whole picture, and count how often it is found again."""
+    times: list[tuple[float, float]] = []
+    kept = frames = 0
+    for seed in range(max(1, len(heads) * rounds // 8)):
+        known: list[Detection] = []
+        for shown in _walk(heads[seed % len(heads)], np.random.default_rng(seed)):
+            whole, whole_ms = _timed(functools.partial(detector.detect, shown, min_face_px=60, stride=2))
+            if known:
+                again, ms = _timed(functools.partial(detector.follow, shown, near=[known[0].box]))
+                frames += len(whole) == 1
+                kept += len(whole) == len(again) == 1
+                times.append((ms, whole_ms))
+                known = again
+            known = known or whole
+    ours, theirs = (statistics.median(each) for each in zip(*times, strict=True))
+    return Benchmark(
+        name="detect_follow",
+        unit="ms",
+        ours=ours,
+        peer="our whole pass",
+        theirs=theirs,
+        ratio=theirs / ours,
+        met=kept == frames,
+        samples=tuple(one for one, _ in times),
+        detail=f"640 x 360, a face that walks and grows; found again in {kept} of {frames} frames where a whole pass finds it",
+    )
+
+
+def _timed(work: Callable[[], list[Detection]]) -> tuple[list[Detection], float]:
+    began = time.thread_time()
+    found = work()
+    return found, (time.thread_time() - began) * 1000
+
+
+def _walk(person: Rgb, rng: np.random.Generator, frames: int = 8) -> list[Rgb]:
+    """Return 640 x 360 in which a head walks by some px a frame and grows by a tenth."""
+    side, x, y = int(rng.integers(180, 230)), float(rng.integers(40, 300)), float(rng.integers(5, 80))
+    step = rng.uniform(-12, 12, 2)
+    scene = []
+    for frame in range(frames):
+        ground = Image.new("RGB", (640, 360), (90, 110, 120))
+        size = round(side * (1 + 0.1 * frame / frames))
+        ground.paste(
+            Image.fromarray(person).resize((size, size)), (round(x + step[0] * frame), round(y + step[1] * frame))
+        )
+        scene.append(np.asarray(ground))
+    return scene
 
 
 def _box(rect: Any) -> tuple[int, int, int, int]:
@@ -206,30 +279,3 @@ def mosaic(heads: Sequence[Rgb], *, seed: int) -> Rgb:
         head = head.crop((edge, edge, side - edge, side))
         ground.paste(head, (cell % 4 * 160, cell // 4 * 240 + int(rng.integers(0, 30))))
     return np.asarray(ground)
-
-
-def _door(pipeline: FacePipeline, pictures: Sequence[Rgb]) -> Benchmark:
-    """Time a motion-gated crop of a 640 x 360 door frame through detection, quality and embedding."""
-    head = Image.fromarray(pictures[1])
-    head.thumbnail((320, 320))
-    crop = np.asarray(head)
-    faces = pipeline.detect(crop, min_face_px=80)
-
-    def step() -> None:
-        found = pipeline.detect(crop, min_face_px=80)
-        for face in found:
-            pipeline.quality(crop, face)
-        pipeline.embed(crop, found)
-
-    step()
-    samples = _times_ms(step, _DOOR_REPEATS)
-    ours = statistics.median(samples)
-    return Benchmark(
-        name="door_frame",
-        unit="ms",
-        ours=ours,
-        target=TARGET_DOOR_MS,
-        met=ours <= TARGET_DOOR_MS and len(faces) == 1,
-        samples=tuple(samples),
-        detail=f"crop of {crop.shape[1]} x {crop.shape[0]}, {len(faces)} face: detect, measure, align, embed",
-    )

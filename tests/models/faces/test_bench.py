@@ -35,10 +35,11 @@ def test_every_figure_is_taken_beside_dlibs(photos: dict[str, Path], cache_dir: 
     assert list(rows) == [
         "embed_one",
         "embed_batch",
+        "embed_int8",
         "embed_difference",
         "detect_cnn",
         "detect_agreement",
-        "door_frame",
+        "detect_follow",
     ]
     for name in ("embed_one", "embed_batch", "detect_cnn"):
         row = rows[name]
@@ -48,5 +49,9 @@ def test_every_figure_is_taken_beside_dlibs(photos: dict[str, Path], cache_dir: 
         assert row.met == (row.ratio >= 15.0)
         assert row.peer.startswith("dlib")
     assert rows["embed_difference"].met
+    assert rows["embed_int8"].theirs == rows["embed_one"].theirs
+    assert "pairs of faces change sides" in rows["embed_int8"].detail
+    assert rows["detect_follow"].met
+    assert rows["detect_follow"].ours < (rows["detect_follow"].theirs or 0.0)
     assert rows["detect_agreement"].ours == 100.0
     assert all(row.detail and row.unit for row in rows.values())
