@@ -34,7 +34,7 @@ def faces(
 def liveness(
     *, photo: Annotated[list[Path] | None, typer.Option(help="portrait; may be given several times")] = None,
     takes: Annotated[int | None, typer.Option(min=1, max=1000, help="takes of each act (default: 59)")] = None,
-    seed: Annotated[int, typer.Option(help="first seed of the takes")] = 1, html: Html = None, json: JsonFile = None,
+    seed: Annotated[int, typer.Option(help="first seed of the takes")] = 101, html: Html = None, json: JsonFile = None,
 ) -> None:  # fmt: skip
     """Measure the built-in liveness on drawn scenes: heads, prints and screens. No certified test."""
     argv = ["liveness", "--seed", str(seed), *_files(html=html, json=json)]
