@@ -4,41 +4,63 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 import typer
 
 from gateway.commands.common import Config, Json, load, opened, say, show
 from models.errors import InvalidInput, SettingsError, SettingsFault
 
+if TYPE_CHECKING:
+    from config.site import SiteFile
+    from config.site_faces import DoorFaces
+    from models.calibration import Profile
+
+ASSUMED: Final = "calibrated"
+"""The profile of faces that a site file is checked under where no settings are given."""
+
 
 def check(
     files: Annotated[list[Path], typer.Argument(help="gatehouse.yaml or site.yaml")], *, as_json: Json = False
 ) -> None:
-    """Check settings and site files; print every mistake with file, line, key and suggestion."""
+    """Check settings and site files; print every mistake with file, line, key and suggestion, and how doors may use faces."""
     from config.settings import read_settings
-    from config.site import doubts
+    from config.site import doubts, read_site
+    from config.site_faces import door_faces
 
     faults: list[SettingsFault] = []
     warnings: list[SettingsFault] = []
+    sites: list[SiteFile] = []
+    profile: Profile | None = None
     for file in files:
         try:
             if _is_site(file):
                 warnings += doubts(file, environment=os.environ)
+                sites.append(read_site(file, environment=os.environ))
             else:
-                read_settings(file, environment=os.environ)
+                profile = read_settings(file, environment=os.environ).edge.faces.profile
         except SettingsError as error:
             faults += error.faults
+    faces = [told for site in sites for told in door_faces(site, profile=profile or ASSUMED)]
     if as_json:
-        record = {"ok": not faults, "faults": [vars(fault) for fault in faults]}
+        record = {"ok": not faults, "faults": [vars(fault) for fault in faults], "faces": msgspec.to_builtins(faces)}
         show(record | {"warnings": [vars(warning) for warning in warnings]}, "", as_json=True)
     else:
-        for fault in faults:
-            say(str(fault))
-        for warning in warnings:
-            say(f"warning: {warning}")
-        say(f"{len(faults)} mistake{'s' if len(faults) > 1 else ''}" if faults else "no mistakes found")
+        _tell(faults, warnings=warnings, faces=faces, assumed=profile is None)
     raise typer.Exit(1 if faults else 0)
+
+
+def _tell(faults: list[SettingsFault], *, warnings: list[SettingsFault], faces: list[DoorFaces], assumed: bool) -> None:
+    for fault in faults:
+        say(str(fault))
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if faces and assumed:
+        say(f"faces: as under edge.faces.profile {ASSUMED}; name your gatehouse.yaml too to see what yours allows")
+    for told in faces:
+        say(f"faces: {told.told()}")
+    say(f"{len(faults)} mistake{'s' if len(faults) > 1 else ''}" if faults else "no mistakes found")
 
 
 def _is_site(file: Path) -> bool:

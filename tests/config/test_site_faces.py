@@ -1,0 +1,117 @@
+"""What `gatehouse check` says about faces: which doors may use them alone, which with card or PIN, and what is lacking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from config.site_faces import WORDS
+from gateway.cli import app
+from models.assessments import TOPICS
+from models.calibration import WhyNot, needed_pairs
+
+REGISTER = {
+    "purpose": "gate", "place_class": "community_common", "sign_confirmed_on": "2026-01-01", "banned_area_checked": True,
+}  # fmt: skip
+ASSESSMENT = {
+    "id": "a", "subject": "face", "topics": dict.fromkeys(TOPICS, "weighed with care and found to be in order"),
+    "drafted_by": "office", "drafted_at": "2026-01-01T00:00:00Z", "approved_by": "board",
+    "approved_at": "2026-01-02T00:00:00Z",
+}  # fmt: skip
+CONSENT = {
+    "doors": ["gate"], "text_version": "v", "text_sha256": "0" * 64, "given_at": "2026-01-01T00:00:00Z",
+    "channel": "paper", "evidence": "form",
+}  # fmt: skip
+COVERED = {"liveness": "device", "liveness_covers": ["print", "screen"], "liveness_basis": "report 7"}
+
+
+def written(folder: Path, *, people: int = 2, assessed: bool = True, registered: bool = True, **door: Any) -> Path:
+    """Write a site file with one door that takes faces, its camera, and people who consented to it."""
+    camera = {"id": "cam", "name": "C", "url": "rtsp://192.0.2.1/s", "door": "gate"}
+    site = {
+        "site": {"id": "s", "name": "S", "community": "310104005012"},
+        "doors": [{"id": "gate", "name": "Gate", "camera": "cam", "factors": ["face", "card"]} | door],
+        "cameras": [camera | ({"register_entry": REGISTER} if registered else {})],
+        "assessments": [ASSESSMENT] if assessed else [],
+        "people": [{"id": f"p{n}", "name": "P", "consents": [CONSENT | {"id": f"k{n}"}]} for n in range(people)],
+    }
+    file = folder / "site.yaml"
+    file.write_text(yaml.safe_dump(site))
+    return file
+
+
+def told(*files: Path) -> dict[str, Any]:
+    """Return what `check --json` says about the one door."""
+    answer = CliRunner().invoke(app, ["check", "--json", *map(str, files)])
+    record = json.loads(answer.stdout)
+    assert record["ok"], record["faults"]
+    (door,) = record["faces"]
+    found: dict[str, Any] = {"way": door["way"], **door["use"]}
+    return found
+
+
+def settings(folder: Path, profile: str) -> Path:
+    file = folder / "gatehouse.yaml"
+    file.write_text(yaml.safe_dump({"edge": {"faces": {"profile": profile}}}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("door", "way", "why_not"),
+    [
+        ({}, "off", ["no_liveness", "no_evidence"]),
+        ({"liveness": "parallax"}, "off", ["liveness_incomplete", "no_evidence"]),
+        (COVERED, "off", ["no_evidence"]),
+        ({"factors": ["face+card", "pin"]}, "with_card_or_pin", ["not_asked", "no_liveness", "no_evidence"]),
+        ({"factors": ["face+pin", "card"], "high_security": True, **COVERED}, "with_card_or_pin",
+         ["not_asked", "high_security", "no_evidence"]),
+        ({"assessed": False, "factors": ["face+card", "card"]}, "off",
+         ["not_asked", "no_liveness", "no_evidence", "not_assessed"]),
+        ({"registered": False, "factors": ["face+card", "card"]}, "off",
+         ["not_asked", "no_liveness", "no_evidence", "no_camera"]),
+    ],
+)  # fmt: skip
+def test_a_door_is_told_how_it_may_use_faces_and_why_not_alone(
+    tmp_path: Path, door: dict[str, Any], way: str, why_not: list[str]
+) -> None:
+    found = told(written(tmp_path, **door))
+    assert (found["way"], found["why_not"]) == (way, why_not)
+
+
+def test_the_profile_of_the_settings_decides(tmp_path: Path) -> None:
+    site = written(tmp_path)
+    demo = told(settings(tmp_path, "demo"), site)
+    assert (demo["way"], demo["alone"], demo["radius"]) == ("alone", True, 0.4)
+    assert told(settings(tmp_path, "off"), site)["why_not"] == ["off"]
+    crowded = told(settings(tmp_path, "demo"), written(tmp_path, people=13))
+    assert (crowded["way"], crowded["why_not"], crowded["people"]) == ("off", ["gallery_too_large"], 13)
+
+
+def test_it_is_said_in_words_with_what_is_needed(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["check", str(written(tmp_path, people=60))])
+    assert answer.exit_code == 0
+    assumed, line, last = answer.stdout.splitlines()[-3:]
+    assert "gatehouse.yaml" in assumed
+    assert line.startswith("faces: door 'gate' (60 consented): no face opens it: nothing tells a live face")
+    assert line.endswith(f"60 people need {needed_pairs(60)} pairs of persons without a false match")
+    assert last == "no mistakes found"
+
+
+def test_a_door_with_faces_only_and_a_bare_face_at_high_security_are_mistakes(tmp_path: Path) -> None:
+    doors: tuple[dict[str, Any], ...] = (
+        {"factors": ["face", "face+card"]},
+        {"high_security": True},
+        {"liveness_covers": ["print"]},
+    )
+    for door in doors:
+        answer = CliRunner().invoke(app, ["check", str(written(tmp_path, **door))])
+        assert answer.exit_code == 1, door
+
+
+def test_every_reason_has_its_words() -> None:
+    assert set(WORDS) == set(get_args(WhyNot))
