@@ -146,6 +146,16 @@ async def joined(site: Compound, what: Callable[[], bool]) -> None:
     raise AssertionError("the joining edge got no copy")
 
 
+async def known_at(manager: httpx.AsyncClient, person_id: str, *edges: str) -> dict[str, Any]:
+    """Return a person once the receipts of these edges, and of no others, are there: they follow the copies."""
+    for _ in range(100):
+        shown: dict[str, Any] = await call(manager, "GET", f"people/{person_id}")
+        if sorted(proof["edge_id"] for proof in shown["faces"]) == sorted(edges):
+            return shown
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"receipts of {shown['faces']}")
+
+
 async def test_an_edge_that_joins_gets_what_its_doors_were_consented_to_and_a_withdrawal_reaches_both(
     tmp_path: Path,
 ) -> None:
@@ -161,8 +171,7 @@ async def test_an_edge_that_joins_gets_what_its_doors_were_consented_to_and_a_wi
             await until(lambda: second.version > (0, 0), what="the second edge has a policy")
             await joined(site, lambda: second.held() == ["p1"])
             await until(lambda: second.matched_at("pool") == {"p1"}, what="p1 is matched at the pool")
-            shown = await call(manager, "GET", "people/p1")
-            assert sorted(proof["edge_id"] for proof in shown["faces"]) == ["edge-1", "edge-2"]
+            shown = await known_at(manager, "p1", "edge-1", "edge-2")
 
             for consent in shown["consents"]:
                 await call(manager, "DELETE", f"people/p1/consents/{consent['id']}", 204)
