@@ -96,7 +96,10 @@ def _read_cache(cached: Path, digest: str) -> Weights | None:
     seal, body = content[:32], content[32:]
     if hashlib.sha256(body).digest() != seal:
         return None
-    weights = msgspec.msgpack.decode(body, type=Weights)
+    try:
+        weights = msgspec.msgpack.decode(body, type=Weights)
+    except msgspec.MsgspecError:
+        return None
     return weights if weights.digest == digest else None
 
 

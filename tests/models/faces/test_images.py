@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,3 +146,68 @@ def test_a_large_photo_is_scaled_down(photos: dict[str, Path]) -> None:
     picture = decode_photo(photos["biden.jpg"].read_bytes(), side_px=400)
 
     assert max(picture.shape) == 400
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_a_channel_become_eight(channels: int) -> None:
+    deep = np.full((60, 70, channels), 0x8000, np.uint16)
+    if channels == 4:
+        deep[..., 3] = 0xFFFF
+    picture = decode_photo(cv2.imencode(".png", deep)[1].tobytes(), side_px=800)
+
+    assert picture.shape == (60, 70, 3)
+    assert abs(float(picture.mean()) - 128) < 2
+
+
+def test_a_palette_with_a_transparent_colour_lies_on_white() -> None:
+    palette = Image.new("P", (60, 60), 0)
+    palette.putpalette([10, 10, 10, 200, 0, 0])
+
+    assert decode_photo(encoded(palette, transparency=0), side_px=800).min() == 255
+
+
+def test_printing_inks_become_the_colours_they_print() -> None:
+    """Adobe stores CMYK upside down; a red stays one."""
+    red = Image.new("RGB", (64, 64), (200, 30, 30)).convert("CMYK")
+    picture = decode_photo(encoded(red, "JPEG", quality=95), side_px=800)
+
+    assert np.abs(picture.mean(axis=(0, 1)) - (200, 30, 30)).max() < 12
+
+
+@pytest.mark.parametrize("size", [(49, 51), (48, 4001), (1999, 53), (801, 799)])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_odd_sizes_keep_their_shape(size: tuple[int, int], format_: str) -> None:
+    picture = decode_photo(encoded(Image.new("RGB", size, (90, 90, 90)), format_), side_px=800)
+
+    shrunk = min(1.0, 800 / max(size))
+    assert abs(picture.shape[1] - size[0] * shrunk) <= 1
+    assert abs(picture.shape[0] - size[1] * shrunk) <= 1
+    assert abs(float(picture.mean()) - 90) < 3
+
+
+def test_a_picture_that_moves_is_refused() -> None:
+    frames = [Image.new("RGB", (80, 80), colour) for colour in ("red", "green", "blue")]
+
+    assert reason(encoded(frames[0], save_all=True, append_images=frames[1:])) == "unreadable"
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_a_photo_cut_short_anywhere_is_refused(format_: str) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encoded(Image.fromarray(noise), format_)
+
+    for length in range(0, len(whole) - 40, 101):
+        assert reason(whole[:length]) == "unreadable"
+
+
+@settings(max_examples=80, deadline=None)
+@given(exif=st.binary(max_size=120), orientation=st.integers(-5, 70_000))
+def test_what_stands_beside_a_photo_breaks_nothing(exif: bytes, orientation: int) -> None:
+    entry = struct.pack("<HHIHHIHHI", 0x4949, 42, 8, 1, 0x0112, 0x00010003, 0, orientation & 0xFFFF, 0)
+    for content in (b"Exif\0\0" + exif, b"Exif\0\0II*\0" + exif, b"Exif\0\0" + entry):
+        try:
+            picture = decode_photo(encoded(GREY, "JPEG", exif=content), side_px=800)
+        except ImageRejected as error:
+            assert error.reason == "unreadable"  # noqa: PT017 - either way is right
+        else:
+            assert sorted(picture.shape) == [3, 200, 300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 from models.errors import ModelFileError
 from models.faces.dat import MAX_FILE_BYTES, parse_network, read_bounded, read_network
+from models.faces.runtime import open_session
 from models.faces.weights import DETECTOR_FILE, EMBEDDER_FILE, convert, convert_cached, load_weights, model_path
 
 ROOT = Path(__file__).parents[3]
 DETECTOR = model_path(DETECTOR_FILE).read_bytes()
+EMBEDDER = model_path(EMBEDDER_FILE).read_bytes()
 
 
 def test_both_networks_are_what_their_papers_say() -> None:
@@ -118,6 +121,41 @@ def test_an_altered_file_converts_or_is_refused_but_never_breaks_anything(at: in
     altered = DETECTOR[:at] + bytes([value]) + DETECTOR[at + 1 :]
     with contextlib.suppress(ModelFileError):
         assert convert(altered, file="altered.dat").onnx
+
+
+@settings(max_examples=40, deadline=None)
+@given(flips=st.lists(st.integers(0, len(DETECTOR) * 8 - 1), min_size=1, max_size=12))
+def test_flipped_bits_anywhere_give_a_network_or_a_refusal(flips: list[int]) -> None:
+    altered = bytearray(DETECTOR)
+    for bit in flips:
+        altered[bit // 8] ^= 1 << bit % 8
+    with contextlib.suppress(ModelFileError):
+        open_session(convert(bytes(altered), file="flipped.dat").onnx, threads=1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(at=st.one_of(st.integers(0, 600), st.integers(0, len(EMBEDDER) - 1)), value=st.integers(0, 255))
+def test_an_altered_embedder_gives_a_network_or_a_refusal(at: int, value: int) -> None:
+    with contextlib.suppress(ModelFileError):
+        assert convert(EMBEDDER[:at] + bytes([value]) + EMBEDDER[at + 1 :], file="altered.dat").onnx
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x01\x01" * 50, b"PK\x03\x04" + bytes(99)])
+def test_files_of_nothing_and_of_something_else_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.dat").write_bytes(content)
+
+    with pytest.raises(ModelFileError, match=r"other\.dat"):
+        convert_cached(tmp_path / "other.dat", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_sealed_cache_of_something_else_is_made_again(tmp_path: Path) -> None:
+    first = load_weights(DETECTOR_FILE, cache_dir=tmp_path)
+    kept = next(tmp_path.iterdir())
+    body = b"\x93no weights"
+    kept.write_bytes(hashlib.sha256(body).digest() + body)
+
+    assert load_weights(DETECTOR_FILE, cache_dir=tmp_path) == first
 
 
 @settings(max_examples=100, deadline=None)
