@@ -79,6 +79,39 @@ def test_every_other_scale_finds_the_same_face(detector: Detector, astronaut: Rg
     assert overlap(fine[0].box, coarse[0].box) > 0.55
 
 
+@pytest.mark.parametrize("side", [90, 130, 200])
+def test_a_face_that_moves_and_grows_is_followed(detector: Detector, astronaut: Rgb, side: int) -> None:
+    """The picture is taken from elsewhere, a tenth larger, so that the face moves by a third of itself."""
+    scale = side / 100
+    first = Image.fromarray(astronaut).resize((round(512 * scale), round(512 * scale)))
+    then = first.resize((round(first.width * 1.1), round(first.height * 1.1)))
+    (known,) = detector.detect(np.asarray(first), min_face_px=60)
+    (whole,) = detector.detect(np.asarray(then), min_face_px=60)
+
+    (again,) = detector.follow(np.asarray(then), near=[known.box])
+
+    assert overlap(again.box, whole.box) > 0.5
+
+
+def test_following_sees_nobody_where_nobody_is(detector: Detector, astronaut: Rgb) -> None:
+    (face,) = detector.detect(astronaut)
+    width = face.box[2] - face.box[0]
+    elsewhere = (5, 400, 5 + width, 400 + width)
+
+    assert detector.follow(astronaut, near=[elsewhere]) == []
+    assert detector.follow(astronaut, near=[]) == []
+    assert detector.follow(astronaut, near=[(5000, 5000, 5100, 5100), (-300, -300, -200, -200)]) == []
+    with pytest.raises(InvalidInput, match="image"):
+        detector.follow(np.zeros((8, 8), np.uint8), near=[elsewhere])
+
+
+def test_two_windows_around_one_face_give_it_once(detector: Detector, astronaut: Rgb) -> None:
+    (face,) = detector.detect(astronaut)
+    left, top, right, bottom = face.box
+
+    assert len(detector.follow(astronaut, near=[face.box, (left + 9, top + 9, right + 9, bottom + 9)])) == 1
+
+
 def test_a_picture_without_a_face_has_none(detector: Detector) -> None:
     assert detector.detect(np.full((240, 320, 3), 128, np.uint8)) == []
 

@@ -14,6 +14,8 @@ from models.errors import InvalidInput, ModelFileError
 from models.faces.align import Aligner
 from models.faces.detector import Detector
 from models.faces.embedder import Embedder
+from models.faces.images import decode_photo
+from models.faces.pipeline import FacePipeline
 from models.faces.runtime import give_back_memory, open_session
 from models.faces.weights import EMBEDDER_FILE, model_path
 
@@ -41,6 +43,31 @@ def test_embeddings_equal_dlibs_in_every_component(embedder: Embedder, chips: Rg
 
     assert len(chips) >= 10
     assert np.abs(embedder.embed(everything) - expected).max() <= 1e-5
+
+
+def test_every_portrait_and_its_variants_embed_as_dlibs(
+    embedder: Embedder, pipeline: FacePipeline, photos: dict[str, Path], astronaut: Rgb
+) -> None:
+    """Five portraits, eight ways each: as taken, mirrored, darker, brighter, grey, shifted, coarse, noisy."""
+    theirs: Any = dlib.face_recognition_model_v1(str(model_path(EMBEDDER_FILE)))
+    pictures = [
+        decode_photo(photos[f"{n}.jpg"].read_bytes(), side_px=640) for n in ("obama", "obama2", "obama3", "biden")
+    ]
+    aligner, rng = Aligner(), np.random.default_rng(4)
+    variants: list[Rgb] = []
+    for rgb in [*pictures, astronaut]:
+        face = pipeline.detect(rgb, min_face_px=60)[0]
+        chip = aligner.chip(rgb, face.box, face.landmarks)
+        coarse = chip[::3, ::3].repeat(3, axis=0).repeat(3, axis=1)
+        noisy = np.clip(chip + rng.normal(0, 12, chip.shape), 0, 255)
+        grey = np.repeat(chip.mean(axis=2, keepdims=True), 3, axis=2)
+        ways = [chip, chip[:, ::-1], chip * 0.5, np.minimum(chip * 1.6, 255), grey, np.roll(chip, 9, 1), coarse, noisy]
+        variants += [np.asarray(one, np.uint8) for one in ways]
+
+    expected = np.array([theirs.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in variants])
+
+    assert len(variants) == 40
+    assert np.abs(embedder.embed(np.array(variants)) - expected).max() <= 1e-5
 
 
 def test_a_batch_equals_its_parts(embedder: Embedder, chips: Rgb) -> None:
