@@ -25,7 +25,7 @@ from models.zones import Rectangle
 
 SIDE_PX: Final = 640
 """Longer side of the picture: enough to draw on, and a face under `LEAST_PX` shows nothing of who it is."""
-LEAST_PX: Final = 20
+LEAST_PX: Final = 24
 SMALL_PX: Final = 48
 """Faces up to this size are looked for in enlarged parts, one at a time, so that memory and other cameras' wait stay small."""
 PART_PX: Final = 200
@@ -49,18 +49,23 @@ async def picture(
     if pixels(crop) is None:
         return wire.Picture(request_id=asked.request_id, ok=False, reason="no_picture")
     rgb = await loop.run_in_executor(thread, reduced, crop, asked.masks)
+    quality = await loop.run_in_executor(thread, fitting, rgb)
     hidden: list[Box] = []
+    changed: list[Box] = [(0, 0, rgb.shape[1], rgb.shape[0])]
     for cells in (*CELLS, None):
-        jpeg, shown = await loop.run_in_executor(thread, encoded, rgb)
+        jpeg = encoded(rgb, quality)
+        shown = np.array(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.uint8)
         boxes = []
         for part in parts(shown):
-            boxes += await loop.run_in_executor(thread, found, pipeline, shown, part)
+            if any(overlap(part, area) > 0.0 for area in changed):
+                boxes += await loop.run_in_executor(thread, found, pipeline, shown, part)
         if not boxes and len(jpeg) <= MAX_BYTES:
             return wire.Picture(request_id=asked.request_id, ok=True, jpeg=jpeg, faces=len(hidden))
         if cells is None or not boxes:
             break
         hidden += [box for n, box in enumerate(boxes) if not _among(box, [*hidden, *boxes[:n]])]
-        rgb = await loop.run_in_executor(thread, without, rgb, boxes, cells)
+        changed = [around(box, rgb) for box in boxes]
+        rgb = without(rgb, changed, cells)
     return wire.Picture(request_id=asked.request_id, ok=False, reason="unblurrable")
 
 
@@ -77,14 +82,16 @@ def reduced(crop: wire.Crop, masks: Sequence[Rectangle]) -> Rgb:
     return small
 
 
-def encoded(rgb: Rgb) -> tuple[bytes, Rgb]:
-    """Return the picture as a JPEG of at most `MAX_BYTES` where that can be, and what such a JPEG shows."""
-    for quality in QUALITIES:
-        buffer = io.BytesIO()
-        Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
-        if buffer.tell() <= MAX_BYTES:
-            break
-    return buffer.getvalue(), np.array(Image.open(buffer).convert("RGB"), np.uint8)
+def fitting(rgb: Rgb) -> int:
+    """Return the best quality at which the picture is a JPEG of at most `MAX_BYTES`, or the least there is."""
+    return next((quality for quality in QUALITIES if len(encoded(rgb, quality)) <= MAX_BYTES), QUALITIES[-1])
+
+
+def encoded(rgb: Rgb, quality: int) -> bytes:
+    """Return the picture as a JPEG; what did not change between two of one quality stays the same block by block."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 def parts(rgb: Rgb) -> Iterator[Box]:
@@ -106,20 +113,25 @@ def found(pipeline: FacePipeline, rgb: Rgb, part: Box) -> list[Box]:
     return [(x0 + left, y0 + top, x1 + left, y1 + top) for x0, y0, x1, y1 in (face.box for face in faces)]
 
 
-def without(rgb: Rgb, boxes: Sequence[Box], cells: int) -> Rgb:
-    """Return the picture with what is in and around the boxes reduced to `cells` by `cells` soft cells."""
+def around(box: Box, rgb: Rgb) -> Box:
+    """Return what is hidden with a face: left, top, right, bottom in the picture, which may be nothing."""
+    left, top, right, bottom = box
+    grow = AROUND * (right - left + 1)
+    rows, cols = rgb.shape[:2]
+    return (
+        min(cols, max(0, math.floor(left - grow))), min(rows, max(0, math.floor(top - grow))),
+        max(0, min(cols, math.ceil(right + grow))), max(0, min(rows, math.ceil(bottom + grow))),
+    )  # fmt: skip
+
+
+def without(rgb: Rgb, areas: Sequence[Box], cells: int) -> Rgb:
+    """Return the picture with what is in the areas reduced to `cells` by `cells` soft cells."""
     image = Image.fromarray(rgb)
-    for left, top, right, bottom in boxes:
-        grow = AROUND * (right - left + 1)
-        area = (
-            max(0, math.floor(left - grow)), max(0, math.floor(top - grow)),
-            min(image.width, math.ceil(right + grow)), min(image.height, math.ceil(bottom + grow)),
-        )  # fmt: skip
+    for area in areas:
         if area[0] < area[2] and area[1] < area[3]:
             cut = image.crop(area)
-            image.paste(
-                cut.resize((cells, cells), Image.Resampling.BOX).resize(cut.size, Image.Resampling.BILINEAR), area
-            )
+            soft = cut.resize((cells, cells), Image.Resampling.BOX).resize(cut.size, Image.Resampling.BILINEAR)
+            image.paste(soft, area)
     return np.array(image, np.uint8)
 
 

@@ -16,7 +16,19 @@ from PIL import Image
 
 from config.settings import FaceSettings
 from edge import wire
-from edge.faces_picture import LEAST_PX, MAX_BYTES, PART_PX, SIDE_PX, SMALL_PX, encoded, parts, picture, without
+from edge.faces_picture import (
+    LEAST_PX,
+    MAX_BYTES,
+    PART_PX,
+    SIDE_PX,
+    SMALL_PX,
+    around,
+    encoded,
+    fitting,
+    parts,
+    picture,
+    without,
+)
 from models.faces.pipeline import FacePipeline, Rgb
 from tests.edge.doubles import until
 from tests.edge.faces_stage import Networks, crop, stage
@@ -104,15 +116,18 @@ def test_every_small_face_lies_whole_in_one_part(size: tuple[int, int]) -> None:
 
 def test_a_face_that_reaches_over_the_border_is_hidden_as_far_as_it_is_there() -> None:
     rgb = np.random.default_rng(2).integers(0, 255, (60, 60, 3), np.uint8)
-    hidden = without(rgb, [(-20, -20, 19, 19), (200, 200, 220, 220)], 1)
+    areas = [around((-20, -20, 19, 19), rgb), around((200, 200, 220, 220), rgb)]
+    assert areas[0] == (0, 0, 35, 35)
+    hidden = without(rgb, areas, 1)
     assert np.unique(hidden[:30, :30].reshape(-1, 3), axis=0).shape[0] == 1
     assert (hidden[40:, 40:] == rgb[40:, 40:]).all()
 
 
 def test_a_picture_that_no_quality_makes_small_is_not_larger_than_it_may_be() -> None:
-    jpeg, seen = encoded(np.random.default_rng(3).integers(0, 255, (640, 640, 3), np.uint8))
-    assert len(jpeg) <= MAX_BYTES
-    assert seen.shape == (640, 640, 3)
+    noise = np.random.default_rng(3).integers(0, 255, (640, 640, 3), np.uint8)
+    assert len(encoded(noise, 80)) > MAX_BYTES
+    assert len(encoded(noise, fitting(noise))) <= MAX_BYTES
+    assert fitting(np.zeros((9, 9, 3), np.uint8)) == 80
 
 
 async def test_a_picture_is_taken_of_the_next_whole_frame_without_an_act_and_embeds_nobody(tmp_path: Path) -> None:
