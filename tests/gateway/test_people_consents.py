@@ -244,3 +244,39 @@ async def test_of_two_corrections_at_once_one_is_told_to_read_again(manager: htt
     )
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
     assert (await call(manager, "GET", "people/p1"))["version"] == 2
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_only_a_consent_on_paper_is_older_than_its_record_and_never_than_a_no(
+    manager: httpx.AsyncClient, clock: Clock
+) -> None:
+    await move_in(manager, consent=False)
+
+    async def signed(status: int, days_ago: float, **more: Any) -> Any:
+        told = {"channel": "paper", "given_at": (clock() - timedelta(days=days_ago)).isoformat(), **more}
+        return await call(manager, "POST", "people/p1/consents", status, json=CONSENT | told)
+
+    for days_ago, more in ((10, {"channel": "office"}), (-1, {}), (400, {})):
+        assert (await signed(422, days_ago, **more))["where"] == "given_at"
+    made = await signed(201, 10)
+    assert (made["given_at"][:10], made["live"]) == ("2026-02-19", True)
+    await call(manager, "DELETE", f"people/p1/consents/{made['id']}", 204)
+    assert "withdrew" in (await signed(422, 10))["detail"], "the same paper does not undo a withdrawal"
+    await call(manager, "POST", "people/p1/refusals", 204, json={})
+    assert "refused" in (await signed(422, 5, own_request=True))["detail"]
+    clock.turn(minutes=1)
+    await signed(201, 0, own_request=True)
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_a_child_whose_age_is_corrected_is_enrolled_in_no_way_without_a_guardian(
+    edge: SigningEdge, manager: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await move_in(manager)
+    for born_on, status in (("2012-03-02", 422), ("2012-03-01", 202)):  # 13 years and 364 days; 14 today
+        await call(manager, "PATCH", "people/p1", json={"born_on": born_on})
+        told = await call(manager, "POST", "people/p1/face/at-door", status, json={"door_id": "gate"})
+        assert status == 202 or told["reason"] == "no_consent"
+        if status == 422:
+            refused = await call(manager, "PUT", "people/p1/face", 422, content=JPEG, headers=KIND)
+            assert refused["reason"] == "no_consent"
