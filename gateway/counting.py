@@ -9,9 +9,9 @@ import uuid
 from datetime import timedelta
 
 from gateway.auth.roles import Caller
+from gateway.on_record import note
 from gateway.runtime import Runtime
 from gateway.store import Connection
-from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.calibrations import Counted, counts_of
 from gateway.store.edges import add_command, edge_views
 from models.errors import Conflict
@@ -42,11 +42,7 @@ def _order(connection: Connection, site_id: str, *, caller: Caller, runtime: Run
     waiting = {one.edge_id for one in counts_of(connection, site_id, at=at) if one.state == "waiting"}
     for edge_id in edges:
         if edge_id not in waiting:
-            command = CountImpostors(id=str(uuid.uuid4()), deadline=at + VALID)
-            entry = AuditEntry(
-                actor=caller.id, reason=caller.reason, action="calibration.count", subject=edge_id, result="sent",
-                detail={"command": command.id},
-            )  # fmt: skip
-            append_audit(connection, entry, at=at)
-            add_command(connection, command, edge_id=edge_id, at=at)
+            add_command(connection, CountImpostors(id=str(uuid.uuid4()), deadline=at + VALID), edge_id=edge_id, at=at)
+    ordered = len(edges) - len(waiting.intersection(edges))
+    note(connection, caller, action="calibration.count", subject=site_id, at=at, ordered=str(ordered))
     return counts_of(connection, site_id, at=at)

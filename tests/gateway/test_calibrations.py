@@ -113,7 +113,7 @@ async def test_an_edge_is_asked_to_count_and_its_counts_come_into_its_policy_onl
     assert [one.id for one in (await policy_of(edge)).calibrations] == ["cal-site"]
     assert runtime.store.write_now(current_policy, "edge-2", site_id="a", at=BEGINNING).calibrations == ()
     rows = {row.action: row for row in await runtime.store.read(audit_rows)}
-    assert (rows["calibration.count"].actor, rows["calibration.count"].subject) == ("u-manager", EDGE)
+    assert (rows["calibration.count"].actor, rows["calibration.count"].subject) == ("u-manager", "a")
     assert rows["calibration.counted"].actor == EDGE
 
 
@@ -123,7 +123,8 @@ async def test_a_second_order_waits_for_the_first_and_one_that_nobody_takes_up_e
 ) -> None:
     for _ in range(2):
         await manager.post(f"{PATH}/count")
-    assert [row.action for row in await runtime.store.read(audit_rows)].count("calibration.count") == 1
+    rows = [row for row in await runtime.store.read(audit_rows) if row.action == "calibration.count"]
+    assert [row.detail["ordered"] for row in rows] == ["0", "1"]
     clock.turn(minutes=6)
     (ended,) = (await manager.get(f"{PATH}/count")).json()["items"]
     assert ended["state"] == "no_answer"
