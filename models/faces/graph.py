@@ -117,7 +117,7 @@ class Graph:
             case Pooling():
                 self._shape = self._shape and self._after(self._shape, layer.window, layer)
                 return self._node("MaxPool", x, **self._sliding(layer.window, layer), pads=self._pads(layer))
-            case Product():
+            case _:
                 return self._node("MatMul", x, self._constant(layer.weights))
 
     def _convolution(self, x: str, layer: Convolution, after: Affine | None) -> str:

@@ -7,6 +7,7 @@ reads a file only after its record was checked here.
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Final, Literal
 
 import msgspec
@@ -21,8 +22,7 @@ _KINDS: Final[dict[str, frozenset[str]]] = {
     "liveness": frozenset({"liveness"}),
 }
 _NON_COMMERCIAL: Final = re.compile(
-    r"buffalo_?(l|m|s|sc)\b|antelope|\bw600k_|\bglint360k|\bms1m|\bscrfd_|\bdet_10g|insightface|\binswapper",
-    re.IGNORECASE,
+    r"buffalo|antelope|w600k|glint360k|ms1m|scrfd|det_?10g|insightface|inswapper", re.IGNORECASE
 )
 """Names of weights whose makers (InsightFace) license them for research only, whatever a settings file says."""
 _NON_COMMERCIAL_LICENCE: Final = re.compile(r"non-?commercial|\bNC\b|-NC-|research (use )?only|academic", re.IGNORECASE)
@@ -113,7 +113,7 @@ def _check(model: OwnModel, use: str, kinds: frozenset[str]) -> None:
 
 def forbids_commerce(model: OwnModel) -> bool:
     """Return whether weights are not for commercial use: by their record, their licence's words, or a known name."""
-    names = f"{model.id} {model.file}"
+    names = " ".join([model.id, *PurePath(model.file).parts[-2:]])
     return (
         model.non_commercial
         or _NON_COMMERCIAL.search(names) is not None

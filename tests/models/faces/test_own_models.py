@@ -78,6 +78,8 @@ def test_a_record_that_lacks_something_says_what_to_write(changes: dict[str, Any
         {"licence": "CC BY-NC 4.0"},
         {"licence": "for non-commercial research purposes only"},
         {"id": "buffalo-l", "file": "buffalo_l/w600k_r50.onnx"},
+        {"id": "buffalo-l"},
+        {"file": "/models/buffalo_sc/recognition.onnx"},
         {"file": "/models/w600k_mbf.onnx"},
         {"file": "glint360k_r100.onnx"},
         {"file": "antelopev2/scrfd_10g_bnkps.onnx"},
@@ -91,6 +93,12 @@ def test_weights_that_are_not_for_commerce_are_refused_until_somebody_acknowledg
         checked(OwnModels(embedder=record))
     acknowledged = OwnModels(embedder=msgspec.structs.replace(record, acknowledged=True))
     assert checked(acknowledged) is acknowledged
+
+
+def test_who_merely_lives_in_a_folder_of_that_name_is_not_refused() -> None:
+    models = OwnModels(embedder=msgspec.structs.replace(RECORD, file="/home/buffalo/gatehouse/models/face.onnx"))
+
+    assert checked(models) is models
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -147,6 +147,16 @@ def test_a_view_of_a_frame_is_as_good_as_a_copy(pipeline: FacePipeline, astronau
     assert pipeline.quality(view, faces[0]) == pipeline.quality(copy, faces[0])
 
 
+def test_a_followed_face_embeds_as_a_found_one(pipeline: FacePipeline, astronaut: Rgb) -> None:
+    (found,) = pipeline.detect(astronaut, min_face_px=80)
+    (again,) = pipeline.follow(astronaut[6:, 9:], near=[found.box])
+
+    both = pipeline.embed_all([(astronaut, [found]), (astronaut[6:, 9:], [again])])
+
+    assert distance(both[0], both[1]) < 0.2
+    assert pipeline.follow(astronaut, near=[]) == []
+
+
 def test_pose_light_and_place_are_measured() -> None:
     chip = np.full((150, 150, 3), 90, np.uint8)
     chip[::2] = 110
