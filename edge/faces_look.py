@@ -7,6 +7,7 @@ watch them.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ EYE_TO_FACE: Final = 2.0
 """Faces narrower than this many smallest eye distances are not looked for."""
 LEAST_FACE_PX: Final = 40
 FILLS_FRAME: Final = 0.95
+
+log = logging.getLogger("gatehouse.edge.faces")
 
 Watch = Callable[[Provider], Watcher | None]
 """Gives a track who watches it for life; None where that is nobody here."""
@@ -133,10 +136,16 @@ class Looker:
         self._tally = tally
         self._watch = watch
         self._clock = clock
+        self._told = False
 
     def _watched(self, provider: Provider) -> Watcher | None:
         """Return a new watcher for a track: by the site's own network for `model`, where it brings one."""
         own = self._pipeline.liveness if provider == "model" else None
+        if provider == "model" and own is None and not self._told:
+            self._told = True
+            log.warning(
+                "a door asks for liveness by model, and edge.faces.models.liveness names none: no face is live there"
+            )
         return self._watch(provider) if own is None else own.watcher()
 
     def look_at(self, looks: Sequence[Look], *, at: float) -> list[list[Seen]]:

@@ -145,12 +145,14 @@ async def test_only_what_changed_is_started_again(tmp_path: Path) -> None:
 async def test_an_eye_is_told_everything_on_its_standard_input_and_nothing_on_its_command_line(tmp_path: Path) -> None:
     async with yard(tmp_path) as at:
         password = "".join(map(chr, range(32, 127)))
-        at.cameras.apply([camera("c1", password=password, door_id="d1"), camera("c2")])
+        drawn = (0.2, 0.3, 0.6, 0.1, 0.5, 0.9)
+        at.cameras.apply([camera("c1", password=password, door_id="d1", near_zone=drawn), camera("c2")])
         command = at.children.kept["eye c1"]
         assert not any("rtsp" in part or password in part for part in command.argv)
         assert command.environment is None
         settings = read_settings(command.stdin or b"")
         assert settings.password == password
+        assert settings.near_zone == (0.2, 0.1, 0.6, 0.9), "motion needs no more than the bounds of a drawn zone"
         assert (settings.faces_socket, settings.rate) == (str(tmp_path / "f.sock"), "full")
         other = read_settings(at.children.kept["eye c2"].stdin or b"")
         assert (other.faces_socket, other.rate) == (None, "key")

@@ -156,7 +156,7 @@ class Watched:
         return Reading(provider="parallax", verdict=verdict, frames=len(self.places))
 
 
-def test_each_track_has_one_who_watches_it_for_life_and_goes_with_it() -> None:
+def test_each_track_has_one_who_watches_it_for_life_and_goes_with_it(caplog: pytest.LogCaptureFixture) -> None:
     watchers: list[Watched] = []
 
     def watch(provider: Provider) -> Watcher | None:
@@ -186,7 +186,11 @@ def test_each_track_has_one_who_watches_it_for_life_and_goes_with_it() -> None:
     assert look(1.2 + LIFE_S + 0.1, one) == [first]
     assert set(view.watchers) == {"c"}
     assert look(3.0, one, provider="model") == [first]
-    assert len(watchers) == 4
+    assert len(look(3.6, one, other, provider="model")) == 2
+    assert len(watchers) == 5
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1, "once, not at each track"
+    assert "edge.faces.models.liveness" in told[0]
     assert built_in("none") is None
     assert built_in("device") is None
 
