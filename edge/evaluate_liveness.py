@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-import av
 import msgspec
 import numpy as np
 from PIL import Image
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.portraits import portraits
-from drivers.rtsp.scenes import Look, Scene, Script, encode
+from drivers.rtsp.scenes import Look, Scene, Script, decoded, encode
 from drivers.rtsp.scenes_acts import ACTS, LIVE, Act
 from models.errors import GatehouseError, InvalidInput
 from models.faces.liveness import Watcher
@@ -121,15 +120,6 @@ def _largest(pipeline: FacePipeline, rgb: Rgb, known: Face | None) -> Face | Non
     return max(found, key=lambda face: face.box[2] - face.box[0], default=None)
 
 
-def shown(look: Look, scene: Scene) -> Iterator[Rgb]:
-    """Return the pictures of a scene as they come out of a decoder, (height, width, 3) uint8 each."""
-    decoder = av.CodecContext.create("h264", "r")
-    stream = [b"".join(b"\0\0\0\1" + unit for unit in picture.units) for picture in encode(look, scene).pictures]
-    for data in [*stream, b""]:
-        for frame in decoder.decode(av.Packet(data) if data else None):
-            yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-
-
 def upper_rate(errors: int, takes: int) -> float:
     """Return the highest rate at which so few errors in so many takes still happen in one of twenty tries."""
     low, high = errors / takes, 1.0
@@ -179,7 +169,7 @@ def evaluate(
             photo = photographs[number % len(photographs)]
             look = Look(seed=seed + number)
             scene = Scene(name=act, portrait=str(photo), script=SCRIPT, seed=seed + number)
-            done.append(watch(shown(look, scene), pipeline=pipeline, watcher=Parallax(), fps=look.fps))
+            done.append(watch(decoded(encode(look, scene)), pipeline=pipeline, watcher=Parallax(), fps=look.fps))
             step(act)
         rows.append(reported(act, done))
     return LivenessReport(
@@ -238,7 +228,7 @@ def page(report: LivenessReport, stills: dict[Act, bytes]) -> str:
 def film(photograph: Path, act: Act, *, seed: int) -> bytes:
     """Return five pictures of one take side by side, as JPEG."""
     scene = Scene(name=act, portrait=str(photograph), script=SCRIPT, seed=seed)
-    pictures = [rgb for number, rgb in enumerate(shown(Look(), scene)) if number in STILLS]
+    pictures = [rgb for number, rgb in enumerate(decoded(encode(Look(), scene))) if number in STILLS]
     strip = Image.fromarray(np.concatenate([rgb[:, 150:490] for rgb in pictures], axis=1))
     strip.thumbnail((1100, 400))
     content = io.BytesIO()

@@ -242,6 +242,15 @@ def encode(look: Look, scene: Scene) -> Clip:
     )
 
 
+def decoded(clip: Clip) -> Iterator[Pixels]:
+    """Return a clip's pictures as they come out of a decoder, (height, width, 3) uint8 RGB each."""
+    decoder = av.CodecContext.create("h264", "r")
+    stream = [b"".join(b"\0\0\0\1" + unit for unit in picture.units) for picture in clip.pictures]
+    for data in [*stream, b""]:
+        for frame in decoder.decode(av.Packet(data) if data else None):
+            yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+
+
 def _encoder(look: Look) -> av.VideoCodecContext:
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = look.width, look.height

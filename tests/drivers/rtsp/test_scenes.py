@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
-from drivers.rtsp.scenes import Clip, Look, Scene, Script, encode, near_after_s, paint, pass_by, walk
+from drivers.rtsp.scenes import Look, Scene, Script, decoded, encode, near_after_s, paint, pass_by, walk
 from drivers.rtsp.scenes_figures import KNOWN_FACES
 from models.errors import InvalidInput
 
 SHORT = Script(approach_s=1.0, stay_s=0.5, leave_s=0.5)
-
-
-def _decode(clip: Clip) -> list[av.VideoFrame]:
-    decoder = av.CodecContext.create("h264", "r")
-    stream = [b"".join(b"\0\0\0\1" + unit for unit in picture.units) for picture in clip.pictures]
-    return [frame for data in [*stream, b""] for frame in decoder.decode(av.Packet(data) if data else None)]
 
 
 def test_a_person_grows_to_the_near_zone_stays_and_leaves() -> None:
@@ -50,7 +43,7 @@ def test_every_clip_starts_with_a_key_picture_and_shares_the_parameter_sets(astr
     assert len({clip.parameter_sets for clip in clips}) == 1
     for clip in clips:
         assert [number for number, picture in enumerate(clip.pictures) if picture.key][:2] == [0, 5]
-        assert len(_decode(clip)) == len(clip.pictures)
+        assert len(list(decoded(clip))) == len(clip.pictures)
     assert [clip.loops for clip in clips] == [False, True, True]
     assert clips[0].near_s is not None
     assert clips[1].near_s is None
