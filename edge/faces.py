@@ -365,7 +365,12 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     process = FaceProcess(load=lambda: FacePipeline(cache_dir=given.cache_dir, threads=given.threads, own=own))
-    return run(lambda: process.run(given.socket))
+    try:
+        return run(lambda: process.run(given.socket))
+    except* ModelFileError as group:
+        told = "; ".join(str(error) for error in group.exceptions)
+        log.error("no face is looked at: %s", told)  # noqa: TRY400 - the sentence says it, a trace says no more
+    return 2
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -148,3 +150,16 @@ def test_networks_that_are_not_named_rightly_are_refused_at_the_start(capsys: py
     argv = ["--socket", "/nowhere/f", "--cache-dir", str(CACHE), "--models"]
     assert main([*argv, '{"embedder": 1}']) == 2
     assert "no records of networks" in capsys.readouterr().err
+
+
+def test_a_network_that_cannot_be_opened_ends_the_process_with_a_sentence() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        record = {"file": f"{folder}/own.onnx", "sha256": "a" * 64, "id": "e", "kind": "sface", "licence": "MIT"}
+        argv = ["--socket", f"{folder}/f", "--cache-dir", str(CACHE), "--models", json.dumps({"embedder": record})]
+        ended = subprocess.run(
+            [sys.executable, "-m", "edge", "faces", *argv], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert ended.returncode == 2
+    assert "own.onnx: no such file" in ended.stderr
+    assert "Traceback" not in ended.stderr
