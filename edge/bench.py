@@ -36,9 +36,11 @@ def _run(topic: str, cache_dir: Path, *, threads: int, rows: int) -> list[Benchm
 
     if topic == "match":
         return _match(portraits(), cache_dir, threads=threads, rows=rows)
+    from edge.bench_faces import run as run_doors
     from models.faces.bench import run as run_faces
 
-    return run_faces(next(iter(portraits().values())).parent, cache_dir)
+    folder = next(iter(portraits().values())).parent
+    return [*run_faces(folder, cache_dir), *run_doors(folder, cache_dir)]
 
 
 def _match(portraits: dict[str, Path], cache_dir: Path, *, threads: int, rows: int) -> list[Benchmark]:

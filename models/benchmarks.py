@@ -19,6 +19,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
         met: Whether it was reached.
         samples: Every single measurement of ours.
         detail: How it was measured, in one sentence.
+        curve: What was measured (y, in ms) at growing sizes (x), where the row is about growth.
     """
 
     name: str
@@ -31,3 +32,4 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     met: bool
     samples: tuple[float, ...] = ()
     detail: str = ""
+    curve: tuple[tuple[float, float], ...] = ()

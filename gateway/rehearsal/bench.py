@@ -1,12 +1,14 @@
 """`gatehouse bench latency|faults`: figures of the running system, taken on a stage with simulators.
 
-`bench faces` runs beside the networks (`python -m edge bench faces`), since the gateway does not import them.
+`bench faces` and `bench match` run at the edge (`python -m edge bench …`), whose networks and galleries the gateway does
+not import.
 Timings never decide a test: a row says whether it met its target, and the command succeeds either way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import time
@@ -147,10 +149,33 @@ def faces(*, tell: Tell) -> list[Benchmark]:
         GatehouseError: it ended with an error; its own words are on standard error.
     """
     tell("the networks against dlib, one thread; about a minute")
-    argv = module_argv("edge", "bench", "faces", "--json")
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=1800)
+    return _of_edge("faces")
+
+
+def match(*, tell: Tell, rows: int) -> list[Benchmark]:
+    """Run the benchmarks of matching among `rows` templates, on one thread and then on two, and return their rows.
+
+    Raises:
+        GatehouseError: it ended with an error; its own words are on standard error.
+    """
+    tell("matching against FAISS and BLAS; some minutes and about 4 GB of memory for a million templates")
+    return [row for threads in (1, 2) for row in _of_edge("match", "--rows", str(rows), threads=threads)]
+
+
+def _of_edge(topic: str, *arguments: str, threads: int = 1) -> list[Benchmark]:
+    """Run a benchmark in a process of the edge, whose BLAS has so many threads from its start."""
+    own = ["--threads", str(threads)] if topic == "match" else []
+    limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    done = subprocess.run(
+        module_argv("edge", "bench", topic, "--json", *arguments, *own),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **limits},
+        check=False,
+        timeout=1800,
+    )
     if done.returncode != 0:
-        raise GatehouseError(f"python -m edge bench faces ended with {done.returncode}")
+        raise GatehouseError(f"python -m edge bench {topic} ended with {done.returncode}")
     return msgspec.json.decode(done.stdout, type=list[Benchmark])
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ import typer
 
 from models.benchmarks import Benchmark
 
-TOPICS = ("faces", "latency", "faults", "district", "events")
+TOPICS = ("faces", "match", "latency", "faults", "district", "events")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="Keep data and logs in this new folder.")]
 
@@ -85,22 +86,33 @@ def bench(
     *,
     as_json: Json = False,
     facts: Annotated[int, typer.Option(min=1000, help="How many facts the topic `events` puts in.")] = 1_000_000,
+    templates: Annotated[
+        int, typer.Option(min=1000, help="How many templates the topic `match` searches.")
+    ] = 1_000_000,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report with plots to this file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write tables and JSON into this folder of docs.")
+    ] = None,
     keep: Keep = None,
 ) -> None:
     """Measure against the targets and the peers, on this machine in this run. Publishes what falls short as such."""
     from rich.console import Console
 
+    from gateway.rehearsal.publish import publish
     from gateway.rehearsal.report import document, page, show
 
     if topic not in (*TOPICS, "all"):
         raise typer.BadParameter(f"{topic!r} is not a benchmark: use {', '.join(TOPICS)} or all")
     with _workplace(keep) as folder:
-        rows = [
-            row
+        found = {
+            name: _measure(name, folder / name, facts=facts, templates=templates)
             for name in (TOPICS if topic == "all" else (topic,))
-            for row in _measure(name, folder / name, facts=facts)
-        ]
+        }
+    rows = [row for own in found.values() for row in own]
+    if write is not None:
+        for name, own in found.items():
+            publish(write, name, own, today=datetime.now(UTC).date())
+        _tell(f"written: {write}")
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(rows), "utf-8")
@@ -111,12 +123,14 @@ def bench(
         show(rows, Console())
 
 
-def _measure(topic: str, folder: Path, *, facts: int) -> list[Benchmark]:
+def _measure(topic: str, folder: Path, *, facts: int, templates: int) -> list[Benchmark]:
     from gateway.rehearsal import bench as benches
 
     _tell(f"bench {topic}")
     if topic == "faces":
         return benches.faces(tell=_tell)
+    if topic == "match":
+        return benches.match(tell=_tell, rows=templates)
     folder.mkdir(parents=True, exist_ok=True)
     if topic == "district":
         from gateway.rehearsal.district.commands import district

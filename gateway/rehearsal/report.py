@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import importlib.metadata
+import math
 import os
 import platform
 from pathlib import Path
@@ -23,6 +24,7 @@ PACKAGES = (
     "numpy",
     "onnxruntime",
     "dlib-bin",
+    "faiss-cpu",
     "av",
     "opencv-python-headless",
     "paho-mqtt",
@@ -43,10 +45,15 @@ def document(benchmarks: list[Benchmark]) -> dict[str, Any]:
     """Return what `gatehouse bench --json` prints: machine, versions and one entry per benchmark."""
     return {
         "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        "versions": _versions() | {"python": platform.python_version()},
         "benchmarks": [msgspec.to_builtins(row) for row in benchmarks],
     }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of packages that are installed: a peer may be missing."""
+    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    return {name: found[name] for name in PACKAGES if name in found}
 
 
 def machine() -> dict[str, Any]:
@@ -69,11 +76,11 @@ def show(benchmarks: list[Benchmark], console: Console) -> None:
     for title in ("benchmark", "ours", "peer", "ratio", "target", "met", "samples"):
         table.add_column(title, justify="right" if title in ("ours", "ratio", "target") else "left", overflow="fold")
     for row in benchmarks:
-        peer = f"{row.peer} {_number(row.theirs)}" if row.peer else ""
-        ours = f"{_number(row.ours)} {row.unit}"
+        peer = f"{row.peer} {number(row.theirs)}" if row.peer else ""
+        ours = f"{number(row.ours)} {row.unit}"
         ratio = f"{row.ratio:.1f}×" if row.ratio is not None else ""
         met = "[green]yes[/]" if row.met else "[red]no[/]"
-        table.add_row(row.name, ours, peer, ratio, _number(row.target), met, sparkline(row.samples))
+        table.add_row(row.name, ours, peer, ratio, number(row.target), met, sparkline(row.samples))
     console.print(table)
     for row in benchmarks:
         console.print(f"[dim]{row.name}: {row.detail}[/]", highlight=False)
@@ -93,6 +100,7 @@ def page(benchmarks: list[Benchmark]) -> str:
     machine_row = " · ".join(f"{key}: {value}" for key, value in machine().items())
     rows = "".join(_html_row(row) for row in benchmarks)
     figures = "".join(_figure(row) for row in benchmarks if len(row.samples) > 1)
+    figures += "".join(_curve(row) for row in benchmarks if len(row.curve) > 1)
     heads = "".join(f"<th>{title}</th>" for title in ("benchmark", "ours", "peer", "ratio", "target", "met", "detail"))
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Gatehouse benchmarks</title><style>{STYLE}</style>"
@@ -102,10 +110,10 @@ def page(benchmarks: list[Benchmark]) -> str:
 
 
 def _html_row(row: Benchmark) -> str:
-    peer = f"{html.escape(row.peer)}: {_number(row.theirs)}" if row.peer else ""
+    peer = f"{html.escape(row.peer)}: {number(row.theirs)}" if row.peer else ""
     ratio = f"{row.ratio:.1f}×" if row.ratio is not None else ""
     met = '<td class="yes">yes</td>' if row.met else '<td class="no">no</td>'
-    cells = (f"{_number(row.ours)} {html.escape(row.unit)}", peer, ratio, _number(row.target))
+    cells = (f"{number(row.ours)} {html.escape(row.unit)}", peer, ratio, number(row.target))
     numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
     return f"<tr><td>{html.escape(row.name)}</td>{numbers}{met}<td>{html.escape(row.detail)}</td></tr>"
 
@@ -123,11 +131,36 @@ def _figure(row: Benchmark) -> str:
     if row.target is not None and low <= row.target <= high and high > low:
         x = 10 + (row.target - low) / (high - low) * 560
         mark = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="5" y2="110" stroke="#a40e26" stroke-dasharray="4"/>'
-    scale = f'<text x="10" y="128">{_number(low)}</text>'
-    scale += f'<text x="570" y="128" text-anchor="end">{_number(high)} {row.unit}</text>'
+    scale = f'<text x="10" y="128">{number(low)}</text>'
+    scale += f'<text x="570" y="128" text-anchor="end">{number(high)} {row.unit}</text>'
     caption = f"<figcaption>{html.escape(row.name)}: {len(row.samples)} samples</figcaption>"
     drawing = f'<svg viewBox="0 0 580 134" width="580" role="img" font-size="12">{bars}{mark}{scale}</svg>'
     return f"<figure>{drawing}{caption}</figure>"
+
+
+def _curve(row: Benchmark) -> str:
+    """Draw growth: both axes logarithmic, the dashed line through the first point is linear growth."""
+    left, right = math.log(row.curve[0][0]), math.log(row.curve[-1][0])
+    lows = [math.log(y) for _, y in row.curve]
+    low, high = min(lows), max(*lows, lows[0] + right - left)
+
+    def at(x: float, y: float) -> str:
+        return f"{70 + (x - left) / ((right - left) or 1) * 480:.1f},{190 - (y - low) / ((high - low) or 1) * 170:.1f}"
+
+    points = [at(math.log(x), y) for (x, _), y in zip(row.curve, lows, strict=True)]
+    dots = "".join(f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="4" fill="#0969da"/>' for p in points)
+    labels = "".join(
+        f'<text x="{p.split(",")[0]}" y="212" text-anchor="middle">{int(x):,}</text>'
+        f'<text x="{p.split(",")[0]}" y="{float(p.split(",")[1]) - 9:.1f}" text-anchor="middle">{number(y)} ms</text>'
+        for p, (x, y) in zip(points, row.curve, strict=True)
+    )
+    linear = f"{points[0]} {at(right, lows[0] + right - left)}"
+    return (
+        '<figure><svg viewBox="0 0 620 220" width="620" role="img" font-size="12">'
+        f'<polyline points="{linear}" fill="none" stroke="#a40e26" stroke-dasharray="4"/>'
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="#0969da" stroke-width="2"/>{dots}{labels}</svg>'
+        f"<figcaption>{html.escape(row.name)}: time by size, both logarithmic; dashed: linear growth</figcaption></figure>"
+    )
 
 
 def _histogram(samples: tuple[float, ...], bins: int) -> list[int]:
@@ -139,7 +172,8 @@ def _histogram(samples: tuple[float, ...], bins: int) -> list[int]:
     return counts
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a figure in three digits, or nothing for none."""
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
