@@ -35,7 +35,9 @@ from models.link import (
     Checkpoint,
     Command,
     EdgeStatus,
+    Heard,
     Introduction,
+    Progress,
     Result,
     Welcome,
     command_statement,
@@ -63,6 +65,9 @@ class GatewayDouble:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[list[str]] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+    called_off: set[str] = field(default_factory=set)
+    """Commands that nobody wants any more."""
     statuses: list[EdgeStatus] = field(default_factory=list)
     photos: dict[str, bytes] = field(default_factory=dict)
     """Bytes that a ticket leads to, once."""
@@ -104,6 +109,7 @@ class GatewayDouble:
             Route("/edge/v1/policy", self._signed(self._give_policy)),
             Route("/edge/v1/commands", self._signed(self._commands)),
             Route("/edge/v1/results", self._signed(self._take_result), methods=["POST"]),
+            Route("/edge/v1/progress", self._signed(self._take_progress), methods=["POST"]),
             Route("/edge/v1/status", self._signed(self._take_status), methods=["POST"]),
             Route("/edge/v1/media", self._signed(self._take_media), methods=["POST"]),
             WebSocketRoute("/edge/v1/relay/{ticket}", self._relay),
@@ -313,6 +319,11 @@ class GatewayDouble:
     async def _take_result(self, _request: HttpRequest, body: bytes) -> Response:
         self.results.append(msgspec.json.decode(body, type=Result))
         return Response(status_code=204)
+
+    async def _take_progress(self, _request: HttpRequest, body: bytes) -> Response:
+        told = msgspec.json.decode(body, type=Progress)
+        self.progress.append(told)
+        return Response(msgspec.json.encode(Heard(wanted=told.command_id not in self.called_off)))
 
     async def _take_status(self, _request: HttpRequest, body: bytes) -> Response:
         self.statuses.append(msgspec.json.decode(body, type=EdgeStatus))
