@@ -11,18 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from config.settings import ModelSettings
-from edge.own_models import own_models
 from models.errors import InvalidInput, ModelFileError
-from models.faces.liveness_model import LivenessModel
 from models.faces.own_detector import OwnDetector
 from models.faces.own_embedder import OwnEmbedder, upright
 from models.faces.own_files import MAX_FILE_BYTES, OwnNetwork
-from models.faces.own_models import DLIB, OwnModel, OwnModels, checked, read_own_models
-from models.faces.pipeline import Face, FacePipeline
+from models.faces.own_models import OwnModel, OwnModels
+from models.faces.pipeline import FacePipeline
 from models.gallery import Gallery
 from models.recognition import Rule, SeenFace, recognise
-from tests.models.faces.networks import ANY, constant, green_is_live, mosaic_embedder, network, saved
+from tests.models.faces.networks import constant, mosaic_embedder, network, saved
 
 Rgb = NDArray[np.uint8]
 RECORD = OwnModel(file="face.onnx", sha256="a" * 64, id="ours-1", kind="arcface", licence="Apache-2.0")
@@ -30,75 +27,6 @@ RECORD = OwnModel(file="face.onnx", sha256="a" * 64, id="ours-1", kind="arcface"
 
 def detector(left: float, top: float, right: float, bottom: float, score: float = 0.9) -> Any:
     return constant({"boxes": np.array([[left, top, right, bottom, score]], np.float32)})
-
-
-# ---- records ---------------------------------------------------------------------------------------------------------
-
-
-def test_settings_become_records_and_records_survive_the_way_to_the_face_process(tmp_path: Path) -> None:
-    settings = ModelSettings.model_validate(
-        {"embedder": {"file": tmp_path / "e.onnx", "sha256": "b" * 64, "id": "e", "kind": "sface", "licence": "MIT"}}
-    )
-    models = own_models(settings)
-
-    assert models.embedder is not None
-    assert (models.embedder.file, models.embedder.kind) == (str(tmp_path / "e.onnx"), "sface")
-    assert (models.detector, models.liveness) == (None, None)
-    assert read_own_models(msgspec.json.encode(models).decode()) == models
-    assert read_own_models("{}") == own_models(ModelSettings()) == DLIB
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"embedder": 1}', '{"faces": {}}', "x" * 70_000])
-def test_what_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="models"):
-        read_own_models(text)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"kind": "boxes"}, "kind 'boxes' does not fit"),
-        ({"kind": ""}, "kind '' does not fit"),
-        ({"sha256": ""}, "sha256 is missing"),
-        ({"sha256": "A" * 64}, "sha256 is missing"),
-        ({"id": ""}, "id is missing"),
-        ({"id": "../up"}, "id is missing"),
-        ({"licence": " "}, "licence is missing"),
-    ],
-)
-def test_a_record_that_lacks_something_says_what_to_write(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelFileError, match=message):
-        checked(OwnModels(embedder=msgspec.structs.replace(RECORD, **changes)))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"non_commercial": True},
-        {"licence": "CC BY-NC 4.0"},
-        {"licence": "for non-commercial research purposes only"},
-        {"id": "buffalo-l", "file": "buffalo_l/w600k_r50.onnx"},
-        {"id": "buffalo-l"},
-        {"file": "/models/buffalo_sc/recognition.onnx"},
-        {"file": "/models/w600k_mbf.onnx"},
-        {"file": "glint360k_r100.onnx"},
-        {"file": "antelopev2/scrfd_10g_bnkps.onnx"},
-        {"id": "insightface-r50", "licence": "MIT"},
-    ],
-)
-def test_weights_that_are_not_for_commerce_are_refused_until_somebody_acknowledges_it(changes: dict[str, Any]) -> None:
-    record = msgspec.structs.replace(RECORD, **changes)
-
-    with pytest.raises(ModelFileError, match="not for commercial use"):
-        checked(OwnModels(embedder=record))
-    acknowledged = OwnModels(embedder=msgspec.structs.replace(record, acknowledged=True))
-    assert checked(acknowledged) is acknowledged
-
-
-def test_who_merely_lives_in_a_folder_of_that_name_is_not_refused() -> None:
-    models = OwnModels(embedder=msgspec.structs.replace(RECORD, file="/home/buffalo/gatehouse/models/face.onnx"))
-
-    assert checked(models) is models
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -351,61 +279,3 @@ def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, low: int, high: in
 
     with pytest.raises(InvalidInput, match="min_face_px"):
         own.detect(np.zeros((90, 90, 3), np.uint8), min_face_px=low, max_face_px=high)
-
-
-# ---- liveness --------------------------------------------------------------------------------------------------------
-
-FACE = Face(box=(40, 40, 79, 79), landmarks=np.zeros((5, 2), np.float32), score=1.0)
-
-
-def painted(colour: tuple[int, int, int]) -> Rgb:
-    return np.full((120, 120, 3), colour, np.uint8)
-
-
-def test_an_own_liveness_network_tells_after_some_frames(tmp_path: Path) -> None:
-    model = LivenessModel(saved(green_is_live(), tmp_path, kind="liveness"), threads=1)
-    watcher, other = model.watcher(), model.watcher()
-
-    def shown(colour: tuple[int, int, int], at_s: float) -> str:
-        return watcher.observe(painted(colour), origin=(0.0, 0.0), scale=1.0, face=FACE, at_s=at_s).verdict
-
-    assert [shown((0, 250, 0), at / 10) for at in range(3)] == ["undecided", "undecided", "live"]
-    reading = watcher.observe(painted((250, 0, 0)), origin=(0.0, 0.0), scale=1.0, face=FACE, at_s=0.2)
-    assert (reading.provider, reading.verdict, reading.frames) == ("model", "live", 3)  # no later frame: not looked at
-    assert [shown((250, 0, 0), 1 + at / 10) for at in range(9)][-1] == "attack"
-    red = [other.observe(painted((250, 0, 0)), origin=(0, 0), scale=1, face=FACE, at_s=at) for at in range(3)]
-    assert red[-1].verdict == "attack"
-
-
-@pytest.mark.parametrize(
-    ("numbers", "live"),
-    [([3.0], 0.953), ([0.2, 0.8], 0.8), ([1.0, 1.0], 0.5), ([0.1, 0.7, 0.2], 0.7), ([5, 5, -9], 0.5)],
-)
-def test_one_two_or_three_numbers_are_read_as_odds_or_shares(tmp_path: Path, numbers: list[float], live: float) -> None:
-    given = constant({"y": np.array([numbers], np.float32)}, takes=(1, 3, 80, 80))
-    model = LivenessModel(saved(given, tmp_path, kind="liveness"), threads=1)
-
-    assert model.live(np.zeros((80, 80, 3), np.uint8)) == pytest.approx(live, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (constant({"y": np.zeros((1, 7), np.float32)}, takes=(1, 3, 80, 80)), "one, two or three"),
-        (constant({"y": np.full((1, 2), np.nan, np.float32)}, takes=(1, 3, 80, 80)), "no finite"),
-        (green_is_live(1024), "squares of 32 to 512"),
-        (constant({"y": np.zeros((1, 2), np.float32)}, takes=ANY), "squares of 32 to 512"),
-    ],
-)
-def test_a_liveness_network_that_tells_nothing_is_refused_when_it_is_opened(
-    tmp_path: Path, model: Any, message: str
-) -> None:
-    with pytest.raises(ModelFileError, match=message):
-        LivenessModel(saved(model, tmp_path, kind="liveness"), threads=1)
-
-
-def test_a_pipeline_hands_out_the_liveness_network_it_was_given(tmp_path: Path, cache_dir: Path) -> None:
-    record = saved(green_is_live(), tmp_path, kind="liveness")
-
-    assert isinstance(FacePipeline(cache_dir=cache_dir, own=OwnModels(liveness=record)).liveness, LivenessModel)
-    assert FacePipeline(cache_dir=cache_dir).liveness is None
