@@ -47,10 +47,10 @@ class Counting:
         return Result(command_id=command.id, state="confirmed", at=self._clock.now(), evidence=evidence)
 
     def _agreed(self) -> list[Opened]:
-        """Return the templates that some door may match now, under the contract of the newest."""
-        allows = self._galleries.allows
-        own = [one for one in self._keys.open_all() if any(allows(one.person_id, door) for door in one.doors)]
-        return [one for one in own if one.contract == own[-1].contract]
+        """Return the templates that some door may match now, made by the network that doors match by."""
+        galleries = self._galleries
+        own = [one for one in self._keys.open_all() if one.contract == galleries.contract]
+        return [one for one in own if any(galleries.allows(one.person_id, door) for door in one.doors)]
 
     def _counted(self, templates: list[Opened]) -> ImpostorEvidence:
         return count_evidence(

@@ -112,6 +112,11 @@ class Galleries:
             _tell_changes(before, uses)
             self.on_change()
 
+    @property
+    def contract(self) -> str:
+        """Return what doors match by: what the running network makes, else what the newest template was made by."""
+        return self._contract
+
     def made_by(self, contract: str) -> None:
         """Match templates of this contract only from now on: it is what the running network makes."""
         if contract != self._made_by:

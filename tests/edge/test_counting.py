@@ -14,7 +14,7 @@ from edge.keystore import Opened
 from models.calibration import STEPS
 from models.link import CountImpostors, Result
 from tests.edge.doubles import EDGE, consent, now, person
-from tests.edge.porch import Porch, face, homes, porch
+from tests.edge.porch import MODEL, Porch, face, homes, porch
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_the_people_who_consented_are_counted_in_pairs(at_door: Porch) -> 
         at_door.enrol(one)
     found = (await count(at_door)).evidence
     assert found is not None
-    assert (found.id, found.edge_id, found.source, found.contract) == ("cal-1", EDGE, "site", "m")
+    assert (found.id, found.edge_id, found.source, found.contract) == ("cal-1", EDGE, "site", MODEL)
     assert (found.persons, found.pairs, found.matched) == (3, 3, (0,) * STEPS)
 
 
@@ -56,7 +56,7 @@ async def test_look_alikes_are_counted_where_they_are(at_door: Porch) -> None:
     near = face("p1").copy()
     near[0] += 0.345
     at_door.keys.put(
-        Opened(person_id="p2", doors=("d1",), contract="m", embedding=near), consent_id="c", quality=1.0, at=now()
+        Opened(person_id="p2", doors=("d1",), contract=MODEL, embedding=near), consent_id="c", quality=1.0, at=now()
     )
     found = (await count(at_door)).evidence
     assert found is not None
