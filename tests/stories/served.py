@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import secrets
 import shutil
@@ -21,27 +22,35 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from httpx_sse import aconnect_sse
 
 from models.events import DoorForced, Fact
 from models.link import (
+    HEADER_DIGEST,
     HEADER_EDGE,
     HEADER_NONCE,
     HEADER_SIGNATURE,
     HEADER_TIME,
     CameraStatus,
+    Command,
     DoorStatus,
     EdgeStatus,
+    FaceStatus,
+    Progress,
+    Result,
     signing_input,
 )
 
 PASSWORD = "correct horse battery staple"
-SITE = {
+SITE: dict[str, Any] = {
     "areas": [
         {"code": "990101", "level": "district", "name": "演示区"},
         {"code": "990101001", "level": "subdistrict", "name": "演示街道", "parent": "990101"},
@@ -77,13 +86,13 @@ def write_settings(folder: Path, *, port: int = 0) -> Path:
     return config
 
 
-def seeded(folder: Path) -> Seed:
-    """Return the data of a gateway with the site, the operator li.wei and a token for an edge."""
+def seeded(folder: Path, *, site: dict[str, Any] = SITE, role: str = "operator") -> Seed:
+    """Return the data of a gateway with the site, li.wei in a role and a token for an edge."""
     config = write_settings(folder)
-    (folder / "site.yaml").write_text(yaml.safe_dump(SITE, allow_unicode=True), "utf-8")
+    (folder / "site.yaml").write_text(yaml.safe_dump(site, allow_unicode=True), "utf-8")
     (folder / "password").write_text(PASSWORD)
     gatehouse("apply", str(folder / "site.yaml"), config=config)
-    gatehouse("user", "add", "li.wei", "--role", "operator", "--password-file", str(folder / "password"), config=config)
+    gatehouse("user", "add", "li.wei", "--role", role, "--password-file", str(folder / "password"), config=config)
     told = json.loads(gatehouse("edge", "token", "--json", config=config))
     return Seed(data=folder / "data", edge_token=str(told["token"]))
 
@@ -158,18 +167,48 @@ class Edge:
         )
         await self._post("/edge/v1/status", msgspec.json.encode(status))
 
-    async def _post(self, path: str, body: bytes) -> None:
+    async def obey(self, act: Callable[[Command], Awaitable[Result | None]]) -> None:
+        """Hear commands until cancelled, and report what acting on each gave."""
+        path = "/edge/v1/commands"
+        async with (
+            httpx.AsyncClient(timeout=60) as client,
+            aconnect_sse(client, "GET", self._url + path, headers=self._headers("GET", path)) as heard,
+        ):
+            async for event in heard.aiter_sse():
+                if event.event == "command":
+                    command: Command = msgspec.json.decode(event.data, type=Command)
+                    result = await act(command)
+                    if result is not None:
+                        await self.end(result)
+
+    async def end(self, result: Result) -> None:
+        await self._post("/edge/v1/results", msgspec.json.encode(result))
+
+    async def progress(self, told: Progress) -> None:
+        await self._post("/edge/v1/progress", msgspec.json.encode(told))
+
+    async def picture(self, medium_id: str, jpeg: bytes, *, camera: str) -> None:
+        about = {"id": medium_id, "camera": camera, "at": datetime.now(UTC).isoformat(), "blurred": "yes"}
+        digest = {HEADER_DIGEST: hashlib.sha256(jpeg).hexdigest(), "Content-Type": "image/jpeg"}
+        await self._post(f"/edge/v1/media?{urlencode(about)}", jpeg, **digest)
+
+    def _headers(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
         time_s, nonce = str(int(time.time())), secrets.token_hex(16)
-        signature = self._key.sign(signing_input("POST", path, body=body, time_s=time_s, nonce=nonce))
-        headers = {
+        signature = self._key.sign(signing_input(method, path, body=body, time_s=time_s, nonce=nonce))
+        return {
             HEADER_EDGE: "edge-1", HEADER_TIME: time_s, HEADER_NONCE: nonce,
             HEADER_SIGNATURE: base64.b64encode(signature).decode(), "Content-Type": "application/json",
         }  # fmt: skip
+
+    async def _post(self, path: str, body: bytes, **headers: str) -> None:
+        signed = self._headers("POST", path, body) | headers
         async with httpx.AsyncClient() as client:
-            (await client.post(self._url + path, content=body, headers=headers)).raise_for_status()
+            (await client.post(self._url + path, content=body, headers=signed)).raise_for_status()
 
 
-def east(*, contact: str = "closed", lock: str = "locked", alarm: str = "none") -> DoorStatus:
+def east(
+    *, contact: str = "closed", lock: str = "locked", alarm: str = "none", face: FaceStatus | None = None
+) -> DoorStatus:
     told = {
         "door_id": "east",
         "online": True,
@@ -179,7 +218,7 @@ def east(*, contact: str = "closed", lock: str = "locked", alarm: str = "none") 
         "tamper": False,
         "alarm": alarm,
     }
-    return msgspec.convert({**told, "at": datetime.now(UTC).isoformat()}, DoorStatus)
+    return msgspec.convert({**told, "at": datetime.now(UTC), "face": face}, DoorStatus)
 
 
 def forced(*, late: bool = False, exercise: bool = False) -> DoorForced:

@@ -191,14 +191,16 @@ describe("the evidence", () => {
   it("is listed with what it carries, and counted anew", async () => {
     const { asked } = open("evidence", {
       "GET sites/s1/calibrations": () => json({ items: [counts], next: null }),
-      "POST sites/s1/calibrations/count": () => json({ items: [{ edge_id: "edge-1", state: "confirmed", reason: null, detail: "" }, { edge_id: "edge-2", state: "refused", reason: "too_few_people", detail: "1 enrolled" }] }),
+      "POST sites/s1/calibrations/count": () => json({ items: [{ edge_id: "edge-1", state: "waiting", reason: null, detail: "" }] }, 202),
+      "GET sites/s1/calibrations/count": () => json({ items: [{ edge_id: "edge-1", state: "confirmed", reason: null, detail: "" }, { edge_id: "edge-2", state: "refused", reason: "too_few_people", detail: "1 enrolled" }] }),
     });
     expect(await screen.findByText("1,770")).toBeTruthy();
     expect(screen.getByText("60: 0.38")).toBeTruthy();
     expect(screen.getByText("12: too little, 35,983 pairs needed")).toBeTruthy();
     fireEvent.click(await screen.findByRole("button", { name: /Count now$/ }));
-    expect(await screen.findByText("edge-1: counted")).toBeTruthy();
+    expect(await screen.findByText("edge-1: counting")).toBeTruthy();
+    expect(await screen.findByText("edge-1: counted", {}, { timeout: 3_000 })).toBeTruthy();
     expect(screen.getByText("edge-2: Fewer than 2 people are enrolled")).toBeTruthy();
-    await waitFor(() => { expect(asked.filter(({ call }) => call.startsWith("GET"))).toHaveLength(2); });
+    await waitFor(() => { expect(asked.filter(({ call }) => call === "GET sites/s1/calibrations")).toHaveLength(2); });
   });
 });

@@ -62,6 +62,11 @@ export async function calibrations(gateway: Gateway, siteId: string): Promise<Ca
   return (await gateway.ask<Page<Calibration>>("GET", `sites/${name(siteId)}/calibrations?limit=200`)).items;
 }
 
-export async function countNow(gateway: Gateway, siteId: string, why: string): Promise<Counted[]> {
-  return (await gateway.ask<Page<Counted>>("POST", `sites/${name(siteId)}/calibrations/count`, { why, timeoutMs: EDGE_MS })).items;
+export async function orderCount(gateway: Gateway, siteId: string, why: string): Promise<Counted[]> {
+  return (await gateway.ask<Page<Counted>>("POST", `sites/${name(siteId)}/calibrations/count`, { why })).items;
+}
+
+/** How the newest count of each edge stands. */
+export async function counts(gateway: Gateway, siteId: string): Promise<Counted[]> {
+  return (await gateway.ask<Page<Counted>>("GET", `sites/${name(siteId)}/calibrations/count`)).items;
 }

@@ -121,6 +121,7 @@ export const facesEn: Catalogue["faces"] = {
     count: "Count now",
     counting: "Counting",
     done: (edge) => `${edge}: counted`,
+    countingAt: (edge) => `${edge}: counting`,
     failedAt: (edge, why) => `${edge}: ${why}`,
     at: "When",
     source: "Source",

@@ -122,6 +122,7 @@ export const facesZh = {
     count: "现在计数",
     counting: "正在计数",
     done: (edge: string) => `${edge}：已计数`,
+    countingAt: (edge: string) => `${edge}：正在计数`,
     failedAt: (edge: string, why: string) => `${edge}：${why}`,
     at: "时间",
     source: "来源",

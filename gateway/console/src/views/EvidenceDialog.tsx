@@ -3,8 +3,9 @@ import { Button, Empty, Select, Skeleton } from "antd";
 import type { ReactElement } from "react";
 import { useCallback, useEffect, useId, useMemo, useState } from "react";
 
+import type { Gateway } from "../api";
 import type { Calibration, Counted } from "../office";
-import { calibrations, countNow } from "../office";
+import { calibrations, counts, orderCount } from "../office";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
 import { Frame, page, useActing, Why } from "./Dialog";
@@ -13,6 +14,8 @@ import type { DialogProps } from "./Office";
 
 const WIDTH_PX = 860;
 const DIGITS = 2;
+const ASK_MS = 500;
+const WAITING = "waiting";
 
 export function EvidenceDialog({ gateway, doors, onExpired, onClose }: DialogProps): ReactElement {
   const text = useText().faces.evidence;
@@ -27,7 +30,7 @@ export function EvidenceDialog({ gateway, doors, onExpired, onClose }: DialogPro
   useEffect(() => { void load(); }, [load]);
   const count = (): void => {
     void act(async () => {
-      setCounted(await countNow(gateway, chosen, why));
+      await countAll(gateway, chosen, { why, onNews: setCounted });
       setHeld(await calibrations(gateway, chosen));
     });
   };
@@ -50,8 +53,20 @@ export function EvidenceDialog({ gateway, doors, onExpired, onClose }: DialogPro
   );
 }
 
+/** Order a count of every edge and follow it until each has answered; the gateway ends the wait for one that does not. */
+async function countAll(gateway: Gateway, siteId: string, { why, onNews }: { why: string; onNews: (counted: Counted[]) => void }): Promise<void> {
+  let counted = await orderCount(gateway, siteId, why);
+  onNews(counted);
+  while (counted.some((each) => each.state === WAITING)) {
+    await new Promise((resolve) => { setTimeout(resolve, ASK_MS); });
+    counted = await counts(gateway, siteId);
+    onNews(counted);
+  }
+}
+
 function Outcome({ counted: { edge_id, state, reason, detail } }: { counted: Counted }): ReactElement {
   const text = useText().faces.evidence;
+  if (state === WAITING) return <Mark tone="note" word={text.countingAt(edge_id)} />;
   if (state === "confirmed") return <Mark tone="good" word={text.done(edge_id)} />;
   const why = reason !== null && Object.hasOwn(text.reason, reason) ? worded(text.reason, reason) : detail !== "" ? detail : reason ?? state;
   return <Mark tone="warn" word={text.failedAt(edge_id, why)} />;
