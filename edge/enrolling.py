@@ -143,32 +143,34 @@ class DoorEnrolment:
         """Take pictures at a door until there are enough, and seal their templates; or say why there are none."""
         found = self._door(command.door_id)
         if found is None:
-            return self._office.refused(command.id, "no_camera", "this edge has no such door with a camera")
+            return self._office.refused(command.id, "no_camera", detail="this edge has no such door with a camera")
         consent = await self._office.consent(command)
         if isinstance(consent, Result):
             return consent
         if command.door_id not in consent.doors:
-            return self._office.refused(command.id, "no_consent", "the consent does not name this door")
+            return self._office.refused(command.id, "no_consent", detail="the consent does not name this door")
         if not self._link.ready:
-            return self._office.refused(command.id, "not_ready", "the face process is not ready", state="failed")
+            return self._office.refused(command.id, "not_ready", detail="the face process is not ready", state="failed")
         door, camera = found
         wanted = min(max(1, command.pictures), PICTURES_MOST)
         sitting = Sitting(wanted=wanted, live_only=door.liveness in ("parallax", "model"))
         try:
             self._link.take(door.id, sitting.hear)
         except Conflict as error:
-            return self._office.refused(command.id, "busy", str(error))
+            return self._office.refused(command.id, "busy", detail=str(error))
         try:
             problem = await self._sit(command, sitting, consent=consent, door=door, camera=camera)
         finally:
             self._link.release(door.id)
         if problem:
-            return self._office.refused(command.id, problem, f"{len(sitting.taken)} of {wanted} pictures were good")
+            return self._office.refused(
+                command.id, problem, detail=f"{len(sitting.taken)} of {wanted} pictures were good"
+            )
         made = [
             self._office.plain(command, consent, embedding=one.embedding, contract=one.contract, quality=one.quality)
             for one, _ in sitting.taken
         ]
-        return await self._office.seal(command, consent, made)
+        return await self._office.seal(command, made, consent=consent)
 
     def _door(self, door_id: str) -> tuple[Door, Camera] | None:
         policy = self._policies.current

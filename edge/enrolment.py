@@ -80,16 +80,16 @@ class Enrolment:
             image = await self._relay(command.relay_ticket)
             face = await self._link.photo(image, request_id=command.id)
         except (NotFound, InvalidInput) as error:
-            return self.refused(command.id, "no_photo", str(error))
+            return self.refused(command.id, "no_photo", detail=str(error))
         except DeviceUnreachable as error:
-            return self.refused(command.id, "not_ready", str(error), state="failed")
+            return self.refused(command.id, "not_ready", detail=str(error), state="failed")
         if not face.ok or face.quality is None:
-            return self.refused(command.id, face.reason or "unreadable", "the photo gives no usable face")
+            return self.refused(command.id, face.reason or "unreadable", detail="the photo gives no usable face")
         problem = unusable(face.quality, ENROLMENT_GATES)
         if problem is not None:
-            return self.refused(command.id, problem, "the photo is not good enough to enrol")
+            return self.refused(command.id, problem, detail="the photo is not good enough to enrol")
         made = self.plain(command, consent, embedding=face.embedding, contract=face.contract, quality=face.quality)
-        return await self.seal(command, consent, [made])
+        return await self.seal(command, [made], consent=consent)
 
     def plain(
         self, command: Ordered, consent: Consent, *, embedding: bytes, contract: str, quality: FaceQuality
@@ -101,16 +101,16 @@ class Enrolment:
             at=self._clock.now(), embedding=embedding,
         )  # fmt: skip
 
-    async def seal(self, command: Ordered, consent: Consent, made: Sequence[Plain]) -> Result:
+    async def seal(self, command: Ordered, made: Sequence[Plain], *, consent: Consent) -> Result:
         """Seal templates of one person, unless the consent ended meanwhile or a photo to add shows somebody else."""
         if not self.still(consent):
-            return self.refused(command.id, "no_consent", "the consent or the assessment ended meanwhile")
+            return self.refused(command.id, "no_consent", detail="the consent or the assessment ended meanwhile")
         opened = await asyncio.to_thread(self._keys.open_all)
         adding = isinstance(command, EnrolFace) and command.add
         if adding:
             problem = self._joins(made[0], opened)
             if problem is not None:
-                return self.refused(command.id, *problem)
+                return self.refused(command.id, problem[0], detail=problem[1])
         similar = self._similar(made, opened, doors=consent.doors)
         if adding:
             sealed: tuple[Sealed, ...] = (await asyncio.to_thread(self._keys.add, made[0]),)
@@ -167,8 +167,12 @@ class Enrolment:
                 return consent
             await asyncio.sleep(0.1)
         if not self._assessed():
-            return self.refused(command.id, "not_assessed", "no impact assessment of faces is in force at this site")
-        return self.refused(command.id, "no_consent", "there is no live consent of this person for faces at doors")
+            return self.refused(
+                command.id, "not_assessed", detail="no impact assessment of faces is in force at this site"
+            )
+        return self.refused(
+            command.id, "no_consent", detail="there is no live consent of this person for faces at doors"
+        )
 
     def _live(self, command: Ordered, *, at: datetime) -> Consent | None:
         policy = self._policies.current
@@ -192,7 +196,7 @@ class Enrolment:
         policy = self._policies.current
         return policy is not None and "face" in policy.assessed
 
-    def refused(self, command_id: str, reason: str, detail: str, *, state: str = "refused") -> Result:
+    def refused(self, command_id: str, reason: str, *, detail: str, state: str = "refused") -> Result:
         """Return the end of a command that made no template."""
         return Result(
             command_id=command_id,
