@@ -56,7 +56,7 @@ class View:
         """Return whether no face has been seen for so long that nothing of them may be kept."""
         return bool(len(self.tracks)) and at - self.seen_at > LIFE_S
 
-    def watcher(self, track: Track, provider: Provider, watch: Watch) -> Watcher | None:
+    def watcher(self, track: Track, *, provider: Provider, watch: Watch) -> Watcher | None:
         """Return who watches a track, and let go of those whose tracks are over or whose door asks another."""
         if provider != self.provider:
             self.provider, self.watchers = provider, {}
@@ -191,7 +191,7 @@ class Looker:
         for (face, box), track in zip(near, view.newest, strict=True):
             quality = self._pipeline.quality(rgb, face)
             problem = _problem(quality, box, look, alone=len(near) == 1)
-            reading = _reading(rgb, face, look, view.watcher(track, look.attend.liveness, self._watched))
+            reading = _reading(rgb, face, look, view.watcher(track, provider=look.attend.liveness, watch=self._watched))
             seen = Seen(box=box, track=track, quality=quality, problem=problem, liveness=reading)
             found.append(Found(rgb=rgb, face=face, seen=seen))
         return found

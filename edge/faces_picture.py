@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -58,14 +59,14 @@ async def picture(
         boxes = []
         for part in parts(shown):
             if any(overlap(part, area) > 0.0 for area in changed):
-                boxes += await loop.run_in_executor(thread, found, pipeline, shown, part)
+                boxes += await loop.run_in_executor(thread, partial(found, pipeline, shown, part=part))
         if not boxes and len(jpeg) <= MAX_BYTES:
             return wire.Picture(request_id=asked.request_id, ok=True, jpeg=jpeg, faces=len(hidden))
         if cells is None or not boxes:
             break
         hidden += [box for n, box in enumerate(boxes) if not _among(box, [*hidden, *boxes[:n]])]
         changed = [around(box, rgb) for box in boxes]
-        rgb = without(rgb, changed, cells)
+        rgb = without(rgb, changed, cells=cells)
     return wire.Picture(request_id=asked.request_id, ok=False, reason="unblurrable")
 
 
@@ -103,7 +104,7 @@ def parts(rgb: Rgb) -> Iterator[Box]:
             yield left, top, right, bottom
 
 
-def found(pipeline: FacePipeline, rgb: Rgb, part: Box) -> list[Box]:
+def found(pipeline: FacePipeline, rgb: Rgb, *, part: Box) -> list[Box]:
     """Return the boxes of the faces in one part: large ones in the whole picture, small ones in its parts."""
     left, top, right, bottom = part
     cut = rgb[top : bottom + 1, left : right + 1]
@@ -124,7 +125,7 @@ def around(box: Box, rgb: Rgb) -> Box:
     )  # fmt: skip
 
 
-def without(rgb: Rgb, areas: Sequence[Box], cells: int) -> Rgb:
+def without(rgb: Rgb, areas: Sequence[Box], *, cells: int) -> Rgb:
     """Return the picture with what is in the areas reduced to `cells` by `cells` soft cells."""
     image = Image.fromarray(rgb)
     for area in areas:

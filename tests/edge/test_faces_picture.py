@@ -118,7 +118,7 @@ def test_a_face_that_reaches_over_the_border_is_hidden_as_far_as_it_is_there() -
     rgb = np.random.default_rng(2).integers(0, 255, (60, 60, 3), np.uint8)
     areas = [around((-20, -20, 19, 19), rgb), around((200, 200, 220, 220), rgb)]
     assert areas[0] == (0, 0, 35, 35)
-    hidden = without(rgb, areas, 1)
+    hidden = without(rgb, areas, cells=1)
     assert np.unique(hidden[:30, :30].reshape(-1, 3), axis=0).shape[0] == 1
     assert (hidden[40:, 40:] == rgb[40:, 40:]).all()
 
