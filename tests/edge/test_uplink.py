@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from httpx_sse import ServerSentEvent
 from starlette.requests import Request as HttpRequest
@@ -15,8 +16,9 @@ from starlette.responses import Response
 from edge.checkpoints import KEPT, Checkpoints
 from edge.checkpoints import KEY as CHECKPOINTS
 from edge.spool import Spool
+from models.errors import DeviceUnreachable
 from models.events import DoorFaulted, fact_id
-from models.link import Checkpoint, EraseFace, Unlock
+from models.link import Checkpoint, EraseFace, Progress, Unlock
 from tests.edge.doubles import EDGE, now, policy, until
 from tests.edge.gateway_double import GatewayDouble
 from tests.edge.linked import linked
@@ -185,6 +187,19 @@ async def test_a_deadline_is_handed_on_in_the_edges_own_clock(tmp_path: Path) ->
         gateway.send(Unlock(id="c", door_id="d1", reason="r", requested_by="u", deadline=ahead))
         await until(lambda: side.obeyed == ["c"])
         assert abs(side.deadlines[0] - wanted) < timedelta(seconds=1)
+
+
+async def test_how_far_a_command_is_is_told_and_whether_anybody_still_wants_it(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        told = Progress(command_id="e1", at=now(), done=1, wanted=3, hint="hold_still")
+        assert await side.channel.progress(told)
+        gateway.called_off.add("e1")
+        assert not await side.channel.progress(told)
+        assert gateway.progress == [told, told]
+        gateway.fail = lambda request, _: Response(b"{}") if request.url.path.endswith("/progress") else None
+        with pytest.raises(DeviceUnreachable, match="progress"):
+            await side.channel.progress(told)
 
 
 async def test_the_command_stream_is_opened_again(tmp_path: Path) -> None:
