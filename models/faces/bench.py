@@ -57,8 +57,8 @@ def run(portraits_dir: Path, cache_dir: Path, *, boxes: int = 500, rounds: int =
         *timed,
         bench_int8.row(
             load_weights(EMBEDDER_FILE, cache_dir=cache_dir).onnx,
-            variants[:half],
-            variants[half : 3 * half],
+            calibrating=variants[:half],
+            probes=variants[half : 3 * half],
             dlib_ms=timed[0].theirs or 0.0,
         ),
         _difference(embedder, np.concatenate([portraits, variants])),
