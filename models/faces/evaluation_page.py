@@ -112,14 +112,14 @@ def _identification(report: Report) -> list[str]:
             f"{one.radius:.2f}",
             percent(one.fpir),
             percent(one.fnir),
-            f"{one.fpir_at_most:.3g}",
+            f"{one.fpir_at_most * 100:.3g} %",
         )
         for one in report.measured.identification
     ]
     head = (
         "N",
         f"radius for FPIR of {MAX_FPIR:.1%}",
-        "measured at",
+        "at radius",
         "FPIR",
         "FNIR",
         "FPIR at most, by the FMR's bound",
