@@ -156,7 +156,16 @@ def test_where_few_pixels_are_left_the_blocked_layout_is_left_and_entered_again(
     """4 x 4 pixels, then one: a depth is put before the rows and taken away."""
     shortcut = (convolution(channels=16, stride=2), Rectifier(), AVERAGE, Addition())
     highest = Pooling(highest=True, window=(1, 1), stride=(1, 1), padding=(0, 0))
-    layers = (convolution(), highest, *shortcut, *shortcut, convolution(channels=16, padding=1), Rectifier(), GLOBAL, OUT)
+    layers = (
+        convolution(),
+        highest,
+        *shortcut,
+        *shortcut,
+        convolution(channels=16, padding=1),
+        Rectifier(),
+        GLOBAL,
+        OUT,
+    )
     network = Network(mean=(0.0, 0.0, 0.0), size=(11, 11), layers=layers, loss=Loss(name="loss"))
     model = Graph(network, "x.dat").embedder()
     operators = [node.op_type for node in model.graph.node]
