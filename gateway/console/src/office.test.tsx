@@ -189,16 +189,21 @@ describe("the evidence", () => {
     carries: [{ people: 12, radius: 0, needed_pairs: 35_983 }, { people: 60, radius: 0.38, needed_pairs: 179_911 }] };
 
   it("is listed with what it carries, and counted anew", async () => {
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => { end = resolve; });
     const { asked } = open("evidence", {
       "GET sites/s1/calibrations": () => json({ items: [counts], next: null }),
       "POST sites/s1/calibrations/count": () => json({ items: [{ edge_id: "edge-1", state: "waiting", reason: null, detail: "" }] }, 202),
-      "GET sites/s1/calibrations/count": () => json({ items: [{ edge_id: "edge-1", state: "confirmed", reason: null, detail: "" }, { edge_id: "edge-2", state: "refused", reason: "too_few_people", detail: "1 enrolled" }] }),
+      "GET sites/s1/calibrations/count": () => ended.then(() => json({ items: [
+        { edge_id: "edge-1", state: "confirmed", reason: null, detail: "" }, { edge_id: "edge-2", state: "refused", reason: "too_few_people", detail: "1 enrolled" },
+      ] })),
     });
     expect(await screen.findByText("1,770")).toBeTruthy();
     expect(screen.getByText("60: 0.38")).toBeTruthy();
     expect(screen.getByText("12: too little, 35,983 pairs needed")).toBeTruthy();
     fireEvent.click(await screen.findByRole("button", { name: /Count now$/ }));
     expect(await screen.findByText("edge-1: counting")).toBeTruthy();
+    end();
     expect(await screen.findByText("edge-1: counted", {}, { timeout: 3_000 })).toBeTruthy();
     expect(screen.getByText("edge-2: Fewer than 2 people are enrolled")).toBeTruthy();
     await waitFor(() => { expect(asked.filter(({ call }) => call === "GET sites/s1/calibrations")).toHaveLength(2); });

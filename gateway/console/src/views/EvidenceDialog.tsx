@@ -80,7 +80,7 @@ function List({ held }: { held: Calibration[] }): ReactElement {
     <div className="wide" role="region" tabIndex={0} aria-label={text.title}>
       <table className="evidence">
         <thead>
-          <tr><th scope="col">{text.at}</th><th scope="col">{text.source}</th><th scope="col">{text.persons}</th><th scope="col">{text.pairs}</th><th scope="col">{text.carries}</th></tr>
+          <tr><th scope="col">{text.at}</th><th scope="col">{text.source}</th><th scope="col" className="number">{text.persons}</th><th scope="col" className="number">{text.pairs}</th><th scope="col">{text.carries}</th></tr>
         </thead>
         <tbody>
           {newest.map((each) => (

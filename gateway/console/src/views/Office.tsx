@@ -21,10 +21,10 @@ export function useOffice({ user, gateway, doors, onExpired }: OfficeProps): Off
   const keeps = user.scopes.includes("devices:write");
   const props = { gateway, doors, onExpired, onClose: () => { setShown(null); } };
   const tools = (
-    <>
+    <span className="tools">
       {enrols && <Button size="small" onClick={() => { setShown({ what: "enrol" }); }}>{text.enrol.open}</Button>}
       {keeps && <Button size="small" onClick={() => { setShown({ what: "evidence" }); }}>{text.evidence.open}</Button>}
-    </>
+    </span>
   );
   return { tools, onZone: keeps ? (camera) => { setShown({ what: "zone", camera }); } : undefined, dialog: shown === null ? null : drawn(shown, props) };
 }
