@@ -49,7 +49,7 @@ class Arena:
         self.build_s = self._now() - began
         self._index = self._faiss.IndexFlatL2(self.rows.shape[1])
         self._index.add(self.rows)
-        genuine = variety.near(self.rows[rng.integers(0, rows, BATCH // 2)], GENUINE, rng)
+        genuine = variety.near(self.rows[rng.integers(0, rows, BATCH // 2)], distance=GENUINE, rng=rng)
         self.genuine, self.strangers = genuine, variety.draw(BATCH - len(genuine), rng)
 
     def timed_ms(self, work: Callable[[], object]) -> float:
@@ -78,7 +78,7 @@ class Arena:
         ours = self.timed_ms(lambda: self.gallery.closest(probe, radius=radius))
         if blas:
             return ours, self.timed_ms(lambda: self.rows @ probe)
-        self.check([self.gallery.closest(probe, radius=radius)], probe[None], radius)
+        self.check([self.gallery.closest(probe, radius=radius)], probe[None], radius=radius)
         return ours, self.timed_ms(lambda: self._index.search(probe[None], 1))
 
     def compare_batch(self, radius: float, rounds: int) -> tuple[list[float], list[float]]:
@@ -88,11 +88,11 @@ class Arena:
             GatehouseError: An answer differs from FAISS's.
         """
         probes = np.concatenate([self.genuine, self.strangers])
-        self.check(self.gallery.closest_each(probes, radius=radius), probes, radius)
+        self.check(self.gallery.closest_each(probes, radius=radius), probes, radius=radius)
         ours = [self.timed_ms(lambda: self.gallery.closest_each(probes, radius=radius)) for _ in range(rounds)]
         return ours, [self.timed_ms(lambda: self._index.search(probes, 1)) for _ in range(rounds)]
 
-    def check(self, found: Sequence[Near | None], probes: Floats, radius: float | None) -> None:
+    def check(self, found: Sequence[Near | None], probes: Floats, *, radius: float | None) -> None:
         """Compare answers with FAISS's.
 
         Raises:
@@ -181,12 +181,34 @@ def _build(arena: Arena) -> list[Benchmark]:
     added_ms = arena.timed_ms(lambda: arena.gallery.with_added(["new"], arena.rows[:1]))
     removed_ms = arena.timed_ms(lambda: arena.gallery.without([arena.names[0]]))
     return [
-        _alone("memory_1m", "x", times, 1.3, "memory of a gallery over its raw float32 matrix, by tracemalloc"),
         _alone(
-            "build_1m", "s", arena.build_s, 10.0, f"a gallery of {rows} x 128 made: axes, leaves, halves; one thread"
+            "memory_1m",
+            "x",
+            times,
+            target=1.3,
+            detail="memory of a gallery over its raw float32 matrix, by tracemalloc",
         ),
-        _alone("added_1m", "s", added_ms / 1000, None, f"a person added to {rows}: a new gallery beside the old one"),
-        _alone("removed_1m", "s", removed_ms / 1000, None, f"a person removed from {rows}, nothing of whom stays"),
+        _alone(
+            "build_1m",
+            "s",
+            arena.build_s,
+            target=10.0,
+            detail=f"a gallery of {rows} x 128 made: axes, leaves, halves; one thread",
+        ),
+        _alone(
+            "added_1m",
+            "s",
+            added_ms / 1000,
+            target=None,
+            detail=f"a person added to {rows}: a new gallery beside the old one",
+        ),
+        _alone(
+            "removed_1m",
+            "s",
+            removed_ms / 1000,
+            target=None,
+            detail=f"a person removed from {rows}, nothing of whom stays",
+        ),
     ]
 
 
@@ -209,7 +231,14 @@ def _isotropic(rows: int) -> Benchmark:
 def _small(variety: Variety) -> Benchmark:
     arena = Arena(variety, rows=5_000, threads=1, seed=7)
     samples = [sample for _ in range(10) for sample in arena.compare(RADIUS)[0]]
-    return _alone("query_5k", "ms", statistics.median(samples), 0.2, "one query among 5000 x 128, median", samples)
+    return _alone(
+        "query_5k",
+        "ms",
+        statistics.median(samples),
+        target=0.2,
+        detail="one query among 5000 x 128, median",
+        samples=samples,
+    )
 
 
 def _scaling(variety: Variety, rows: int) -> Benchmark:
@@ -252,7 +281,7 @@ def _against(
 
 
 def _alone(
-    name: str, unit: str, ours: float, target: float | None, detail: str, samples: Sequence[float] = ()
+    name: str, unit: str, ours: float, *, target: float | None, detail: str, samples: Sequence[float] = ()
 ) -> Benchmark:
     met = target is None or ours <= target
     return Benchmark(name=name, unit=unit, ours=ours, target=target, met=met, samples=tuple(samples), detail=detail)

@@ -45,7 +45,7 @@ class Variety(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         rows += self.center
         return rows
 
-    def near(self, rows: Floats, distance: float, rng: np.random.Generator) -> Floats:
+    def near(self, rows: Floats, *, distance: float, rng: np.random.Generator) -> Floats:
         """Return rows moved by `distance` in random directions of the same variety."""
         away = rng.standard_normal(rows.shape, dtype=np.float32) @ self.factors
         moved: Floats = rows + away / np.linalg.norm(away, axis=1, keepdims=True) * np.float32(distance)

@@ -196,7 +196,7 @@ class Gallery:
         for start in range(0, len(rows), _BLOCK_ROWS):
             asked, own = queries[start : start + _BLOCK_ROWS], rows[start : start + _BLOCK_ROWS]
             difference = self._rows.take(own, axis=0) - vectors.take(asked, axis=0)
-            best.take(asked, own, np.sqrt(np.einsum("ij,ij->i", difference, difference)))
+            best.take(asked, own, distances=np.sqrt(np.einsum("ij,ij->i", difference, difference)))
 
     def _one(self, query: NDArray[np.floating]) -> Floats:
         vector = np.asarray(query)
@@ -248,7 +248,7 @@ class _Best:
         self.distances = reach
         self.rows = np.full(len(reach), -1, np.int64)
 
-    def take(self, queries: Rows, rows: Rows, distances: Floats) -> None:
+    def take(self, queries: Rows, rows: Rows, *, distances: Floats) -> None:
         """Keep the nearest of some pairs; of equals the first row."""
         order = np.lexsort((rows, distances, queries))
         firsts = order[np.flatnonzero(np.diff(queries[order], prepend=-1))]

@@ -9,6 +9,7 @@ be wrong by, so that no row is missed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -78,19 +79,27 @@ class Asked:
         return limit
 
 
-class Pruned:
-    """Search by leaves, fronts and backs. `order` lists the rows leaf by leaf; `late` of them came after the split."""
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Hold fronts and backs leaf by leaf, in the order of the rows that `order` lists."""
 
-    def __init__(self, axes: Axes, order: NDArray[np.int32], fronts: Floats, backs: Floats, late: int = 0) -> None:
+    order: NDArray[np.int32]
+    fronts: Floats
+    backs: Floats
+
+
+class Pruned:
+    """Search by leaves, fronts and backs; `late` of the rows came after the leaves were split."""
+
+    def __init__(self, axes: Axes, halves: Halves, *, late: int = 0) -> None:
         self._axes = axes
-        self._order = order
-        self._fronts = fronts
-        self._backs = backs
+        self._halves = halves
         self._late = late
-        starts = np.arange(0, len(order), LEAF)
-        self._low: Floats = np.hstack([np.minimum.reduceat(half, starts) for half in self._coordinates])
-        self._high: Floats = np.hstack([np.maximum.reduceat(half, starts) for half in self._coordinates])
-        self._longest = float((fronts[:, -1] + backs[:, -1]).max()) ** 0.5
+        starts = np.arange(0, len(halves.order), LEAF)
+        coordinates = halves.fronts[:, :FRONT], halves.backs[:, :BACK]
+        self._low: Floats = np.hstack([np.minimum.reduceat(half, starts) for half in coordinates])
+        self._high: Floats = np.hstack([np.maximum.reduceat(half, starts) for half in coordinates])
+        self._longest = float((halves.fronts[:, -1] + halves.backs[:, -1]).max()) ** 0.5
 
     @staticmethod
     def of(matrix: Floats) -> Pruned | None:
@@ -102,11 +111,7 @@ class Pruned:
             return None
         fronts, backs = axes.halves(matrix)
         order = _leaf_by_leaf(fronts)
-        return Pruned(axes, order, fronts.take(order, axis=0), backs.take(order, axis=0))
-
-    @property
-    def _coordinates(self) -> tuple[Floats, Floats]:
-        return self._fronts[:, :FRONT], self._backs[:, :BACK]
+        return Pruned(axes, Halves(order, fronts.take(order, axis=0), backs.take(order, axis=0)))
 
     @property
     def parts(self) -> int:
@@ -115,7 +120,7 @@ class Pruned:
 
     def members(self, part: int) -> Rows:
         """Return the rows of a leaf."""
-        return self._order[part * LEAF : (part + 1) * LEAF].astype(np.int64)
+        return self._halves.order[part * LEAF : (part + 1) * LEAF].astype(np.int64)
 
     def glance(self, vector: Floats) -> Rows:
         """Return the rows that promise most in the nearest leaves."""
@@ -134,28 +139,30 @@ class Pruned:
         """Prepare queries that are multiplied leaf by leaf, while a leaf is in the cache."""
         asked = Asked(vectors, self._axes, self._longest)
         bounds = np.stack([self._bounds(box) for box in asked.boxes])
-        return PrunedBatch(asked, bounds, self._fronts, self._backs)
+        return PrunedBatch(asked, bounds, self._halves)
 
     def with_added(self, matrix: Floats) -> Pruned | None:
         """Return ours with the further rows of `matrix` in leaves behind; None once they are a quarter of all."""
-        count = len(self._order)
+        old = self._halves
+        count = len(old.order)
         late = self._late + len(matrix) - count
         if late > len(matrix) // 4:
             return None
         fronts, backs = self._axes.halves(matrix[count:])
-        order = np.concatenate([self._order, np.arange(count, len(matrix), dtype=np.int32)])
-        return Pruned(
-            self._axes, order, np.concatenate([self._fronts, fronts]), np.concatenate([self._backs, backs]), late
-        )
+        order = np.concatenate([old.order, np.arange(count, len(matrix), dtype=np.int32)])
+        halves = Halves(order, np.concatenate([old.fronts, fronts]), np.concatenate([old.backs, backs]))
+        return Pruned(self._axes, halves, late=late)
 
     def without(self, kept: NDArray[np.bool_], matrix: Floats) -> Pruned | None:
         """Return ours less some rows, nothing of which stays; None once a quarter of all is gone at once."""
         if len(matrix) < len(kept) * 3 // 4:
             return None
+        old = self._halves
         renumbered = np.cumsum(kept, dtype=np.int32) - 1
-        stay = np.flatnonzero(kept.take(self._order))
-        order = renumbered.take(self._order.take(stay)).astype(np.int32)
-        return Pruned(self._axes, order, self._fronts.take(stay, axis=0), self._backs.take(stay, axis=0), self._late)
+        stay = np.flatnonzero(kept.take(old.order))
+        order = renumbered.take(old.order.take(stay)).astype(np.int32)
+        halves = Halves(order, old.fronts.take(stay, axis=0), old.backs.take(stay, axis=0))
+        return Pruned(self._axes, halves, late=self._late)
 
     def _bounds(self, box: Floats) -> Floats:
         """Return how far each leaf's box is from a query at least, squared."""
@@ -165,25 +172,24 @@ class Pruned:
         return bounds
 
     def _scanned(self, asked: Asked, leaves: Rows) -> PrunedScan:
-        return PrunedScan(asked, leaves, self._order, self._fronts, self._backs)
+        return PrunedScan(asked, leaves, self._halves)
 
 
 class PrunedScan:
     """Scores of the fronts in some leaves: squared distances from below, less the square of the query's front."""
 
-    def __init__(self, asked: Asked, leaves: Rows, order: NDArray[np.int32], fronts: Floats, backs: Floats) -> None:
+    def __init__(self, asked: Asked, leaves: Rows, halves: Halves) -> None:
         self._asked = asked
-        self._order = order
-        self._backs = backs
+        self._halves = halves
         self._shifts = (leaves - np.arange(len(leaves))) * LEAF
-        overhang = max(0, (int(leaves[-1]) + 1) * LEAF - len(order)) if len(leaves) else 0
+        overhang = max(0, (int(leaves[-1]) + 1) * LEAF - len(halves.order)) if len(leaves) else 0
         self._scores: Floats = np.empty(len(leaves) * LEAF - overhang, np.float32)
         ends = np.flatnonzero(np.diff(leaves, append=-1) != 1) + 1
         begin = 0
         for end in ends.tolist():  # neighbouring leaves lie side by side: one product for each run of them
             part = self._scores[begin * LEAF : end * LEAF]
             first = int(leaves[begin]) * LEAF
-            np.dot(fronts[first : first + len(part)], asked.fronts[0], out=part)
+            np.dot(halves.fronts[first : first + len(part)], asked.fronts[0], out=part)
             begin = end
 
     def promising(self, count: int) -> Rows:
@@ -195,7 +201,7 @@ class PrunedScan:
         asked = self._asked
         passed = np.flatnonzero(self._scores <= asked.limit(radius, asked.front_squares))
         places = self._places(passed)
-        scores = self._backs.take(places, axis=0) @ asked.backs[0]
+        scores = self._halves.backs.take(places, axis=0) @ asked.backs[0]
         scores += self._scores.take(passed)
         return self._rows(places[scores <= asked.limit(radius, asked.squares)])
 
@@ -204,17 +210,16 @@ class PrunedScan:
         return positions + self._shifts.take(positions // LEAF)
 
     def _rows(self, places: Rows) -> Rows:
-        return np.sort(self._order.take(places).astype(np.int64))
+        return np.sort(self._halves.order.take(places).astype(np.int64))
 
 
 class PrunedBatch:
     """Scores of fronts and backs together, for the queries that a leaf concerns."""
 
-    def __init__(self, asked: Asked, bounds: Floats, fronts: Floats, backs: Floats) -> None:
+    def __init__(self, asked: Asked, bounds: Floats, halves: Halves) -> None:
         self._asked = asked
         self._bounds = bounds
-        self._fronts = fronts
-        self._backs = backs
+        self._halves = halves
 
     def asking(self, part: int, reach: Doubles) -> Rows:
         """Return the queries whose reach touches the leaf's box."""
@@ -223,8 +228,8 @@ class PrunedBatch:
     def scores(self, part: int, queries: Rows) -> Floats:
         """Return lower bounds by front and back, less the query's square."""
         own = slice(part * LEAF, (part + 1) * LEAF)
-        scores: Floats = self._asked.fronts.take(queries, axis=0) @ self._fronts[own].T
-        scores += self._asked.backs.take(queries, axis=0) @ self._backs[own].T
+        scores: Floats = self._asked.fronts.take(queries, axis=0) @ self._halves.fronts[own].T
+        scores += self._asked.backs.take(queries, axis=0) @ self._halves.backs[own].T
         return scores
 
     def limits(self, queries: Rows, reach: Doubles) -> Floats:

@@ -111,7 +111,7 @@ def bench(
     rows = [row for own in found.values() for row in own]
     if write is not None:
         for name, own in found.items():
-            publish(write, name, own, today=datetime.now(UTC).date())
+            publish(write, name, rows=own, today=datetime.now(UTC).date())
         _tell(f"written: {write}")
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)

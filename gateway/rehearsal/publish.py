@@ -17,7 +17,7 @@ from models.errors import InvalidInput
 PAGE = "benchmarks.md"
 
 
-def publish(folder: Path, topic: str, rows: list[Benchmark], *, today: date) -> None:
+def publish(folder: Path, topic: str, *, rows: list[Benchmark], today: date) -> None:
     """Write `folder/benchmarks/<topic>.json`, and the topic's table into `folder/benchmarks.md`.
 
     Raises:

@@ -30,7 +30,7 @@ def test_rows_are_drawn_with_the_variances_of_their_spectrum() -> None:
     rows = variety.draw(20_000, rng)
 
     assert np.cov(rows, rowvar=False).trace() == pytest.approx(0.32, rel=0.02)
-    assert np.linalg.norm(variety.near(rows, 0.33, rng) - rows, axis=1) == pytest.approx(0.33, abs=1e-5)
+    assert np.linalg.norm(variety.near(rows, distance=0.33, rng=rng) - rows, axis=1) == pytest.approx(0.33, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +58,16 @@ def test_real_covariance_says_where_it_comes_from(variety: Variety) -> None:
 def test_an_answer_that_differs_from_faiss_ends_the_benchmark(variety: Variety) -> None:
     arena = Arena(variety, rows=2000, threads=1, seed=1)
     with pytest.raises(GatehouseError, match="FAISS found person-3"):
-        arena.check([Near(person_id="person-4", distance=0.0)], arena.rows[3:4], 0.4)
+        arena.check([Near(person_id="person-4", distance=0.0)], arena.rows[3:4], radius=0.4)
     with pytest.raises(GatehouseError, match="FAISS found person-3"):
-        arena.check([None], arena.rows[3:4], 0.4)
-    arena.check([Near(person_id="person-3", distance=0.0)], arena.rows[3:4], 0.4)
+        arena.check([None], arena.rows[3:4], radius=0.4)
+    arena.check([Near(person_id="person-3", distance=0.0)], arena.rows[3:4], radius=0.4)
 
 
 @pytest.mark.timeout(240)
 def test_every_figure_names_its_peer_and_its_target(cache_dir: Path) -> None:
     told: list[str] = []
-    rows = {
-        row.name: row for row in run(portraits(), cache_dir, threads=1, rows=12_000, variants=80, tell=told.append)
-    }
+    rows = {row.name: row for row in run(portraits(), cache_dir, threads=1, rows=12_000, variants=80, tell=told.append)}
 
     assert {name: row.target for name, row in rows.items() if row.target is not None} == {
         "query_1m": 6.0,

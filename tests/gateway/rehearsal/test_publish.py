@@ -26,8 +26,8 @@ DAY = date(2026, 11, 23)
 def test_a_table_replaces_the_old_one_and_leaves_the_prose_around_it(tmp_path: Path) -> None:
     text = "# Benchmarks\n\n## match\n\nbefore\n<!-- bench match: written by the command -->\nold\n<!-- end of match -->\nafter\n"
     (tmp_path / "benchmarks.md").write_text(text, "utf-8")
-    publish(tmp_path, "match", [FAST, SLOW], today=DAY)
-    publish(tmp_path, "match", [FAST, SLOW], today=DAY)
+    publish(tmp_path, "match", rows=[FAST, SLOW], today=DAY)
+    publish(tmp_path, "match", rows=[FAST, SLOW], today=DAY)
     written = (tmp_path / "benchmarks.md").read_text("utf-8")
 
     assert written.startswith("# Benchmarks\n\n## match\n\nbefore\n<!-- bench match")
@@ -40,7 +40,7 @@ def test_a_table_replaces_the_old_one_and_leaves_the_prose_around_it(tmp_path: P
 
 
 def test_the_run_lies_beside_the_page_as_json(tmp_path: Path) -> None:
-    publish(tmp_path, "match", [GROWTH], today=DAY)
+    publish(tmp_path, "match", rows=[GROWTH], today=DAY)
     run = msgspec.json.decode((tmp_path / "benchmarks" / "match.json").read_bytes())
 
     assert msgspec.convert(run["benchmarks"], list[Benchmark]) == [GROWTH]
@@ -54,7 +54,7 @@ def test_a_page_that_lost_a_mark_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "benchmarks.md").write_text(text, "utf-8")
 
     with pytest.raises(InvalidInput, match="end of match"):
-        publish(tmp_path, "match", [FAST], today=DAY)
+        publish(tmp_path, "match", rows=[FAST], today=DAY)
     assert (tmp_path / "benchmarks.md").read_text("utf-8") == text
 
 
