@@ -102,7 +102,7 @@ def watch(pictures: Iterator[Rgb], *, pipeline: FacePipeline, watcher: Watcher, 
     began: float | None = None
     verdict: Verdict = "undecided"
     for number, rgb in enumerate(pictures):
-        face = _largest(pipeline, rgb, face if number % FULL_EVERY else None)
+        face = _largest(pipeline, rgb, known=face if number % FULL_EVERY else None)
         if face is None:
             continue
         at_s = number / fps
@@ -114,7 +114,7 @@ def watch(pictures: Iterator[Rgb], *, pipeline: FacePipeline, watcher: Watcher, 
     return Take(verdict=verdict)
 
 
-def _largest(pipeline: FacePipeline, rgb: Rgb, known: Face | None) -> Face | None:
+def _largest(pipeline: FacePipeline, rgb: Rgb, *, known: Face | None) -> Face | None:
     found = pipeline.follow(rgb, near=[known.box]) if known is not None else []
     found = found or pipeline.detect(rgb, min_face_px=LEAST_FACE_PX)
     return max(found, key=lambda face: face.box[2] - face.box[0], default=None)

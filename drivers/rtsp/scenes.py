@@ -177,7 +177,7 @@ def paint(look: Look, scene: Scene) -> Iterator[Pixels]:
         pixels = np.array(still, dtype=np.uint8)
         spot = path(scene.script, number / look.fps) if perform else None
         if perform and spot:
-            perform(pixels, _place_of(spot, look), number / look.fps)
+            perform(pixels, _place_of(spot, look), at_s=number / look.fps)
         if grain:
             pixels = np.clip(pixels.astype(np.int16) + grain[number % len(grain)], 0, 255).astype(np.uint8)
         yield pixels
@@ -209,7 +209,7 @@ def _cardboard(person: tuple[Image.Image, float]) -> Perform:
     """Show a flat figure as it is, to whole pixels."""
     figure, face_part = person
 
-    def perform(frame: Pixels, place: Place, _: float) -> None:
+    def perform(frame: Pixels, place: Place, *, at_s: float) -> None:  # noqa: ARG001 - a flat figure never moves
         width = max(4, round(place.face_px / face_part))
         height = width * figure.height // figure.width
         small = figure.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Protocol, get_args
 
 import cv2
 import msgspec
@@ -21,13 +20,18 @@ from drivers.rtsp.scenes_figures import SIZE, Box, cut, head
 from drivers.rtsp.scenes_relief import FACE_AT, FACE_PX, Figure, Pixels, Place, Plane, Pose, draw, figure_of
 
 Act = Literal["head", "head_still", "print", "print_moved", "print_bent", "screen"]
-Perform = Callable[[Pixels, Place, float], None]
-"""Draw into a frame somebody whose face is at a place, so many seconds after the start."""
-
 ACTS: Final[tuple[Act, ...]] = get_args(Act)
 LIVE: Final[tuple[Act, ...]] = ("head", "head_still")
-_SKIN: Final = (196, 150, 124)
+_HAND: Final = (196, 150, 124)
 _COAT: Final = (70, 66, 60)
+
+
+class Perform(Protocol):
+    """Draw somebody who performs."""
+
+    def __call__(self, frame: Pixels, place: Place, *, at_s: float) -> None:
+        """Draw into a frame somebody whose face is at a place, so many seconds after the start."""
+        ...
 
 
 class Swing(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,9 +108,9 @@ def _print_swing(act: Act, rng: random.Random) -> Swing:
 
 
 def _live(figure: Figure, swing: Swing) -> Perform:
-    def perform(frame: Pixels, place: Place, at_s: float) -> None:
+    def perform(frame: Pixels, place: Place, *, at_s: float) -> None:
         near = min(1.0, max(0.0, (place.face_px - 40) / 40))  # who is far walks, who is near looks about
-        draw(frame, figure, swing.pose(at_s, near), swing.moved(place, at_s))
+        draw(frame, figure, pose=swing.pose(at_s, near), place=swing.moved(place, at_s))
 
     return perform
 
@@ -114,9 +118,9 @@ def _live(figure: Figure, swing: Swing) -> Perform:
 def _held(figure: Figure, swing: Swing) -> Perform:
     bearer = _bearer()
 
-    def perform(frame: Pixels, place: Place, at_s: float) -> None:
-        draw(frame, bearer, Pose(), place)
-        draw(frame, figure, swing.pose(at_s), swing.moved(place, at_s))
+    def perform(frame: Pixels, place: Place, *, at_s: float) -> None:
+        draw(frame, bearer, pose=Pose(), place=place)
+        draw(frame, figure, pose=swing.pose(at_s), place=swing.moved(place, at_s))
 
     return perform
 
@@ -128,18 +132,18 @@ def _replayed(figure: Figure, rng: random.Random) -> Perform:
     centre = Place(x=FACE_AT[0], y=FACE_AT[1], face_px=FACE_PX * 0.94, far=rng.uniform(4, 6))
     columns, rows = np.meshgrid(np.arange(SIZE[0], dtype=np.float32), np.arange(SIZE[1], dtype=np.float32))
     alpha, glass = _device()
-    device = figure_of(np.dstack([np.zeros((SIZE[1], SIZE[0], 3), np.uint8), alpha]), _flat(), _flat() + 1)
+    device = figure_of(np.dstack([np.zeros((SIZE[1], SIZE[0], 3), np.uint8), alpha]), depth=_flat(), turns=_flat() + 1)
 
-    def perform(frame: Pixels, place: Place, at_s: float) -> None:
+    def perform(frame: Pixels, place: Place, *, at_s: float) -> None:
         film = np.full((SIZE[1], SIZE[0], 3), (168, 172, 180), np.uint8)
-        draw(film, figure, shown.pose(at_s), shown.moved(centre, at_s))
+        draw(film, figure, pose=shown.pose(at_s), place=shown.moved(centre, at_s))
         wave = 3 * np.sin((columns + 0.4 * rows) * (2 * np.pi / pitch_px) + drift * at_s)
         bright = np.clip(film * np.float32(1.04) + wave[..., None] + np.array((0, 2, 8), np.float32), 0, 255)
         rgb = np.ascontiguousarray(np.where(glass[..., None], bright, np.float32(22)), dtype=np.uint8)
         _grip(rgb, alpha, (56, 400), (424, 400))
         playing = msgspec.structs.replace(device, rgba=np.dstack([rgb, alpha]))
-        draw(frame, bearer, Pose(), place)
-        draw(frame, playing, held.pose(at_s), held.moved(place, at_s))
+        draw(frame, bearer, pose=Pose(), place=place)
+        draw(frame, playing, pose=held.pose(at_s), place=held.moved(place, at_s))
 
     return perform
 
@@ -157,7 +161,7 @@ def _sheet(photo: Pixels, *, bend: float) -> Figure:
         radius = 1 / abs(bend)
         fall = radius - np.sqrt(np.maximum(radius**2 - np.minimum(np.abs(across), 0.9 * radius) ** 2, 0))
         depth = (depth - math.copysign(1, bend) * fall[None, :]).astype(np.float32)
-    return figure_of(np.dstack([rgb, alpha]), depth, _flat() + 1)
+    return figure_of(np.dstack([rgb, alpha]), depth=depth, turns=_flat() + 1)
 
 
 def _device() -> tuple[Pixels, Pixels]:
@@ -174,7 +178,7 @@ def _grip(rgb: Pixels, alpha: Pixels, *corners: tuple[int, int]) -> None:
     for x, y in corners:
         lean = 1 if x < FACE_AT[0] else -1
         for part in (((x - 8 * lean, y + 8), (30, 24)), ((x + 14 * lean, y - 6), (26, 11))):
-            cv2.ellipse(rgb, part[0], part[1], -35 * lean, 0, 360, _SKIN, -1, cv2.LINE_AA)
+            cv2.ellipse(rgb, part[0], part[1], -35 * lean, 0, 360, _HAND, -1, cv2.LINE_AA)
             cv2.ellipse(alpha, part[0], part[1], -35 * lean, 0, 360, 255, -1, cv2.LINE_AA)
 
 
@@ -182,10 +186,10 @@ def _bearer() -> Figure:
     """Return who holds a picture before his face: a coat and what can be seen of a head."""
     rgb = np.full((SIZE[1], SIZE[0], 3), _COAT, np.uint8)
     alpha = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-    cv2.ellipse(rgb, (240, 190), (84, 118), 0, 0, 360, _SKIN, -1, cv2.LINE_AA)
+    cv2.ellipse(rgb, (240, 190), (84, 118), 0, 0, 360, _HAND, -1, cv2.LINE_AA)
     cv2.ellipse(alpha, (240, 190), (84, 118), 0, 0, 360, 255, -1, cv2.LINE_AA)
     cv2.rectangle(alpha, (60, 340), (420, 800), 255, -1)
-    return figure_of(np.dstack([rgb, alpha]), _flat(), _flat())
+    return figure_of(np.dstack([rgb, alpha]), depth=_flat(), turns=_flat())
 
 
 def _flat() -> Plane:

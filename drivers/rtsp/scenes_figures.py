@@ -106,7 +106,7 @@ def head(portrait: Path, face: Box | None) -> Figure:
     down = (np.arange(SIZE[1], dtype=np.float32) - FACE_AT[1]) / FACE_PX
     turns = np.repeat(np.clip((1.0 - down) / 0.5, 0, 1)[:, None], SIZE[0], axis=1).astype(np.float32)
     rgba = np.dstack([rgb, alpha]).astype(np.uint8)
-    return figure_of(rgba, relief(), cv2.GaussianBlur(turns, (0, 0), 12).astype(np.float32))
+    return figure_of(rgba, depth=relief(), turns=cv2.GaussianBlur(turns, (0, 0), 12).astype(np.float32))
 
 
 def relief() -> Plane:

@@ -87,7 +87,7 @@ class Parallax:
         if width * scale < LEAST_FACE_PX:
             return self._reading
         zoom = PATCH_PX / (PATCH_FACES * width)
-        patch = _patch(rgb, centre, zoom)
+        patch = _patch(rgb, centre, zoom=zoom)
         self._follow(patch)
         self._patch = patch
         in_crop = (self._points.astype(np.float64) - PATCH_PX / 2) / zoom + np.array(centre)
@@ -101,7 +101,7 @@ class Parallax:
         """Find the points again in the next patch; begin with new ones where too few are left."""
         before = len(self._points)
         if self._patch is not None and before:
-            found, kept = _tracked(self._patch, patch, self._points)
+            found, kept = _tracked(self._patch, patch, points=self._points)
             self._points, self._depths = found[kept], self._depths[kept]
             self._past = deque((at, points[kept]) for at, points in self._past)
             if len(self._points) < _BREAK * before:
@@ -148,7 +148,7 @@ def movement(paths: NDArray[np.float64], depths: Points) -> Movement:
     return Movement(
         tilt=float(np.sqrt((tilts**2).sum(axis=2).mean(axis=1)).max()),
         relief=float(np.ptp(along @ main) / np.sqrt(count)),
-        like_face=_alike(depth[0], depths, mean),
+        like_face=_alike(depth[0], depths, shape=mean),
     )
 
 
@@ -160,7 +160,7 @@ def face_depth(points: Points) -> Points:
     return egg + 0.13 * np.exp(-((x / 0.1) ** 2) - ((y - 0.06) / 0.15) ** 2)
 
 
-def _alike(found: Points, depths: Points, shape: Points) -> float:
+def _alike(found: Points, depths: Points, *, shape: Points) -> float:
     """Correlate two depths after taking from both what a plane explains, which parallax cannot tell."""
     plane = np.column_stack([np.ones(len(shape)), shape])
     pair = np.column_stack([found, depths])
@@ -192,7 +192,7 @@ def _laid_over(sources: NDArray[np.float64], targets: NDArray[np.float64], *, pe
     )
 
 
-def _patch(rgb: Rgb, centre: tuple[float, float], zoom: float) -> Grey:
+def _patch(rgb: Rgb, centre: tuple[float, float], *, zoom: float) -> Grey:
     """Cut the face and what is around it, grey, always of one size."""
     shift = PATCH_PX / 2 - zoom * centre[0], PATCH_PX / 2 - zoom * centre[1]
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
@@ -211,7 +211,7 @@ def _new_points(patch: Grey) -> NDArray[np.float32]:
     return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2).astype(np.float32)
 
 
-def _tracked(old: Grey, new: Grey, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _tracked(old: Grey, new: Grey, *, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return where points are in the next patch, and which of them come back to where they were."""
     found, ahead, _ = cv2.calcOpticalFlowPyrLK(old, new, points, np.empty_like(points), winSize=(17, 17), maxLevel=3)
     back, behind, _ = cv2.calcOpticalFlowPyrLK(new, old, found, np.empty_like(points), winSize=(17, 17), maxLevel=3)

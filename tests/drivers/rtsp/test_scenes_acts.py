@@ -54,9 +54,9 @@ def _where_corners_should_be(
     "pose", [Pose(), Pose(yaw=0.35), Pose(pitch=-0.25, roll=0.1), Pose(yaw=-0.3, pitch=0.2, roll=-0.15)]
 )
 def test_a_flat_sheet_is_seen_through_one_homography(pose: Pose) -> None:
-    sheet = figure_of(_chessboard(), FLAT, FLAT + 1)
+    sheet = figure_of(_chessboard(), depth=FLAT, turns=FLAT + 1)
     frame = np.full((360, 640, 3), 128, np.uint8)
-    draw(frame, sheet, pose, NEAR)
+    draw(frame, sheet, pose=pose, place=NEAR)
     corners = np.array([(80, 40), (399, 40), (399, 399), (80, 399)], float)
     matrix = cv2.getPerspectiveTransform(
         corners.astype(np.float32), np.array(_where_corners_should_be(pose, corners), np.float32)
@@ -82,8 +82,8 @@ def test_the_nose_of_a_turned_head_moves_further_than_its_temples() -> None:
 def test_only_the_head_of_a_figure_turns(astronaut: Path) -> None:
     figure = head(astronaut, None)
     still, turned = (np.full((360, 640, 3), 200, np.uint8) for _ in range(2))
-    draw(still, figure, Pose(), NEAR)
-    draw(turned, figure, Pose(yaw=0.3), NEAR)
+    draw(still, figure, pose=Pose(), place=NEAR)
+    draw(turned, figure, pose=Pose(yaw=0.3), place=NEAR)
     apart = np.abs(still.astype(int) - turned).mean(axis=2)
     assert apart[100:190, 270:370].mean() > 5
     assert apart[300:360, 200:440].mean() < 0.5
@@ -95,7 +95,7 @@ def test_every_act_is_drawn_differs_by_its_seed_and_can_be_repeated(astronaut: P
 
     def taken(seed: int) -> Pixels:
         frame = empty.copy()
-        performer(act, astronaut, face=None, seed=seed)(frame, NEAR, 0.7)
+        performer(act, astronaut, face=None, seed=seed)(frame, NEAR, at_s=0.7)
         return frame
 
     first = taken(1)
@@ -107,7 +107,7 @@ def test_every_act_is_drawn_differs_by_its_seed_and_can_be_repeated(astronaut: P
 def test_a_print_has_hands_and_a_white_edge_that_a_head_has_not(astronaut: Path) -> None:
     def white(act: Act) -> int:
         frame = np.full((360, 640, 3), 120, np.uint8)
-        performer(act, astronaut, face=None, seed=1)(frame, NEAR, 0.0)
+        performer(act, astronaut, face=None, seed=1)(frame, NEAR, at_s=0.0)
         return int((frame.min(axis=2) > 195).sum())
 
     assert white("print") > white("head") + 2000
@@ -143,8 +143,8 @@ def test_a_photograph_is_drawn_out_where_it_ends_and_no_face_may_lie_elsewhere(a
 def test_the_far_is_small_and_whoever_is_outside_the_frame_is_not_drawn(astronaut: Path) -> None:
     frame = np.full((360, 640, 3), 120, np.uint8)
     for act in LIVE:
-        performer(act, astronaut, face=None, seed=1)(frame, Place(x=-900.0, y=150.0, face_px=30.0, far=18.0), 0.0)
+        performer(act, astronaut, face=None, seed=1)(frame, Place(x=-900.0, y=150.0, face_px=30.0, far=18.0), at_s=0.0)
     assert (frame == 120).all()
-    performer("head", astronaut, face=None, seed=1)(frame, Place(x=320.0, y=100.0, face_px=25.0, far=22.0), 0.0)
+    performer("head", astronaut, face=None, seed=1)(frame, Place(x=320.0, y=100.0, face_px=25.0, far=22.0), at_s=0.0)
     changed = np.flatnonzero((frame != 120).any(axis=(0, 2)))
     assert 20 < np.ptp(changed) < 90

@@ -86,7 +86,7 @@ def _pictures(act: Act, portrait: Path, *, seed: int) -> list[tuple[float, Rgb]]
     pictures = []
     for number in range(20):
         picture = empty.copy()
-        perform(picture, Place(x=CENTRE[0], y=CENTRE[1], face_px=WIDTH, far=FAR), number / 10)
+        perform(picture, Place(x=CENTRE[0], y=CENTRE[1], face_px=WIDTH, far=FAR), at_s=number / 10)
         pictures.append((number / 10, picture))
     return pictures
 
