@@ -119,7 +119,7 @@ def _html_row(row: Benchmark) -> str:
 
 
 def _figure(row: Benchmark) -> str:
-    """Draw the samples as a histogram with the target as a dashed line."""
+    """Draw the samples as a histogram, with the target as a dashed line where it is one of time and not of a ratio."""
     counts = _histogram(row.samples, 40)
     low, high = min(row.samples), max(row.samples)
     top = max(counts)
@@ -128,7 +128,7 @@ def _figure(row: Benchmark) -> str:
         for index, height in enumerate(100 * count / top for count in counts)
     )
     mark = ""
-    if row.target is not None and low <= row.target <= high and high > low:
+    if row.target is not None and not row.peer and low <= row.target <= high and high > low:
         x = 10 + (row.target - low) / (high - low) * 560
         mark = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="5" y2="110" stroke="#a40e26" stroke-dasharray="4"/>'
     scale = f'<text x="10" y="128">{number(low)}</text>'
