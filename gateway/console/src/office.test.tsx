@@ -46,6 +46,13 @@ async function chosen(answers: Answers, person = personOf()): Promise<ReturnType
   return opened;
 }
 
+/** Return a button once nothing loads behind it: until then it takes no click. */
+async function idle(name: RegExp): Promise<HTMLElement> {
+  const button = await screen.findByRole("button", { name });
+  await waitFor(() => { expect(button.className).not.toContain("loading"); });
+  return button;
+}
+
 describe("how a door uses faces", () => {
   const draw = (change: Partial<Door>): string => render(<Text value={CATALOGUES.en}><FaceState door={doorOf(change)} /></Text>).container.textContent;
 
@@ -111,7 +118,7 @@ describe("the enrolment of a face", () => {
       "POST people/p1/face/at-door": () => json(run, 202), "GET face-enrolments/e1": () => json(steps.shift() ?? run),
     });
     fireEvent.click(screen.getByText("At a door"));
-    fireEvent.click(await screen.findByRole("button", { name: /Start$/ }));
+    fireEvent.click(await idle(/Start$/));
     expect(await screen.findByText("Come closer", {}, { timeout: 3_000 })).toBeTruthy();
     expect(await screen.findByText("Turn your head a little", {}, { timeout: 3_000 })).toBeTruthy();
     expect(screen.getByText("2 of 3 pictures")).toBeTruthy();
@@ -126,7 +133,7 @@ describe("the enrolment of a face", () => {
       "POST people/p1/face/at-door": () => json(run, 202), "GET face-enrolments/e1": () => json(run), "DELETE face-enrolments/e1": () => json(null, 204),
     });
     fireEvent.click(screen.getByText("At a door"));
-    fireEvent.click(await screen.findByRole("button", { name: /Start$/ }));
+    fireEvent.click(await idle(/Start$/));
     await screen.findByRole("button", { name: /Stop$/ });
     unmount();
     await waitFor(() => { expect(asked.map(({ call }) => call)).toContain("DELETE face-enrolments/e1"); });
@@ -149,7 +156,7 @@ describe("the near zone", () => {
       "GET cameras/c1/settings": () => json(settings()), "PATCH cameras/c1/settings": save,
       "POST cameras/c1/stills": () => json(asked, 202), "GET cameras/c1/stills/s1": () => json({ ...asked, state: "ready" }),
     });
-    fireEvent.click(await screen.findByRole("button", { name: /Take a picture$/ }));
+    fireEvent.click(await idle(/Take a picture$/));
     const image = await screen.findByRole("img", { name: /faces unrecognisable/ }, { timeout: 3_000 });
     expect(image.getAttribute("src")).toBe("/api/v1/cameras/c1/stills/s1/picture");
     fireEvent.keyDown(screen.getByRole("button", { name: /^Corner 1:/ }), { key: "ArrowRight", shiftKey: true });
@@ -158,7 +165,7 @@ describe("the near zone", () => {
     fireEvent.click(screen.getByRole("button", { name: "Remove corner 4" }));
     const field = screen.getByRole("spinbutton", { name: "Corner 4, percent across" });
     fireEvent.change(field, { target: { value: "10" } });
-    fireEvent.click(await screen.findByRole("button", { name: /Save$/ }));
+    fireEvent.click(await idle(/Save$/));
     await waitFor(() => { expect(save).toHaveBeenCalled(); });
     const change = opened.asked.find(({ call }) => call.startsWith("PATCH"))?.body as { near_zone: number[] };
     expect(change.near_zone).toEqual([0.05, 0.005, 0.525, 0.003, 1, 0, 0.1, 1]);
@@ -178,7 +185,7 @@ describe("the near zone", () => {
   it("says why there is no picture, and can be drawn all the same", async () => {
     const failed = { id: "s1", camera_id: "c1", state: "failed", reason: "unblurrable", detail: "" };
     open("zone", { "GET cameras/c1/settings": () => json(settings()), "POST cameras/c1/stills": () => json(failed, 202) });
-    fireEvent.click(await screen.findByRole("button", { name: /Take a picture$/ }));
+    fireEvent.click(await idle(/Take a picture$/));
     expect(await screen.findByText(/A face could not be hidden/)).toBeTruthy();
     expect(screen.getByRole<HTMLButtonElement>("button", { name: /Save$/ }).disabled).toBe(false);
   });
@@ -201,7 +208,7 @@ describe("the evidence", () => {
     expect(await screen.findByText("1,770")).toBeTruthy();
     expect(screen.getByText("60: 0.38")).toBeTruthy();
     expect(screen.getByText("12: too little, 35,983 pairs needed")).toBeTruthy();
-    fireEvent.click(await screen.findByRole("button", { name: /Count now$/ }));
+    fireEvent.click(await idle(/Count now$/));
     expect(await screen.findByText("edge-1: counting")).toBeTruthy();
     end();
     expect(await screen.findByText("edge-1: counted", {}, { timeout: 3_000 })).toBeTruthy();
