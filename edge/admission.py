@@ -125,7 +125,7 @@ class Admission:
             await self.faces.attend(request, door, claims=claims)
             return
         if claims:
-            await self.refuse(request, door, "unsupported", claims=claims)
+            await self.refuse(request, door, reason="unsupported", claims=claims)
             return
         self._note(door, family, flat, decision=best[1])
         await self._answer(door, best[0], decision=best[1], at=at)
@@ -142,7 +142,7 @@ class Admission:
         return self.decide(claim, door, at=at, presented=found.refusal)
 
     async def recognised(
-        self, request: Request, door: Door, match: Recognised, *, claimed: bool, waited_ms: float
+        self, request: Request, door: Door, *, match: Recognised, claimed: bool, waited_ms: float
     ) -> None:
         """Let in who was recognised if they may pass now: by the face alone, or with the card or PIN that came first.
 
@@ -163,14 +163,14 @@ class Admission:
         own = [one for one in decisions if one.claim.person_id == match.person_id]
         decision = min(own or decisions, key=lambda one: isinstance(one, Denial))
         if isinstance(decision, Denial):
-            await self.refuse(request, door, decision.reason, claims=(decision.claim,))
+            await self.refuse(request, door, reason=decision.reason, claims=(decision.claim,))
             return
         if claimed:
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=decision)
         await self.let_in(msgspec.structs.replace(decision.claim, evidence=match.evidence), waited_ms=waited_ms)
 
     async def refuse(
-        self, request: Request, door: Door, reason: DenialReason, *, claims: tuple[Claim, ...] = ()
+        self, request: Request, door: Door, *, reason: DenialReason, claims: tuple[Claim, ...] = ()
     ) -> None:
         """Refuse a face, on record and at the reader; `claims` say whose card or PIN came first, if any did."""
         stranger = Claim(

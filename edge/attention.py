@@ -138,7 +138,7 @@ class Attention:
         if problem is None and claims and not any(self._enrolled(claim) for claim in claims):
             problem = "unsupported"  # a card alone is, here; the door's other ways in stay (R3)
         if problem is not None:
-            await self._admission.refuse(request, door, problem, claims=claims)
+            await self._admission.refuse(request, door, reason=problem, claims=claims)
             return
         until = self._clock.unix() + WINDOW_S
         window = self._windows.get(door.id)
@@ -150,7 +150,7 @@ class Attention:
         first, first_claims = window.request, window.claims
         window.ask(request, claims, until=until)
         self._ask(door, WINDOW_S)
-        await self._admission.refuse(first, door, "pressed_again", claims=first_claims)
+        await self._admission.refuse(first, door, reason="pressed_again", claims=first_claims)
 
     def _enrolled(self, claim: Claim) -> bool:
         return claim.person_id is not None and self.galleries.still_holds(claim.person_id, claim.door_id)
@@ -184,7 +184,7 @@ class Attention:
         if isinstance(answer, Shown) and request is not None:
             await self._settle(window.door, request, answer, claims=window.claims)
         elif request is not None and not isinstance(answer, Shown):
-            await self._admission.refuse(request, window.door, answer or window.worst(), claims=window.claims)
+            await self._admission.refuse(request, window.door, reason=answer or window.worst(), claims=window.claims)
 
     async def _wait(self, window: Window, for_s: float) -> None:
         window.moved.clear()
@@ -200,10 +200,10 @@ class Attention:
         if reason is None and not self.galleries.still_holds(shown.match.person_id, door.id):
             reason = "consent_withdrawn"
         if reason is not None:
-            await self._admission.refuse(request, door, reason, claims=claims)
+            await self._admission.refuse(request, door, reason=reason, claims=claims)
             return
         waited_ms = max(0.0, self._wall() - shown.first_usable_at) * 1000 if shown.first_usable_at else 0.0
-        await self._admission.recognised(request, door, shown.match, claimed=bool(claims), waited_ms=waited_ms)
+        await self._admission.recognised(request, door, match=shown.match, claimed=bool(claims), waited_ms=waited_ms)
 
     # ---- sightings --------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Attention:
             return
         if not self._rests(door, "", for_s=PAUSE_S):
             request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
-            refusing = self._admission.refuse(request, door, outcome.reason)
+            refusing = self._admission.refuse(request, door, reason=outcome.reason)
             self._tasks.create_task(refusing, name=f"face at {door.id}")
 
     def _rests(self, door: Door, person_id: str, *, for_s: float) -> bool:
