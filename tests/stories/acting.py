@@ -212,6 +212,43 @@ class StoryStage(Stage):
 
         await until(shown, what=f"camera {camera_id} {' or '.join(states)} on the console", within_s=within_s)
 
+    # --- counts of false matches ---------------------------------------------------------------------------------------
+
+    async def count_pairs(self, door: str, *, people: int) -> dict[str, Any]:
+        """Have the edge count false matches once a door knows so many people.
+
+        Returns the count as it is listed, when the edge has said that it lives by a newer policy.
+        """
+
+        async def all_known() -> bool:
+            return bool((await self.face_use(door))["people"] == people)
+
+        await until(all_known, what=f"{people} people at the door {door}", within_s=20)
+        path, before = "/api/v1/sites/demo/calibrations", (await self._edge())["policy"]
+        await self._checked(self.manager.post(f"{path}/count"))
+
+        async def ended() -> dict[str, Any] | None:
+            (one,) = (await self._checked(self.manager.get(f"{path}/count")))["items"]
+            return one if one["state"] != "waiting" else None
+
+        order = await until(ended, what="the end of the count", within_s=20)
+        assert order["state"] == "confirmed", order
+
+        async def in_force() -> bool:
+            return bool((await self._edge())["policy"] > before)
+
+        await until(in_force, what="a policy with the count at the edge", within_s=20)
+        listed = (await self._checked(self.manager.get(path)))["items"]
+        return dict(next(one for one in listed if one["id"] == order["calibration_id"]))
+
+    async def _edge(self) -> dict[str, Any]:
+        return dict((await self._checked(self.manager.get("/api/v1/system")))["edges"][0])
+
+    async def face_use(self, door: str) -> dict[str, Any]:
+        """Return how the edge says that a door uses faces."""
+        doors = (await self._checked(self.manager.get("/api/v1/doors")))["items"]
+        return dict(next(one for one in doors if one["id"] == door)["face"]["use"])
+
     # --- a door by hand -----------------------------------------------------------------------------------------------
 
     def _client(self, kind: str, *more: str, user: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What faces may be used for, on a running system: bad photos, consents, doors, passers-by, strangers, what is kept.
+"""What faces may be used for, on a running system: bad photos, consents, doors, counts, stills, strangers, what is kept.
 
 Photos go in by the console's API and faces walk up to simulated cameras; what is kept is searched for on disk, in logs,
 in the databases and on the broker.
@@ -24,8 +24,11 @@ from PIL import Image
 
 from config.settings import FaceSettings
 from edge import wire
+from gateway.media import KEEP_STILLS_FOR, drop_old_stills
 from gateway.rehearsal.actors import until
 from gateway.rehearsal.stage import RESIDENT_AT_DOOR, RESIDENT_PHOTO, STRANGER_AT_DOOR
+from gateway.runtime import Runtime
+from gateway.store import Store
 from models.faces.pipeline import FacePipeline
 from tests.stories import strangers
 from tests.stories.acting import NAME, StoryStage
@@ -43,9 +46,14 @@ CARD_S = 1.5
 
 
 @pytest.fixture(scope="module")
-def known(stage: StoryStage) -> list[NDArray[np.float32]]:
+def pipeline() -> FacePipeline:
+    """Return the networks of the edge, here."""
+    return FacePipeline(cache_dir=FaceSettings().cache_dir.expanduser(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def known(stage: StoryStage, pipeline: FacePipeline) -> list[NDArray[np.float32]]:
     """Return the embeddings of the resident and of the stranger, computed here from the same portraits."""
-    pipeline = FacePipeline(cache_dir=FaceSettings().cache_dir.expanduser(), threads=1)
     names = (RESIDENT_PHOTO, RESIDENT_AT_DOOR, STRANGER_AT_DOOR)
     return [pipeline.photo(stage.picture(name).read_bytes()).embedding for name in names]
 
@@ -158,6 +166,60 @@ async def test_a_face_is_matched_only_at_the_doors_of_its_consent(stage: StorySt
     assert at_home["outcome"] == "unlocked", at_home
 
 
+async def test_what_an_edge_counts_among_residents_narrows_its_doors_only_if_two_look_alike(stage: StoryStage) -> None:
+    for people, (person_id, portrait) in enumerate((("limits-4", STRANGER_AT_DOOR), ("limits-5", RESIDENT_AT_DOOR)), 2):
+        await stage.person(person_id, doors=["gate"], consent=True)
+        answer = await stage.put_photo(person_id, stage.picture(portrait).read_bytes())
+        assert answer.status_code == 200, answer.text
+        found = await stage.count_pairs("gate", people=people)
+        told = (found["in_force"], found["edge_id"], found["source"], found["persons"], found["pairs"])
+        assert told == (True, "edge-1", "site", people, people * (people - 1) // 2)
+        use = await stage.face_use("gate")
+        assert (use["people"], use["alone"], use["radius"], use["why_not"]) == (people, True, 0.4, [])
+        if people == 2:
+            assert (found["matched"][39], use["verify_radius"]) == (0, 0.4)
+    assert found["matched"][39] == 1, "two of the three look alike"
+    assert use["verify_radius"] == pytest.approx(found["matched"].index(1) / 100)
+    for person_id in ("limits-4", "limits-5"):
+        await stage._checked(stage.manager.delete(await consent_of(stage, person_id)))
+
+
+async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
+    stage: StoryStage, known: list[NDArray[np.float32]], *, pipeline: FacePipeline
+) -> None:
+    await stage.vision_ready()
+    path, portrait = "/api/v1/cameras/gate/stills", str(stage.picture(RESIDENT_AT_DOOR))
+    script = {"approach_s": 1.0, "stay_s": 12.0, "leave_s": 1.0}
+    shown = await stage.cameras.ask(camera="gate", scene="approach", portrait=portrait, script=script, within_s=60)
+    await asyncio.sleep(max(0.0, float(shown["near_at"]) - datetime.now(UTC).timestamp() + 0.7))
+    path += "/" + str((await stage._checked(stage.manager.post(path)))["id"])
+
+    async def ended() -> Any:
+        still = await stage._checked(stage.manager.get(path))
+        return still if still["state"] != "waiting" else None
+
+    still = await until(ended, what="the still", within_s=20)
+    await stage.quiet()
+    assert still["state"] == "ready", still
+    jpeg = (await stage.manager.get(f"{path}/picture")).content
+    assert pipeline.detect(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.uint8), min_face_px=24) == []
+    log = (stage.directory / "logs" / "up.log").read_text()
+    assert "a still of camera gate was sent: 1 faces hidden" in log, "nobody stood there"
+    media = stage.directory / "data" / "gateway"
+    kept = [file for file in stage.kept_files() if jpeg in file.read_bytes()]
+    assert [file.is_relative_to(media) for file in kept] == [True]
+    assert set(findings(stage.kept_files(), known)) == {kept[0].name}
+
+    store = Store(f"sqlite:///{next(media.glob('*.db'))}")
+    later = Runtime(store=store, clock=lambda: datetime.now(UTC) + KEEP_STILLS_FOR, data_dir=media)
+    assert await drop_old_stills(later) == 1
+    store.close()
+    gone = await stage._checked(stage.manager.get(path))
+    assert (gone["state"], gone["reason"]) == ("failed", "gone")
+    assert (await stage.manager.get(f"{path}/picture")).status_code == 404
+    assert findings(stage.kept_files(), known) == {}
+
+
 async def counters(stage: StoryStage) -> wire.FacesHealth:
     """Ask the face process itself, in the worker's place for a moment; the worker connects again by itself."""
     reader, writer = await asyncio.open_unix_connection(str(stage.edge_dir / "run" / "faces.sock"))
@@ -211,12 +273,11 @@ async def press_on(stage: StoryStage, heard: list[str]) -> None:
 
 
 async def test_a_thousand_pictures_of_strangers_leave_no_trace_but_refusals(
-    stage: StoryStage, known: list[NDArray[np.float32]], tmp_path: Path
+    stage: StoryStage, known: list[NDArray[np.float32]], *, pipeline: FacePipeline, tmp_path: Path
 ) -> None:
     await stage.vision_ready()
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "astronaut.png")  # type: ignore[no-untyped-call]
     portraits = [stage.picture(STRANGER_AT_DOOR), tmp_path / "astronaut.png"]
-    pipeline = FacePipeline(cache_dir=FaceSettings().cache_dir.expanduser(), threads=1)
     samples = strangers.embedded(strangers.faces(portraits, 24, pipeline=pipeline), pipeline)
     crops = strangers.faces(portraits, 1_000, pipeline=pipeline)
     before, socket = await at_rest(stage), stage.edge_dir / "run" / "faces.sock"
