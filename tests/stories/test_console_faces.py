@@ -15,10 +15,10 @@ import signal
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
@@ -36,10 +36,11 @@ from models.link import (
     TakeStill,
 )
 from tests.needs import program
-from tests.stories.served import PASSWORD, SITE, Edge, Seed, Served, east, seeded
+from tests.stories.served import PASSWORD, SITE, Edge, Served, east, seeded
 from tests.stories.test_console import BUILT, CONSOLE, COUNT_REFUSALS, DESK, PHONE
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.needs("chromium"),
     pytest.mark.timeout(180),
     pytest.mark.skipif(
@@ -122,14 +123,11 @@ def _counted(at: datetime) -> ImpostorEvidence:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Seed:
-    return seeded(tmp_path_factory.mktemp("faces"), site=FACES, role="manager")
-
-
-@pytest.fixture
-async def served(tmp_path: Path, seed: Seed) -> AsyncIterator[Served]:
-    gateway = Served(tmp_path, seed)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """Yield one gateway for all tests of this file: each looks at, or adds, what no other touches."""
+    seed = await asyncio.to_thread(seeded, tmp_path_factory.mktemp("seed"), site=FACES, role="manager")
+    gateway = Served(tmp_path_factory.mktemp("served"), seed)
     await gateway.start()
     edge = Edge(gateway.url)
     await edge.enrol(gateway.edge_token)
@@ -142,7 +140,7 @@ async def served(tmp_path: Path, seed: Seed) -> AsyncIterator[Served]:
     await gateway.kill(signal.SIGTERM)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
