@@ -11,10 +11,13 @@ import skimage.data
 from PIL import Image
 
 from config.portraits import portraits
+from config.settings import FaceSettings
 from edge.__main__ import main as edge_main
 from edge.evaluate import main
 from models.calibration import STEPS, ImpostorEvidence, check_evidence
 from models.faces.evaluation_report import Report, percent
+
+CACHE = ["--cache-dir", str(FaceSettings().cache_dir.expanduser())]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def test_a_folder_becomes_a_report_a_page_and_evidence(
 ) -> None:
     page, figures, evidence = tmp_path / "r.html", tmp_path / "r.json", tmp_path / "e.json"
     told = ["--html", str(page), "--json", str(figures), "--calibration", str(evidence)]
-    assert main(["faces", str(people), *told]) == 0
+    assert main(["faces", str(people), *told, *CACHE]) == 0
     shown = capsys.readouterr().out
     assert "failure to detect: 1 of 9 pictures" in shown
     assert "not measured: a radius at N = 5000" in shown
@@ -67,7 +70,7 @@ def test_figures_go_to_standard_output_alone_and_pictures_stay_out_if_asked(
     with Image.open(people / "biden" / "biden.jpg") as image:
         image.reduce(2).save(few / "same" / "1.png")
     page = tmp_path / "r.html"
-    assert main(["faces", str(few), "--json", "-", "--html", str(page), "--no-pictures"]) == 0
+    assert main(["faces", str(few), "--json", "-", "--html", str(page), "--no-pictures", *CACHE]) == 0
     told = capsys.readouterr()
     report = msgspec.json.decode(told.out, type=Report)
     assert any("whether somebody has two folders" in warning for warning in report.warnings)
@@ -82,7 +85,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path: Path, capsys: pytest.Cap
     for person in ("a", "b"):
         (tmp_path / person).mkdir()
         Image.new("RGB", (200, 200), "grey" if person == "a" else "white").save(tmp_path / person / "wall.png")
-    assert main(["faces", str(tmp_path)]) == 1
+    assert main(["faces", str(tmp_path), *CACHE]) == 1
     assert "0 persons have a usable face, two or more are needed (no_face: 2)" in capsys.readouterr().err
 
 
