@@ -202,11 +202,18 @@ def is_under_14(person: Person, on: date) -> bool:
 
 def face_allowed(person: Person | Member, consents: tuple[Consent, ...], *, door_id: str, at: datetime) -> bool:
     """Return whether a face of this person may be matched at a door: a live consent names it, a guardian's under 14."""
-    return any(
-        consent.person_id == person.id
-        and consent.purpose == "door_face"
-        and door_id in consent.doors
-        and consent.live(at)
-        and (not person.under_14 or bool(consent.guardian))
-        for consent in consents
+    return door_id in face_doors(person, consents, at=at)
+
+
+def face_doors(person: Person | Member, consents: tuple[Consent, ...], *, at: datetime) -> frozenset[str]:
+    """Return the doors where a face of this person may be matched: those of live consents, a guardian's under 14."""
+    return frozenset().union(
+        *(
+            consent.doors
+            for consent in consents
+            if consent.person_id == person.id
+            and consent.purpose == "door_face"
+            and consent.live(at)
+            and (not person.under_14 or bool(consent.guardian))
+        )
     )
