@@ -78,7 +78,7 @@ class Attention:
         self._tasks = tasks
         self._last_heard = last_heard
         self._wall = wall
-        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, profile=faces.profile)
+        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, profile=faces.profile, tasks=tasks)
         self._cameras: dict[str, Camera] = {}
         self._windows: dict[str, Window] = {}
         self._rest: dict[tuple[str, str], float] = {}
@@ -100,7 +100,7 @@ class Attention:
         self.refresh()
 
     def refresh(self) -> None:
-        """Build the galleries anew and swap them in; windows that are open decide by the new ones."""
+        """Bring the galleries up to date; windows that are open decide by the new ones."""
         self.galleries.refresh()
 
     def told(self, statuses: tuple[DoorStatus, ...]) -> tuple[DoorStatus, ...]:

@@ -170,7 +170,11 @@ async def lives(at_door: Porch, people: int, *evidence: ImpostorEvidence, **more
     more.setdefault("of_door", ALIVE)
     n = (at_door.policies.current.n if at_door.policies.current else 0) + 1
     await at_door.apply(homes(n, ids=ids, calibrations=evidence, **more))
-    return at_door.attention.galleries.uses["d1"]
+    galleries = at_door.attention.galleries
+    if not more.get("assessed", ("face",)):
+        return galleries.uses["d1"]
+    await until(lambda: galleries.uses["d1"].people == people, what="the gallery")
+    return galleries.uses["d1"]
 
 
 @pytest.mark.parametrize(("people", "enough", "too_few"), [(60, 610, 590), (200, 1110, 1080), (5_000, 5_500, 5_400)])
