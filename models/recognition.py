@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidInput
 from models.events import FaceEvidence
-from models.gallery import Gallery, Near
+from models.gallery import Gallery
 from models.liveness import Provider, Reading
 
 
@@ -177,7 +177,8 @@ def recognise(
     if len(window) < rule.agree:
         return NotRecognised(reason="too_few")
     stranger = NotRecognised(reason="not_recognised" if compared == "identified" else "face_differs")
-    votes = [_vote(gallery.closest(frame.embedding), rule.radius) for frame in window]
+    near = [gallery.closest(frame.embedding, radius=rule.radius) for frame in window]
+    votes = [None if one is None else one.person_id for one in near]
     named = [vote for vote in votes if vote is not None]
     person = max(dict.fromkeys(named), key=named.count, default=None)
     agreeing = [frame for frame, vote in zip(window, votes, strict=True) if vote == person]
@@ -220,7 +221,3 @@ def alive(match: Recognised, reading: Reading | None, *, provider: Provider) -> 
         return NotRecognised(reason="not_live")
     evidence = msgspec.structs.replace(match.evidence, liveness=reading)
     return Recognised(person_id=match.person_id, evidence=evidence)
-
-
-def _vote(near: Near | None, radius: float) -> str | None:
-    return near.person_id if near is not None and near.distance <= radius else None

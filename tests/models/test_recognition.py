@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.errors import InvalidInput
-from models.gallery import Gallery
+from models.gallery import MEDIUM, SMALL, Gallery, Near
 from models.liveness import Provider, Reading
 from models.recognition import (
     EmbedderContract,
@@ -158,6 +160,38 @@ def test_a_live_reading_goes_into_the_evidence() -> None:
     outcome = alive(match, live, provider="model")
     assert isinstance(outcome, Recognised)
     assert (outcome.person_id, outcome.evidence.liveness) == (match.person_id, live)
+
+
+class Whole(Gallery):
+    """A gallery that looks at every template for each vote, and only then asks how far away the nearest is."""
+
+    def closest(self, query: NDArray[np.floating], *, radius: float | None = None) -> Near | None:
+        near = super().closest(query)
+        return near if near is not None and (radius is None or near.distance <= radius) else None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.sampled_from([1, 2, 30, SMALL + 1, MEDIUM + 1]),
+    radius=st.sampled_from([0.05, 0.3, 0.4, 0.45, 1.0]),
+    aside=st.sampled_from([0.0, 0.2, 0.4, 0.5, 2.0]),
+)
+def test_votes_within_the_radius_decide_as_votes_among_all_do(
+    seed: int, count: int, radius: float, aside: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = (rng.standard_normal((count, 64)) * np.geomspace(1, 0.001, 64) / 2).astype(np.float32)
+    rows[rng.integers(0, count, count // 5)] = rows[0]  # ties
+    ids = [f"p{number}" for number in rng.integers(0, max(1, count // 2), count)]
+    step = rng.standard_normal((3, 64))
+    step *= aside / np.linalg.norm(step, axis=1, keepdims=True)
+    own = rows[int(rng.integers(count))]
+    frames = [frame((own + one).astype(np.float32), sharpness=number) for number, one in enumerate(step)]
+    rule = Rule(radius=radius)
+    asked = judge(*frames, gallery=Gallery(ids, rows), rule=rule)
+
+    assert asked == judge(*frames, gallery=Whole(ids, rows), rule=rule)
 
 
 def test_embeddings_of_another_model_are_refused() -> None:
