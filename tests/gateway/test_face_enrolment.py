@@ -80,14 +80,14 @@ async def test_a_photo_of_another_network_ends_the_proofs_of_the_first(
 
 
 @sqlite_only
-@pytest.mark.parametrize("reason", ["differs", "too_many"])
 async def test_a_photo_that_does_not_join_is_refused_with_its_reason(
-    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, reason: str
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
 ) -> None:
     await move_in(manager)
-    _, told = await photo(manager, edge, runtime=runtime, add=True, state="refused", reason=reason)
-    assert (told.status_code, told.json()["reason"]) == (422, reason)
-    assert rows(runtime)[-1].result == reason
+    for reason in ("differs", "too_many"):
+        _, told = await photo(manager, edge, runtime=runtime, add=True, state="refused", reason=reason)
+        assert (told.status_code, told.json()["reason"]) == (422, reason)
+        assert rows(runtime)[-1].result == reason
 
 
 @sqlite_only
@@ -178,16 +178,14 @@ async def test_an_edge_that_says_nothing_lets_it_expire(
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    "more",
-    [{"done": 3}, {"done": -1}, {"wanted": 6}, {"hint": "smile"}],
-)
 async def test_progress_that_cannot_be_is_refused(
-    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, more: dict[str, Any]
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
 ) -> None:
     _, command = await begun(manager, runtime, edge)
-    told = {"command_id": command.id, "at": edge.clock().isoformat(), "done": 0, "wanted": 2, "hint": "", **more}
-    assert (await edge.send("POST", "/edge/v1/progress", told)).status_code == 422
+    told = {"command_id": command.id, "at": edge.clock().isoformat(), "done": 0, "wanted": 2, "hint": ""}
+    for wrong in ({"done": 3}, {"done": -1}, {"wanted": 6}, {"hint": "smile"}):
+        assert (await edge.send("POST", "/edge/v1/progress", told | wrong)).status_code == 422, wrong
+    assert (await edge.send("POST", "/edge/v1/progress", told)).status_code == 200
 
 
 async def test_no_edge_speaks_about_the_order_of_another(

@@ -78,15 +78,15 @@ class Enroller:
             await self._answer(command, state="confirmed", receipt=self._proof(command), **alike)
 
     async def _at_door(self, command: EnrolAtDoor) -> None:
+        if command.pictures == 1:
+            await self._answer(command, state="refused", reason="differs", detail="somebody else")
+            return
         hints: tuple[Hint, ...] = ("come_closer", "turn_slightly")
         for done, hint in enumerate(hints):
             told = Progress(command_id=command.id, at=self.edge.clock(), done=done, wanted=2, hint=hint)
             await self.edge.send("POST", "/edge/v1/progress", told)
             await asyncio.sleep(0.6)  # as long as somebody stands there
-        if command.pictures == 1:
-            await self._answer(command, state="refused", reason="differs", detail="somebody else")
-        else:
-            await self._answer(command, state="confirmed", receipts=(self._proof(command), self._proof(command, "b")))
+        await self._answer(command, state="confirmed", receipts=(self._proof(command), self._proof(command, "b")))
 
     def _proof(self, command: EnrolFace | EnrolAtDoor, more: str = "") -> FaceReceipt:
         return FaceReceipt(
