@@ -23,8 +23,9 @@ from gateway.rehearsal.layout import CAMERAS, DOORS, Layout
 from gateway.rehearsal.processes import Child, kill_descendant, module_argv
 from models.errors import GatehouseError
 
-RESIDENT_PHOTO = "obama.jpg"
-RESIDENT_AT_DOOR = "obama2.jpg"
+RESIDENT_PHOTOS = ("obama3.jpg", "obama2.jpg")
+RESIDENT_AT_DOOR = "obama.jpg"
+"""Never enrolled: who stands at the door does not look as on the photos of the enrolment."""
 STRANGER_AT_DOOR = "biden.jpg"
 VISIT = {"approach_s": 2.0, "stay_s": 5.0, "leave_s": 1.0}
 """How long somebody walks up to the gate, stays and leaves, in s."""
@@ -32,6 +33,12 @@ CONSENT_TEXT = "face-door-demo-1"
 Role = Literal["manager", "operator"]
 Visitor = Literal["resident", "stranger", "photo"]
 """Who comes to the gate: a resident or a stranger who looks about as people do, or somebody with a resident's photo."""
+SHOWN: dict[Visitor, str] = {
+    "resident": RESIDENT_AT_DOOR,
+    "stranger": STRANGER_AT_DOOR,
+    "photo": RESIDENT_PHOTOS[0],
+}
+"""The portrait of each visitor; the print is of an enrolled photo, so that only the liveness check is in its way."""
 
 
 class Stage:
@@ -203,9 +210,10 @@ class Stage:
             "evidence": "simulated", "doors": ["gate"],
         }  # fmt: skip
         self._consent_id = str((await self._checked(manager.post(f"{person}/consents", json=consent)))["id"])
-        photo = self._portraits[RESIDENT_PHOTO].read_bytes()
         kind = {"Content-Type": "image/jpeg"}
-        await self._checked(manager.put(f"{person}/face", content=photo, headers=kind, timeout=60))
+        for number, name in enumerate(RESIDENT_PHOTOS):
+            photo, more = self._portraits[name].read_bytes(), {"add": number > 0}
+            await self._checked(manager.put(f"{person}/face", content=photo, params=more, headers=kind, timeout=60))
 
     async def _checked(self, request: Any) -> Any:
         response: httpx.Response = await request
@@ -227,7 +235,7 @@ class Stage:
 
     async def visit(self, who: Visitor, *, seed: int = 1) -> dict[str, Any]:
         """Let somebody walk up to the gate and press its button; return how the door answered. `seed` varies the way."""
-        portrait = str(self._portraits[STRANGER_AT_DOOR if who == "stranger" else RESIDENT_AT_DOOR])
+        portrait = str(self._portraits[SHOWN[who]])
         scene = "print_moved" if who == "photo" else "head"
         shown = await self.cameras.ask(
             camera="gate", scene=scene, portrait=portrait, seed=seed, script=VISIT, within_s=60

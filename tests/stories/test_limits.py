@@ -26,7 +26,7 @@ from config.settings import FaceSettings
 from edge import wire
 from gateway.media import KEEP_STILLS_FOR, drop_old_stills
 from gateway.rehearsal.actors import until
-from gateway.rehearsal.stage import RESIDENT_AT_DOOR, RESIDENT_PHOTO, STRANGER_AT_DOOR
+from gateway.rehearsal.stage import RESIDENT_AT_DOOR, RESIDENT_PHOTOS, STRANGER_AT_DOOR
 from gateway.runtime import Runtime
 from gateway.store import Store
 from models.faces.pipeline import FacePipeline
@@ -54,7 +54,7 @@ def pipeline() -> FacePipeline:
 @pytest.fixture(scope="module")
 def known(stage: StoryStage, pipeline: FacePipeline) -> list[NDArray[np.float32]]:
     """Return the embeddings of the resident and of the stranger, computed here from the same portraits."""
-    names = (RESIDENT_PHOTO, RESIDENT_AT_DOOR, STRANGER_AT_DOOR)
+    names = (*RESIDENT_PHOTOS, RESIDENT_AT_DOOR, STRANGER_AT_DOOR)
     return [pipeline.photo(stage.picture(name).read_bytes()).embedding for name in names]
 
 
@@ -71,7 +71,7 @@ def small(path: Path) -> Image.Image:
 
 
 def two_faces(stage: StoryStage) -> bytes:
-    one, other = small(stage.picture(RESIDENT_PHOTO)), small(stage.picture(STRANGER_AT_DOOR))
+    one, other = small(stage.picture(RESIDENT_PHOTOS[0])), small(stage.picture(STRANGER_AT_DOOR))
     both = Image.new("RGB", (one.width + other.width, 700))
     both.paste(one, (0, 0))
     both.paste(other, (one.width, 0))
@@ -86,11 +86,11 @@ BAD_PHOTOS: dict[str, tuple[BadPhoto, str, int, set[str]]] = {
     "100 megapixels": (
         lambda _: encoded(Image.new("L", (10_000, 10_000)), PNG, compress_level=1), PNG, 422, {"too_many_pixels"},
     ),
-    "truncated": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes()[:9000], JPEG, 422, {"unreadable"}),
-    "5 MB": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes() + bytes(5_000_000), JPEG, 413, {"too_large"}),
-    "another type": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), "image/webp", 422, {"unreadable"}),
-    "no type": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), "", 422, {"unreadable"}),
-    "a lie": (lambda s: s.picture(RESIDENT_PHOTO).read_bytes(), PNG, 422, {"unreadable"}),
+    "truncated": (lambda s: s.picture(RESIDENT_PHOTOS[0]).read_bytes()[:9000], JPEG, 422, {"unreadable"}),
+    "5 MB": (lambda s: s.picture(RESIDENT_PHOTOS[0]).read_bytes() + bytes(5_000_000), JPEG, 413, {"too_large"}),
+    "another type": (lambda s: s.picture(RESIDENT_PHOTOS[0]).read_bytes(), "image/webp", 422, {"unreadable"}),
+    "no type": (lambda s: s.picture(RESIDENT_PHOTOS[0]).read_bytes(), "", 422, {"unreadable"}),
+    "a lie": (lambda s: s.picture(RESIDENT_PHOTOS[0]).read_bytes(), PNG, 422, {"unreadable"}),
     "a form": (lambda _: b"--x\r\nContent-Disposition: form-data\r\n\r\n\xff\xd8\xff\r\n--x--\r\n",
                "multipart/form-data; boundary=x", 422, {"unreadable"}),
     "nothing": (lambda _: b"", JPEG, 422, {"unreadable"}),
@@ -119,7 +119,7 @@ async def test_a_photo_on_its_side_is_taken_and_kept_nowhere(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    lying = Image.open(stage.picture(RESIDENT_PHOTO)).convert("RGB").rotate(90, expand=True)
+    lying = Image.open(stage.picture(RESIDENT_PHOTOS[0])).convert("RGB").rotate(90, expand=True)
     answer = await stage.put_photo("limits-1", encoded(lying, exif=exif, quality=95))
     assert answer.status_code == 200, answer.text
     assert answer.json()["receipt"]["digest"]
@@ -135,7 +135,7 @@ async def consent_of(stage: StoryStage, person_id: str) -> str:
 
 async def test_without_consent_no_photo_leaves_the_gateway(stage: StoryStage) -> None:
     await stage.person("limits-2", doors=["gate"])
-    photo = stage.picture(RESIDENT_PHOTO).read_bytes()
+    photo = stage.picture(RESIDENT_PHOTOS[0]).read_bytes()
     for person, status, reason in (("limits-2", 422, "no_consent"), ("nobody", 404, None)):
         answer = await stage.put_photo(person, photo)
         assert answer.headers["content-type"] == "application/problem+json"
