@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import cv2
+
 from config.process import run, set_up_logging
 from edge import wire
 from edge.faces_asked import Asked
@@ -364,6 +366,7 @@ def main(argv: list[str] | None = None) -> int:
     except (InvalidInput, ModelFileError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    cv2.setNumThreads(given.threads)  # the liveness check's optical flow would take every core
     process = FaceProcess(load=lambda: FacePipeline(cache_dir=given.cache_dir, threads=given.threads, own=own))
     try:
         return run(lambda: process.run(given.socket))
