@@ -19,7 +19,7 @@ from models.faces.own_models import OwnModel
 from models.faces.runtime import give_back_memory, open_session
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto
+    from onnx import GraphProto, ModelProto, SparseTensorProto, TensorProto
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 _MAX_NODES: Final = 20_000
@@ -110,18 +110,25 @@ def _check(content: bytes, file: str) -> None:
     nodes = 0
     for graph in _graphs(model.graph):
         nodes += len(graph.node)
-        tensors: list[TensorProto] = [*graph.initializer, *(one.values for one in graph.sparse_initializer)]
+        tensors: list[TensorProto] = [*graph.initializer, *_parts(graph.sparse_initializer)]
         for node in graph.node:
             if node.domain not in _DOMAINS:
                 raise ModelFileError(
                     file, f"holds the operator {node.domain}.{node.op_type}; only ONNX's own are taken"
                 )
             tensors += [one.t for one in node.attribute if one.HasField("t")]
-            tensors += [tensor for one in node.attribute for tensor in one.tensors]
+            for one in node.attribute:
+                sparse = [one.sparse_tensor] if one.HasField("sparse_tensor") else []
+                tensors += [*one.tensors, *_parts([*sparse, *one.sparse_tensors])]
         if any(one.external_data or one.data_location == onnx.TensorProto.EXTERNAL for one in tensors):
             raise ModelFileError(file, "keeps weights in other files; save it as one file")
     if not 0 < nodes <= _MAX_NODES:
         raise ModelFileError(file, f"{nodes} operators; 1 to {_MAX_NODES} are taken")
+
+
+def _parts(sparse: Iterable[SparseTensorProto]) -> list[TensorProto]:
+    """Return the tensors that sparse ones are made of: either may name another file."""
+    return [part for one in sparse for part in (one.values, one.indices)]
 
 
 def _graphs(graph: GraphProto) -> Iterable[GraphProto]:

@@ -94,6 +94,24 @@ def test_weights_in_other_files_are_found_inside_branches_too(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("part", ["values", "indices"])
+@pytest.mark.parametrize("place", ["initializer", "attribute", "attributes"])
+def test_weights_in_other_files_are_found_in_sparse_tensors_too(tmp_path: Path, part: str, place: str) -> None:
+    values = helper.make_tensor("s", TensorProto.FLOAT, [2], [1.0, 1.0])
+    sparse = helper.make_sparse_tensor(values, helper.make_tensor("i", TensorProto.INT64, [2], [0, 1]), [4])
+    hidden = getattr(sparse, part)
+    hidden.data_location = TensorProto.EXTERNAL
+    hidden.external_data.add(key="location", value="../../etc/passwd")
+    model = mosaic_embedder()
+    if place == "initializer":
+        model.graph.sparse_initializer.append(sparse)
+    else:
+        given: Any = sparse if place == "attribute" else [sparse]
+        model.graph.node.append(helper.make_node("Constant", [], ["s"], sparse_value=given))
+
+    refused(saved(model, tmp_path, kind="arcface"), "weights in other files")
+
+
 def test_operators_of_others_and_functions_are_refused(tmp_path: Path) -> None:
     foreign = network([helper.make_node("Shell", ["x"], ["y"], domain="evil.example")])
     unknown = network([helper.make_node("NoSuchOperator", ["x"], ["y"])])
