@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import httpx
 import msgspec
@@ -58,7 +58,15 @@ RESULTS_WAITING = 256
 FACTS_AT_FAULT = frozenset({400, 409, 413, 415, 422})
 """Answers that blame what was sent; others say that this edge is not welcome, or that nobody can answer now."""
 
+
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
+    """Read of a command only which one it is."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
 _command: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_named = msgspec.json.Decoder(_Named)
 _ended = msgspec.json.Decoder(tuple[Result, ...])
 _committed = msgspec.json.Decoder(Committed)
 
@@ -258,8 +266,22 @@ class Uplink:
             except msgspec.MsgspecError as error:
                 self._count("unreadable_commands")
                 log.warning("a command cannot be read: %s", error)
+                self._decline(event.data)
                 return
             self._tasks.create_task(self._obey_once(command), name=f"command {command.id}")
+
+    def _decline(self, data: str) -> None:
+        """Answer a command that is newer than this edge, so that nobody waits for it; one without an id is dropped."""
+        try:
+            named = _named.decode(data)
+        except msgspec.MsgspecError:
+            return
+        if not self._results.full():
+            detail = "this edge does not know the command: update it"
+            result = Result(
+                command_id=named.id, state="refused", reason="unsupported", detail=detail, at=self._clock.now()
+            )
+            self._results.put_nowait(result)
 
     async def _obey_once(self, command: Command) -> None:
         """Obey a command the first time it is seen; a repetition only gets the same result again."""

@@ -140,6 +140,19 @@ async def test_a_command_is_obeyed_once_and_an_expired_one_never(tmp_path: Path)
         assert side.uplink.counters["unreadable_commands"] == 1
 
 
+async def test_a_command_that_this_edge_does_not_know_is_declined_by_its_id(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        nameless = ('{"type":"of_tomorrow"}', '{"type":"of_tomorrow","id":7}', f'{{"id":"{"x" * 65}"}}')
+        for data in (*nameless, '{"type":"of_tomorrow","id":"new","more":[1]}'):
+            gateway.tell("command", data)
+        await until(lambda: len(gateway.results) == 1)
+        (told,) = gateway.results
+        assert (told.command_id, told.state, told.reason) == ("new", "refused", "unsupported")
+        assert side.uplink.counters["unreadable_commands"] == 4
+        assert side.obeyed == []
+
+
 async def test_what_the_pinned_gateway_did_not_sign_for_this_edge_is_neither_obeyed_nor_answered(
     tmp_path: Path,
 ) -> None:
