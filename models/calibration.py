@@ -8,6 +8,7 @@ for somebody in at most one of a thousand attempts: 1 - (1 - FMR)^N <= 0.1 %. It
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -96,7 +97,7 @@ def check_evidence(evidence: ImpostorEvidence) -> ImpostorEvidence:
     """Return the evidence if its counts can be true.
 
     Raises:
-        InvalidInput: counts that contradict each other, bounds below what was counted, or values out of range.
+        InvalidInput: counts that contradict each other, bounds below Poisson's of what was counted, or values out of range.
     """
     n = evidence.persons
     if not (2 <= n <= 1_000_000 and 1 <= evidence.pairs <= n * (n - 1) // 2):
@@ -109,9 +110,9 @@ def check_evidence(evidence: ImpostorEvidence) -> ImpostorEvidence:
         raise InvalidInput("matched", "a count is between none and the number of pairs")
     if list(evidence.upper) != sorted(evidence.upper):
         raise InvalidInput("upper", "bounds grow with the radius")
-    least = rule_of_three(evidence.pairs)
     for count, bound in zip(evidence.matched, evidence.upper, strict=True):
-        if not (math.isfinite(bound) and max(count / evidence.pairs, least) - 1e-12 <= bound <= 1.0):
+        least = min(1.0, max(upper_count(count), 3.0) / evidence.pairs)
+        if not (math.isfinite(bound) and least - 1e-12 <= bound <= 1.0):
             raise InvalidInput("upper", f"a bound of {bound} does not follow from {count} of {evidence.pairs} pairs")
     return evidence
 
@@ -121,6 +122,7 @@ def rule_of_three(pairs: int) -> float:
     return min(1.0, 3.0 / pairs) if pairs else 1.0
 
 
+@functools.lru_cache(maxsize=1024)
 def upper_count(count: int) -> float:
     """Return the mean that a Poisson count still allows at 95 % confidence: 3.0 for none, 4.74 for one (Garwood 1936)."""
     if count > _EXACT_TO:

@@ -170,6 +170,8 @@ def test_where_faces_are_off_nobody_is_matched_at_all() -> None:
         ({"upper": (1.5,) * 60}, "upper"),
         ({"upper": (0.5,) * 59 + (float("inf"),)}, "upper"),
         ({"matched": (190,) * 60}, "upper"),
+        ({"matched": (0,) * 39 + (3,) * 21}, "upper"),
+        ({"matched": (0,) * 39 + (3,) * 21, "upper": (7.7 / 190,) * 60}, "upper"),
     ],
 )
 def test_counts_that_cannot_be_true_are_refused(change: dict[str, Any], where: str) -> None:
