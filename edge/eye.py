@@ -280,10 +280,13 @@ class Eye:
     async def _send_crops(self, writer: asyncio.StreamWriter, credit: asyncio.Event) -> None:
         while True:
             await credit.wait()
-            glimpse = await self._fresh()
+            crop = self._crop(await self._fresh())
+            if crop.age_ms > STALE_MS:  # it grew old while its pixels were converted
+                self._slot.dropped += 1
+                continue
             self._whole = False
             credit.clear()
-            writer.write(wire.frame(self._crop(glimpse)))
+            writer.write(wire.frame(crop))
             await writer.drain()
             self._crops += 1
 

@@ -24,6 +24,7 @@ from config.settings import FaceSettings
 from edge import wire
 from edge.facelink import FaceLink
 from edge.faces import main
+from models.errors import DeviceUnreachable
 from models.faces.pipeline import FacePipeline, Rgb
 from tests.edge.doubles import until
 from tests.stories import strangers
@@ -65,6 +66,14 @@ class Running:
         return await strangers.show(self.link.socket, "c1", crops, at=at)
 
 
+async def _linked(link: FaceLink) -> None:
+    """Be connected as soon as the process listens."""
+    while True:
+        with contextlib.suppress(DeviceUnreachable):
+            await link.run(lambda: None)
+        await asyncio.sleep(0.05)
+
+
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[Running]:
     with tempfile.TemporaryDirectory(prefix="fp") as name:
@@ -75,8 +84,7 @@ async def running() -> AsyncIterator[Running]:
         )
         on.pid = process.pid
         try:
-            await until(on.link.socket.exists, limit_s=60)
-            linked = asyncio.create_task(on.link.run(lambda: None))
+            linked = asyncio.create_task(_linked(on.link))
             await until(lambda: on.link.ready, limit_s=60)
             yield on
             linked.cancel()
