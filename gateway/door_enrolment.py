@@ -155,14 +155,15 @@ def cancel_enrolment(connection: Connection, enrolment_id: str, *, caller: Calle
 
 
 def _shown(one: DoorEnrolment, *, at: datetime) -> FaceEnrolment:
-    command, result, told = one.command, one.result, one.kept.progress
+    command, told = one.command, one.kept.progress
+    result = None if one.kept.called_off else one.result
     done = told.done if told is not None else 0
     if result is not None and result.state == "confirmed":
         done = len(result.receipts)
     shown = FaceEnrolment(
         id=command.id, person_id=command.person_id, consent_id=command.consent_id, door_id=command.door_id,
         state=_state(one, at=at), done=done, wanted=command.pictures, asked_at=one.asked_at, until=command.deadline,
-        hint=told.hint if told is not None and result is None else "",
+        hint=told.hint if told is not None and one.result is None else "",
     )  # fmt: skip
     if result is None:
         return shown
@@ -172,10 +173,10 @@ def _shown(one: DoorEnrolment, *, at: datetime) -> FaceEnrolment:
 
 
 def _state(one: DoorEnrolment, *, at: datetime) -> State:
-    if one.result is not None:
-        return "cancelled" if one.result.reason == "cancelled" else one.result.state
     if one.kept.called_off:
         return "cancelled"
+    if one.result is not None:
+        return "cancelled" if one.result.reason == "cancelled" else one.result.state
     if at > one.command.deadline + LATE:
         return "expired"
     return "waiting" if one.kept.progress is None else "running"

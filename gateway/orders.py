@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from datetime import datetime, timedelta
 
+import msgspec
+
 from gateway.auth.roles import Caller
 from gateway.bells import heard
 from gateway.calibrating import take_count
@@ -17,8 +19,10 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import mark_face_erased
 from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_of
-from gateway.withdrawal import forget_elsewhere, settle_receipts
-from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput
+from gateway.store.enrolments import was_called_off
+from gateway.store.people import person_by_id
+from gateway.withdrawal import erase_at, forget_elsewhere, settle_receipts
+from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput, NotFound
 from models.link import (
     PICTURES_MOST,
     AdoptTemplates,
@@ -27,6 +31,7 @@ from models.link import (
     EnrolAtDoor,
     EnrolFace,
     EraseFace,
+    FaceReceipt,
     Result,
     Unlock,
 )
@@ -106,12 +111,15 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         InvalidInput: the receipt is not for this command or this edge, or a time cannot be.
     """
     check_time(result.at, where="at")
+    result = _about_neighbours(connection, result, edge=edge)
     command = keep_result(connection, result, edge_id=edge.id)
     if command is None:
         return False
     at = runtime.clock()
-    if isinstance(command, EnrolFace | EnrolAtDoor):
-        _take_templates(connection, command, result, edge=edge, at=at)
+    if isinstance(command, EnrolFace):
+        _take_template(connection, command, result, edge=edge, at=at)
+    if isinstance(command, EnrolAtDoor):
+        _take_sitting(connection, command, result, edge=edge, at=at)
     if isinstance(command, AdoptTemplates) and result.state == "confirmed":
         take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
     if isinstance(command, CountImpostors) and result.evidence is not None:
@@ -127,34 +135,76 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
     return True
 
 
-def _take_templates(
-    connection: Connection, command: EnrolFace | EnrolAtDoor, result: Result, *, edge: EdgeIdentity, at: datetime
+def _about_neighbours(connection: Connection, result: Result, *, edge: EdgeIdentity) -> Result:
+    """Return a result that names only somebody of the edge's own site as looking alike.
+
+    Raises:
+        InvalidInput: what it names is no id.
+    """
+    if result.similar_to is None:
+        return result
+    check_id(result.similar_to, "similar_to")
+    try:
+        person_by_id(connection, result.similar_to, site_ids=frozenset({edge.site_id}))
+    except NotFound:
+        return msgspec.structs.replace(result, similar_to=None)
+    return result
+
+
+def _take_template(
+    connection: Connection, command: EnrolFace, result: Result, *, edge: EdgeIdentity, at: datetime
 ) -> None:
-    """Keep the proofs of made templates; how an enrolment at a door ended goes on record, since nobody waits for it.
+    """Keep the proof of a template that was made of a photo.
+
+    Raises:
+        InvalidInput: it is for another person or edge.
+    """
+    receipts = _proofs(command, result, edge=edge)
+    if receipts:
+        settle_receipts(connection, receipts, consent_id=command.consent_id, at=at, joining=command.add)
+
+
+def _take_sitting(
+    connection: Connection, command: EnrolAtDoor, result: Result, *, edge: EdgeIdentity, at: datetime
+) -> None:
+    """Keep the proofs of an enrolment at a door, and how it ended on record, since nobody waits for it.
+
+    What was made although it was called off is ordered away; the person's older templates there had made room for it.
 
     Raises:
         InvalidInput: there are more than a person may have, or one is for another person or edge.
     """
-    at_door = isinstance(command, EnrolAtDoor)
-    receipts = result.receipts if at_door else tuple(one for one in (result.receipt,) if one is not None)
+    receipts = _proofs(command, result, edge=edge)
+    off = was_called_off(connection, command.id)
+    if receipts and off:
+        mark_face_erased(connection, command.person_id, edge_id=edge.id, at=result.at)
+        erase_at(connection, command.person_id, edge_id=edge.id, actor="system", at=at)
+    elif receipts:
+        settle_receipts(connection, receipts, consent_id=command.consent_id, at=at)
+        forget_elsewhere(connection, command.person_id, edge_id=edge.id, at=at)
+    ended = "ok" if result.state == "confirmed" else (result.reason or result.state)[:64]
+    detail = {"command": command.id, "templates": str(0 if off else len(receipts))}
+    detail |= {} if result.similar_to is None else {"similar_to": result.similar_to}
+    entry = AuditEntry(
+        actor=edge.id, action="face.enrol", subject=command.person_id, result="cancelled" if off else ended, detail=detail
+    )  # fmt: skip
+    append_audit(connection, entry, at=at)
+
+
+def _proofs(command: EnrolFace | EnrolAtDoor, result: Result, *, edge: EdgeIdentity) -> tuple[FaceReceipt, ...]:
+    """Return the proofs of an enrolment that was confirmed; one that ended otherwise proves nothing.
+
+    Raises:
+        InvalidInput: there are more than a person may have, or one is for another person or edge.
+    """
+    if result.state != "confirmed":
+        return ()
+    one = () if result.receipt is None else (result.receipt,)
+    receipts = result.receipts if isinstance(command, EnrolAtDoor) else one
     if len(receipts) > PICTURES_MOST:
         raise InvalidInput("receipts", f"a person has at most {PICTURES_MOST} templates")
     for receipt in receipts:
         check_receipt(receipt, edge=edge)
         if receipt.person_id != command.person_id:
             raise InvalidInput("receipt", "it names another person than the command")
-    if result.similar_to is not None:
-        check_id(result.similar_to, "similar_to")
-    if receipts:
-        joining = isinstance(command, EnrolFace) and command.add
-        settle_receipts(connection, receipts, consent_id=command.consent_id, at=at, joining=joining)
-    if at_door:
-        if receipts:
-            forget_elsewhere(connection, command.person_id, edge_id=edge.id, at=at)
-        ended = "ok" if result.state == "confirmed" else (result.reason or result.state)[:64]
-        detail = {"command": command.id, "templates": str(len(receipts))}
-        detail |= {} if result.similar_to is None else {"similar_to": result.similar_to}
-        entry = AuditEntry(
-            actor=edge.id, action="face.enrol", subject=command.person_id, result=ended, detail=detail
-        )  # fmt: skip
-        append_audit(connection, entry, at=at)
+    return receipts

@@ -270,7 +270,7 @@ def unended_commands(connection: Connection, *, at: datetime) -> list[tuple[str,
 def keep_result(connection: Connection, result: Result, *, edge_id: str) -> Command | None:
     """Keep the end of a command and return the command; None if it is not this edge's or has ended before."""
     own = (commands.c.id == result.command_id) & (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)
-    row = connection.execute(select(commands.c.body).where(own)).first()
+    row = connection.execute(select(commands.c.body).where(own).with_for_update()).first()
     if row is None:
         return None
     connection.execute(update(commands).where(own).values(result=as_text(result), ended_at=result.at))

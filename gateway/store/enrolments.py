@@ -38,7 +38,7 @@ def keep_progress(connection: Connection, told: Progress, *, edge_id: str) -> bo
     if not 0 <= told.done <= told.wanted <= PICTURES_MOST:
         raise InvalidInput("done", f"{told.done} of {told.wanted} cannot be")
     own = (commands.c.id == told.command_id) & (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)
-    row = connection.execute(select(commands.c.progress).where(own)).first()
+    row = connection.execute(select(commands.c.progress).where(own).with_for_update()).first()
     if row is None or _kept(row.progress).called_off:
         return False
     connection.execute(update(commands).where(own).values(progress=as_text(Kept(progress=told))))
@@ -48,12 +48,18 @@ def keep_progress(connection: Connection, told: Progress, *, edge_id: str) -> bo
 def call_off(connection: Connection, command_id: str) -> bool:
     """Note that a command is not wanted any more, for its edge to hear; return False if it has ended."""
     still = (commands.c.id == command_id) & commands.c.ended_at.is_(None)
-    row = connection.execute(select(commands.c.progress).where(still)).first()
+    row = connection.execute(select(commands.c.progress).where(still).with_for_update()).first()
     if row is None:
         return False
     off = msgspec.structs.replace(_kept(row.progress), called_off=True)
     connection.execute(update(commands).where(still).values(progress=as_text(off)))
     return True
+
+
+def was_called_off(connection: Connection, command_id: str) -> bool:
+    """Return whether a command was called off before it ended."""
+    text = connection.execute(select(commands.c.progress).where(commands.c.id == command_id)).scalar()
+    return _kept(text).called_off
 
 
 def door_enrolment(connection: Connection, command_id: str) -> DoorEnrolment:

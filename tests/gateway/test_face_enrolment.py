@@ -95,6 +95,7 @@ async def test_who_looks_alike_is_named_to_the_manager_and_on_record(
     edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
 ) -> None:
     await move_in(manager)
+    runtime.store.write_now(add_person, Person(id="p2", site_id="a", name="Mei"), at=clock())
     _, told = await photo(
         manager, edge, runtime=runtime, add=False, receipt=proof("r0", clock), reason="similar_person", similar_to="p2"
     )
@@ -126,6 +127,7 @@ async def test_an_enrolment_at_a_door_is_watched_from_its_order_to_its_proofs(
     made, command = await begun(manager, runtime, edge)
     assert (made["state"], made["wanted"], command.door_id, command.pictures) == ("waiting", 2, "gate", 2)
     path = f"face-enrolments/{made['id']}"
+    runtime.store.write_now(add_person, Person(id="p7", site_id="a", name="Mei"), at=clock())
     for done, hint in ((0, "come_closer"), (1, "turn_slightly")):
         assert await tell(edge, command, done=done, hint=hint)
         shown = await call(manager, "GET", path)
