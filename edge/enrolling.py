@@ -206,7 +206,9 @@ class DoorEnrolment:
                     await sitting.moved.wait()
             except TimeoutError:
                 continue
-        return sitting.over or ("" if sitting.taken else sitting.problem)
+        if sitting.over or not sitting.taken:
+            return sitting.over or sitting.problem
+        return "" if await self._wanted(command, sitting) else "cancelled"
 
     def _left_s(self, command: EnrolAtDoor) -> float:
         return (command.deadline - self._clock.now()).total_seconds() - SEALING_S

@@ -148,6 +148,24 @@ async def test_what_to_do_is_said_while_they_stand_there(tmp_path: Path, shown: 
         assert at.keys.sealed() == ()
 
 
+async def test_who_called_it_off_before_the_last_picture_is_heard_before_anything_is_sealed(tmp_path: Path) -> None:
+    called_off = False
+
+    def call_off_with_the_last_picture(told: Progress) -> bool:
+        nonlocal called_off
+        if not called_off and told.done == 1 and at.camera.taker is not None:
+            called_off = True
+            for side in SIDES[1:]:
+                at.camera.taker(side)
+            return True
+        return not called_off
+
+    async with place(tmp_path, SIDES[0], wanted=call_off_with_the_last_picture) as at:
+        result = await at.enrol()
+        assert (result.state, result.reason, result.receipts) == ("refused", "cancelled", ())
+        assert ([told.done for told in at.told], at.keys.sealed()) == ([1, 3], ())
+
+
 async def test_a_second_picture_shows_another_side_or_comes_much_later(tmp_path: Path) -> None:
     alike = [seen(1.0), seen(1.1, yaw=0.3), seen(2.0, yaw=0.05), seen(6.1, yaw=0.05)]
     async with place(tmp_path, *alike) as at:
