@@ -27,7 +27,7 @@ export interface Alert {
 export interface FaceUse { people: number; alone: boolean; radius: number; verify_radius: number; why_not: Known<WhyNot>[]; needed_pairs: number }
 export type WhyNot =
   | "off" | "high_security" | "no_evidence" | "too_little_evidence" | "gallery_too_large" | "no_liveness" | "liveness_incomplete"
-  | "not_asked" | "not_assessed" | "no_camera";
+  | "not_asked" | "not_assessed" | "no_camera" | "no_liveness_model";
 export interface Door {
   id: string; name: string; site_id: string; address: string; exit_kind: Known<"sensor" | "button" | "mechanical" | "none">;
   online: boolean; contact: Known<"open" | "closed" | "unknown">; lock: Known<"locked" | "unlocked" | "unknown">;
