@@ -147,7 +147,8 @@ class Admission:
         """Let in who was recognised if they may pass now: by the face alone, or with the card or PIN that came first.
 
         Args:
-            request: the act at the door; a card or PIN is looked up anew, since it may have been revoked meanwhile.
+            request: the act at the door; a card or PIN is looked up anew, since it may have been revoked meanwhile: what
+                belongs to others only opens nothing.
             door: where.
             match: whose face it is.
             claimed: whether a card or PIN came first.
@@ -161,7 +162,10 @@ class Admission:
             [one for _, one in self._weigh(request, door, at=at)] if claimed else [self.decide(claim, door, at=at)]
         )
         own = [one for one in decisions if one.claim.person_id == match.person_id]
-        decision = min(own or decisions, key=lambda one: isinstance(one, Denial))
+        others: list[Grant | Denial] = [
+            one if isinstance(one, Denial) else Denial(claim=one.claim, reason="face_differs") for one in decisions
+        ]
+        decision = min(own or others, key=lambda one: isinstance(one, Denial))
         if isinstance(decision, Denial):
             await self.refuse(request, door, reason=decision.reason, claims=(decision.claim,))
             return
@@ -180,7 +184,13 @@ class Admission:
         denial = Denial(claim=claims[0] if len(claims) == 1 else stranger, reason=reason)
         if _wants_face(denial.claim):
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=denial)
+        elif reason == "not_live":
+            self._guesses.wrong(door.id, "face")
         await self.deny(denial.claim, reason)
+
+    def slowed(self, door_id: str) -> bool:
+        """Return whether so many pictures were held up at a door that no bare face is looked at now."""
+        return self._guesses.locked(door_id, "face")
 
     def _note(self, door: Door, family: Family, flat: str, *, decision: Grant | Denial) -> None:
         if isinstance(decision, Grant):

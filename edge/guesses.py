@@ -10,6 +10,8 @@ A guess is right with a chance of 1 in 10 000 at most (models.pins; 1 in 40 000 
 guessing opens with 0.9 % at most (0.2 %), and a night of ten hours with 6 % (1.6 %), each attempt a fact on record. One
 flat's PINs get no more than that, and five in a minute. What is typed while the keypad waits is refused unseen and
 lengthens nothing: whoever comes after a guesser waits a minute at most.
+
+Pictures held up at a door that opens by a bare face are paced likewise: 6 + T in T minutes, and no card or PIN forgives one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final, Literal
 
 log = logging.getLogger("gatehouse.edge.guesses")
 
-Family = Literal["card", "pin", "qr", "flat"]
+Family = Literal["card", "pin", "qr", "flat", "face"]
 Subject = tuple[str, Family, str]
 """A door, what was presented there, and the flat that was named (empty for the rest)."""
 
@@ -52,8 +54,8 @@ LOCKOUTS: Final[dict[Family, Lockout]] = {
     "qr": Lockout(60, 10.0),
 }
 """Cards and tickets cannot be guessed as PINs can, and locking a reader shuts residents out: so it takes more, lasts less."""
-PACES: Final[dict[Family, Pace]] = {"pin": Pace(10), "flat": Pace(20)}
-"""What can be guessed: a keypad's bare PINs, and its flats and PINs, whatever the flat."""
+PACES: Final[dict[Family, Pace]] = {"pin": Pace(10), "flat": Pace(20), "face": Pace(5)}
+"""What can be tried: a keypad's bare PINs, its flats and PINs, whatever the flat, and pictures in place of a bare face."""
 SUBJECTS: Final = 10_000
 """Subjects that are remembered; the one that was wrong longest ago makes room."""
 
@@ -121,7 +123,8 @@ class Guesses:
         run.until = now + min(pace.longest_s, pace.first_s * 2.0**beyond)
         if kept <= pace.free:
             self.lockouts += 1
-            log.warning("door %s: many wrong PINs, its keypad waits after each from now on", door_id)
+            what = "pictures held up, its camera" if family == "face" else "wrong PINs, its keypad"
+            log.warning("door %s: many %s waits after each from now on", door_id, what)
 
     def _remember(self, subject: Subject) -> Tally:
         tally = self._tallies.pop(subject, None) or Tally()
