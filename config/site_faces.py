@@ -23,12 +23,13 @@ WORDS: Final[dict[WhyNot, str]] = {
     "too_little_evidence": "what was counted does not carry so many people",
     "gallery_too_large": "the demo profile carries twelve people",
     "no_liveness": "nothing tells a live face from a picture of one (liveness: none)",
-    "liveness_incomplete": "its liveness is not declared to cover prints and screens (liveness_covers, liveness_basis)",
+    "liveness_incomplete": "its liveness is no network declared to cover prints and screens (liveness_covers, liveness_basis)",
     "not_asked": "its factors do not name a bare face",
     "not_assessed": "no assessment of this file covers faces",
     "no_camera": "its camera has no register entry, so the stream stays off",
+    "no_liveness_model": "its liveness is a network that is not there (edge.faces.models.liveness)",
 }
-NOWHERE: Final[frozenset[WhyNot]] = frozenset({"off", "not_assessed", "no_camera"})
+NOWHERE: Final[frozenset[WhyNot]] = frozenset({"off", "not_assessed", "no_camera", "no_liveness_model"})
 """Without these no face is matched at all, with a card or PIN neither."""
 
 
@@ -54,24 +55,29 @@ class DoorFaces(msgspec.Struct, frozen=True, kw_only=True):
         return text
 
 
-def door_faces(file: SiteFile, *, profile: Profile) -> Iterator[DoorFaces]:
-    """Yield how each door that takes faces may use them under a profile, people counted by the file's consents."""
+def door_faces(file: SiteFile, *, profile: Profile, liveness_model: bool) -> Iterator[DoorFaces]:
+    """Yield how each door that takes faces may use them under a profile, people counted by the file's consents.
+
+    `liveness_model` says whether the edge has a network that tells who is alive.
+    """
     for entry in file.doors:
         if any("face" in factor for factor in entry.factors):
             door = door_from(entry, file.site.id)
             people = sum(any(door.id in consent.doors for consent in who.consents) for who in file.people)
             use = face_use(door, people=people, profile=profile)
-            use = msgspec.structs.replace(use, why_not=(*use.why_not, *_missing(file, door)))
+            use = msgspec.structs.replace(use, why_not=(*use.why_not, *_missing(file, door, liveness_model)))
             use = msgspec.structs.replace(use, alone=use.alone and not use.why_not)
             yield DoorFaces(door=door.id, way=_way(door, use), use=use)
 
 
-def _missing(file: SiteFile, door: Door) -> Iterator[WhyNot]:
-    """Yield what else in the file keeps every face from being matched at a door."""
+def _missing(file: SiteFile, door: Door, liveness_model: bool) -> Iterator[WhyNot]:
+    """Yield what else in the file, or in the settings, keeps every face from being matched at a door."""
     if all(entry.subject != "face" for entry in file.assessments):
         yield "not_assessed"
     if any(camera.id == door.camera_id and camera.register_entry is None for camera in file.cameras):
         yield "no_camera"
+    if door.liveness == "model" and not liveness_model:
+        yield "no_liveness_model"
 
 
 def _way(door: Door, use: FaceUse) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from edge import wire
-from edge.admission import Admission
+from edge.admission import GUESSED, Admission
 from edge.attention_window import GRACE_S, OUT_OF, Shown, Track, Window
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
@@ -41,13 +41,16 @@ HANDS_FREE_S: Final = 5.0
 LOOK_AROUND_S: Final = 0.5
 PAUSE_S: Final = 5.0
 """A person whom a hands-free door has just let in is not let in again for so long, nor a stranger refused twice."""
+POSTER_S: Final = 60.0
+"""A picture that stays in view of a hands-free door is one wrong attempt in so long, as many as are forgiven."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Say under which profile faces are matched, and within which limits."""
+    """Say under which profile faces are matched, within which limits, and whether a network tells who is alive."""
 
     profile: Profile
+    liveness_model: bool = False
     max_age_ms: float = 1500.0
     silence_s: float = 86_400.0
 
@@ -78,7 +81,10 @@ class Attention:
         self._tasks = tasks
         self._last_heard = last_heard
         self._wall = wall
-        self.galleries = Galleries(clock=clock, keys=keys, policies=policies, profile=faces.profile, tasks=tasks)
+        self.galleries = Galleries(
+            clock=clock, keys=keys, policies=policies, profile=faces.profile, liveness_model=faces.liveness_model,
+            tasks=tasks,
+        )  # fmt: skip
         self._cameras: dict[str, Camera] = {}
         self._windows: dict[str, Window] = {}
         self._rest: dict[tuple[str, str], float] = {}
@@ -122,7 +128,9 @@ class Attention:
             return "policy_expired"
         if claimed:
             return None if use.verify_radius > 0 else "unsupported"
-        return None if use.alone else "face_not_alone"
+        if not use.alone:
+            return "face_not_alone"
+        return "locked_out" if self._admission.slowed(door.id) else None
 
     # ---- windows ----------------------------------------------------------------------------------------------------
 
@@ -147,10 +155,11 @@ class Attention:
             self._tasks.create_task(self._watch(window), name=f"attention at {door.id}")
             self._ask(door, WINDOW_S)
             return
-        first, first_claims = window.request, window.claims
+        first, first_claims, worst = window.request, window.claims, window.worst()
         window.ask(request, claims, until=until)
         self._ask(door, WINDOW_S)
-        await self._admission.refuse(first, door, reason="pressed_again", claims=first_claims)
+        reason = worst if worst in GUESSED else "pressed_again"  # a wrong attempt counts as one however it is ended
+        await self._admission.refuse(first, door, reason=reason, claims=first_claims)
 
     def _enrolled(self, claim: Claim) -> bool:
         return claim.person_id is not None and self.galleries.still_holds(claim.person_id, claim.door_id)
@@ -250,13 +259,14 @@ class Attention:
             return
         if outcome.reason == "too_few" or track.open_question or len(track.frames) < OUT_OF:
             return
-        if not self._rests(door, "", for_s=PAUSE_S):
-            request = Request(id=f"face-{door.id}-{int(now * 1000)}", door_id=door.id, kind="button")
+        picture = outcome.reason == "not_live"
+        if not self._rests(door, f"picture {track_id}" if picture else "", for_s=POSTER_S if picture else PAUSE_S):
+            request = Request(id=f"face-{track_id}-{int(now * 1000)}", door_id=door.id, kind="button")
             refusing = self._admission.refuse(request, door, reason=outcome.reason)
             self._tasks.create_task(refusing, name=f"face at {door.id}")
 
     def _rests(self, door: Door, person_id: str, *, for_s: float) -> bool:
-        """Return whether somebody (empty: a stranger) was answered here a moment ago; if not, they are now."""
+        """Return whether somebody (empty: a stranger; or a picture) was answered here a moment ago; if not, they are now."""
         now = self._clock.unix()
         if now - self._rest.get((door.id, person_id), -for_s) < for_s:
             return True
@@ -276,7 +286,7 @@ class Attention:
                     self._link.ignore(door.id)
             for window in self._windows.values():
                 window.forget(self._clock.unix())
-            self._rest = {key: at for key, at in self._rest.items() if self._clock.unix() - at < 60.0}
+            self._rest = {key: at for key, at in self._rest.items() if self._clock.unix() - at < POSTER_S}
             await asyncio.sleep(LOOK_AROUND_S)
 
     def _count(self, name: str) -> None:

@@ -192,6 +192,7 @@ def faces_allowed(edge: EdgeSettings) -> Faces:
         raise InvalidInput("edge.faces.profile", f"demo needs a data folder marked DEMO, and {edge.data_dir} is not")
     return Faces(
         profile=faces.profile if faces.enabled else "off",
+        liveness_model=faces.models.liveness.file is not None,
         max_age_ms=float(edge.max_frame_age_ms),
         silence_s=edge.gateway_silence_s,
     )

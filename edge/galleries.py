@@ -110,12 +110,20 @@ class Galleries:
     """
 
     def __init__(
-        self, *, clock: SteadyClock, keys: KeyStore, policies: Policies, profile: Profile, tasks: asyncio.TaskGroup
+        self,
+        *,
+        clock: SteadyClock,
+        keys: KeyStore,
+        policies: Policies,
+        profile: Profile,
+        tasks: asyncio.TaskGroup,
+        liveness_model: bool = False,
     ) -> None:
         self._clock = clock
         self._keys = keys
         self._policies = policies
         self._profile: Profile = profile
+        self._liveness_model = liveness_model
         self._tasks = tasks
         self._agreed = Agreed()
         self._made_by = self._contract = ""
@@ -260,6 +268,8 @@ class Galleries:
         policy = self._policies.current
         if policy is not None and door.camera_id not in {camera.id for camera in policy.cameras}:
             shut.append("no_camera")
+        if door.liveness == "model" and not self._liveness_model and self._profile != "off":
+            shut.append("no_liveness_model")
         if not shut:
             return use
         why_not = (*shut, *use.why_not)

@@ -24,10 +24,11 @@ Profile = Literal["off", "demo", "calibrated"]
 Source = Literal["labelled", "site"]
 WhyNot = Literal[
     "off", "high_security", "no_evidence", "too_little_evidence", "gallery_too_large", "no_liveness",
-    "liveness_incomplete", "not_asked", "not_assessed", "no_camera",
+    "liveness_incomplete", "not_asked", "not_assessed", "no_camera", "no_liveness_model",
 ]  # fmt: skip
 """Why a face alone does not open a door. `not_asked`: the door takes no bare face; `not_assessed`: no approved impact
-assessment covers faces; `no_camera`: its camera is not served, as long as its entry in the register is incomplete."""
+assessment covers faces; `no_camera`: its camera is not served, as long as its entry in the register is incomplete;
+`no_liveness_model`: its liveness is a network that the edge does not have, so nobody is ever found alive."""
 
 DEMO_RADIUS: Final = 0.40
 DEMO_MODEL: Final = "dlib-resnet-v1/"

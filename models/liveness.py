@@ -36,9 +36,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def covered(provider: Provider, declared: tuple[Species, ...] = ()) -> frozenset[Species]:
-    """Return the species of attack that a door's liveness covers: what is declared of `model` and `device`.
+    """Return the species of attack that a door's liveness covers: what is declared of `model`.
 
     `parallax` refuses a flat print held still or moved; a bent one, or a screen that replays a turning head, may defeat
-    it, so it covers no species whole.
+    it, so it covers no species whole. What is declared of a terminal (`device`) counts for nothing as long as no driver brings
+    its verdict as a reading: a bare face would open unjudged.
     """
-    return frozenset(declared) if provider in DECLARING else frozenset()
+    return frozenset(declared) if provider == "model" else frozenset()

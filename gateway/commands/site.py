@@ -33,16 +33,20 @@ def check(
     warnings: list[SettingsFault] = []
     sites: list[SiteFile] = []
     profile: Profile | None = None
+    liveness_model = True
     for file in files:
         try:
             if _is_site(file):
                 warnings += doubts(file, environment=os.environ)
                 sites.append(read_site(file, environment=os.environ))
             else:
-                profile = read_settings(file, environment=os.environ).edge.faces.profile
+                own = read_settings(file, environment=os.environ).edge.faces
+                profile, liveness_model = own.profile, own.models.liveness.file is not None
         except SettingsError as error:
             faults += error.faults
-    faces = [told for site in sites for told in door_faces(site, profile=profile or ASSUMED)]
+    faces = [
+        told for site in sites for told in door_faces(site, profile=profile or ASSUMED, liveness_model=liveness_model)
+    ]
     if as_json:
         record = {"ok": not faults, "faults": [vars(fault) for fault in faults], "faces": msgspec.to_builtins(faces)}
         show(record | {"warnings": [vars(warning) for warning in warnings]}, "", as_json=True)

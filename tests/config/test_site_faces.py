@@ -27,7 +27,7 @@ CONSENT = {
     "doors": ["gate"], "text_version": "v", "text_sha256": "0" * 64, "given_at": "2026-01-01T00:00:00Z",
     "channel": "paper", "evidence": "form",
 }  # fmt: skip
-COVERED = {"liveness": "device", "liveness_covers": ["print", "screen"], "liveness_basis": "report 7"}
+COVERED: dict[str, Any] = {"liveness": "model", "liveness_covers": ["print", "screen"], "liveness_basis": "report 7"}
 
 
 def written(folder: Path, *, people: int = 2, assessed: bool = True, registered: bool = True, **door: Any) -> Path:
@@ -67,6 +67,7 @@ def settings(folder: Path, profile: str) -> Path:
         ({}, "off", ["no_liveness", "no_evidence"]),
         ({"liveness": "parallax"}, "off", ["liveness_incomplete", "no_evidence"]),
         (COVERED, "off", ["no_evidence"]),
+        (COVERED | {"liveness": "device"}, "off", ["liveness_incomplete", "no_evidence"]),
         ({"factors": ["face+card", "pin"]}, "with_card_or_pin", ["not_asked", "no_liveness", "no_evidence"]),
         ({"factors": ["face+pin", "card"], "high_security": True, **COVERED}, "with_card_or_pin",
          ["not_asked", "high_security", "no_evidence"]),
@@ -90,6 +91,17 @@ def test_the_profile_of_the_settings_decides(tmp_path: Path) -> None:
     assert told(settings(tmp_path, "off"), site)["why_not"] == ["off"]
     crowded = told(settings(tmp_path, "demo"), written(tmp_path, people=13))
     assert (crowded["way"], crowded["why_not"], crowded["people"]) == ("off", ["gallery_too_large"], 13)
+
+
+def test_settings_without_the_network_that_a_door_relies_on_are_told(tmp_path: Path) -> None:
+    site = written(tmp_path, **COVERED)
+    found = told(settings(tmp_path, "demo"), site)
+    assert (found["way"], found["alone"], found["why_not"]) == ("off", False, ["no_liveness_model"])
+    network = {"file": "alive.onnx", "sha256": "0" * 64, "id": "ours-1", "kind": "liveness", "licence": "Apache-2.0"}
+    faces = {"profile": "demo", "models": {"liveness": network}}
+    file = tmp_path / "gatehouse.yaml"
+    file.write_text(yaml.safe_dump({"edge": {"faces": faces}}))
+    assert told(file, site)["alone"]
 
 
 def test_it_is_said_in_words_with_what_is_needed(tmp_path: Path) -> None:

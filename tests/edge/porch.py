@@ -124,14 +124,17 @@ def homes(n: int = 1, **more: Any) -> Policy:
 
 
 @contextlib.asynccontextmanager
-async def porch(folder: Path, *, profile: Profile = "demo", heard_ago_s: float | None = 0.0) -> AsyncIterator[Porch]:
+async def porch(
+    folder: Path, *, profile: Profile = "demo", heard_ago_s: float | None = 0.0, liveness_model: bool = True
+) -> AsyncIterator[Porch]:
     async with open_house(folder) as house:
         keys, link = KeyStore(folder), Link()
         policies = Policies(edge_id=EDGE, spool=house.spool, keys=keys)
         attention = Attention(
             admission=house.admission, keeper=house.keeper, clock=house.clock,
             link=link,  # type: ignore[arg-type]
-            keys=keys, policies=policies, faces=Faces(profile=profile), tasks=house.tasks,
+            keys=keys, policies=policies, faces=Faces(profile=profile, liveness_model=liveness_model),
+            tasks=house.tasks,
             last_heard=lambda: None if heard_ago_s is None else house.clock.unix() - heard_ago_s,
         )  # fmt: skip
         house.admission.faces = attention

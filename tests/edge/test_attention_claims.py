@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from edge.admission import Admission
+from edge.guesses import PACES
 from models.access import Request
 from models.events import AccessDenied, AccessGranted
 from models.people import VisitorPass, credential_digest
@@ -127,6 +128,33 @@ async def test_a_card_that_is_revoked_while_its_holder_is_looked_for_opens_nothi
     at_door.house.admission.apply(gate(3, credentials=(card("p2", OTHER_CARD),)))
     at_door.link.see(face("p1"))
     assert await at_door.answer() == "unknown_credential"
+
+
+async def test_a_flatmates_pin_opens_nothing_for_a_face_whose_own_pin_was_taken_away(at_door: Porch) -> None:
+    at_home = (person("p1", flats=("1-101",)), person("p2", flats=("1-101",)))
+    both = (pin("p1", PIN), pin("p2", PIN))
+    await at_door.apply(msgspec.structs.replace(gate(3, credentials=both), people=at_home))
+    await present(at_door, "flat_pin", f"1-101#{PIN}")
+    at_door.link.see(face("p1"))
+    await at_door.apply(msgspec.structs.replace(gate(4, credentials=(pin("p2", PIN),)), people=at_home))
+    at_door.link.see(face("p1"))
+    at_door.link.see(face("p1"))
+    assert await at_door.answer() == "face_differs"
+    assert not at_door.house.wire.unlocks()
+
+
+@pytest.mark.parametrize(("seen", "reason"), [("p2", "face_differs"), ("", "pressed_again")])
+async def test_presenting_again_ends_a_wrong_attempt_as_one(at_door: Porch, seen: str, reason: str) -> None:
+    tried = PACES["pin"].free + 2
+    for n in range(tried):
+        await present(at_door, "pin", PIN, n=n)
+        for _ in range(3 if seen else 0):
+            at_door.link.see(face(seen), track=f"t{n}")
+    counted = at_door.house.admission.counters
+    await until(lambda: counted.get(f"denied_{reason}") == tried - 1)
+    at_door.house.wire.ask(Request(id="last", door_id="d1", kind="pin", value=PIN))
+    last = "locked_out" if seen else "pressed_again"
+    await until(lambda: counted.get(f"denied_{last}") == (1 if seen else tried))
 
 
 async def test_a_second_card_takes_the_window_over_and_the_first_is_answered(at_door: Porch) -> None:

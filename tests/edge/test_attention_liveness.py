@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.attention_window import Shown
+from edge.guesses import PACES
 from edge.templates import Plain
 from models.access import Request
 from models.events import AccessGranted
@@ -72,16 +73,43 @@ async def test_pressing_again_does_not_acquit_a_picture(at_door: Porch) -> None:
     await at_door.press(2)
     at_door.link.see(face("p1"), liveness=reading("live"))
     at_door.link.see(face("p1"), liveness=reading("live"))
-    await until(lambda: at_door.house.admission.counters.get("denied_not_live") == 1)
+    await until(lambda: at_door.house.admission.counters.get("denied_not_live") == 2)
+    assert "denied_pressed_again" not in at_door.house.admission.counters
     assert not at_door.house.wire.unlocks()
+
+
+async def test_who_goes_on_holding_pictures_up_waits_before_a_bare_face_is_looked_at(at_door: Porch) -> None:
+    admission = at_door.house.admission
+    for n in range(PACES["face"].free + 1):
+        await at_door.press(n)
+        for _ in range(2):
+            at_door.link.see(face("p1"), track=f"t{n}", liveness=reading("attack"))
+        await until(lambda n=n: admission.counters.get("denied_not_live") == n + 1)  # type: ignore[misc]
+    looked = len(at_door.link.attended)
+    at_door.house.wire.ask(Request(id="card", door_id="d1", kind="card", value=CARD))
+    await until(lambda: len(at_door.house.wire.unlocks()) == 1, what="a card goes on opening")
+    at_door.house.wire.ask(Request(id="more", door_id="d1", kind="button"))
+    await until(lambda: admission.counters.get("denied_locked_out") == 1, what="and clears nothing of the pictures")
+    assert len(at_door.link.attended) == looked
+    assert not admission.slowed("d2"), "other doors are as they were"
+
+
+async def test_strangers_at_a_bare_face_slow_nobody_down(at_door: Porch) -> None:
+    for n in range(PACES["face"].free + 3):
+        await at_door.press(n)
+        for _ in range(3):
+            at_door.link.see(face("stranger"), track=f"t{n}", liveness=reading("live"))
+        assert await at_door.end() == "not_recognised"
+        await until(lambda n=n: at_door.house.admission.counters.get("denied_not_recognised") == n + 1)  # type: ignore[misc]
+    assert not at_door.house.admission.slowed("d1")
 
 
 async def test_a_picture_on_the_wall_keeps_nobody_out(at_door: Porch) -> None:
     await at_door.press()
     at_door.link.see(face("a poster"), track="wall", liveness=reading("attack"))
     at_door.link.see(face("a poster"), track="wall", liveness=reading("attack"))
-    at_door.link.see(face("p1"), liveness=reading("live"))
-    at_door.link.see(face("p1"), liveness=reading("live"))
+    for _ in range(3):
+        at_door.link.see(face("p1"), liveness=reading("live"))
     assert await at_door.answer() == "unlocked"
 
 
@@ -155,6 +183,36 @@ async def test_a_hands_free_door_opens_for_no_picture_and_says_so_once(at_door: 
     at_door.link.see(face("p1"), track="t1", liveness=reading("live"))
     await until(lambda: len(at_door.house.wire.unlocks()) == 1)
     assert at_door.house.admission.counters == {"denied_not_live": 1, "unlocks": 1}
+
+
+async def hands_free(at_door: Porch) -> None:
+    """Make the door a hands-free one that is attended."""
+    door = {"hands_free": True, "impact_assessment": "pia-1", "liveness": "parallax"}
+    await at_door.apply(homes(3, of_door=door))
+    await until(lambda: "d1" in at_door.attention._windows, limit_s=5)
+
+
+async def test_pictures_held_up_at_a_hands_free_door_make_it_wait_too(at_door: Porch) -> None:
+    await hands_free(at_door)
+    for n in range(PACES["face"].free + 1):
+        for _ in range(3):
+            at_door.link.see(face("p1"), track=f"t{n}", liveness=reading("attack"))
+    await until(lambda: "d1" not in at_door.attention._windows, what="nobody is looked at")
+    for _ in range(3):
+        at_door.link.see(face("p1"), track="live", liveness=reading("live"))
+    assert at_door.house.admission.counters == {"denied_not_live": PACES["face"].free + 1}
+    assert at_door.link.ignored[-1] == "d1"
+
+
+async def test_a_poster_in_view_of_a_hands_free_door_is_one_wrong_attempt(at_door: Porch) -> None:
+    await hands_free(at_door)
+    for _ in range(8):
+        for _ in range(3):
+            at_door.link.see(face("poster"), track="wall", liveness=reading("attack"))
+        at_door.attention._rest = {key: at - 6.0 for key, at in at_door.attention._rest.items()}
+    await until(lambda: at_door.house.admission.counters.get("denied_not_live") == 1)
+    await at_door.house.keeper.recorded("d1")
+    assert at_door.house.admission.counters == {"denied_not_live": 1}
 
 
 # ---- two faces in the zone ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from edge.attention_window import Shown
 from edge.templates import Plain
 from models.access import Request
 from models.calibration import DEMO_MAX_PEOPLE, FaceUse, ImpostorEvidence, Profile
+from models.liveness import Reading
 from tests.edge.doubles import consent, now, person, until
 from tests.edge.porch import MODEL, Porch, face, homes, porch
 from tests.models.test_calibration import counted
@@ -144,7 +145,7 @@ async def test_where_faces_are_shut_out_the_reader_says_so_and_cards_go_on(
 
 # ---- how a door may use faces ---------------------------------------------------------------------------------------
 
-ALIVE = {"liveness": "device", "liveness_covers": ("print", "screen"), "liveness_basis": "report 7"}
+ALIVE = {"liveness": "model", "liveness_covers": ("print", "screen"), "liveness_basis": "report 7"}
 
 
 @pytest.fixture
@@ -206,8 +207,9 @@ async def test_the_radius_in_force_is_the_one_that_decides(calibrated: Porch) ->
     nearest = gallery.templates[0].embedding
     for n, (aside, expected) in enumerate([(0.35, False), (0.25, True)]):
         await calibrated.press(n)
-        for _ in range(2):
-            calibrated.link.see(nearest + np.float32(aside) * face("aside"), track=f"t{n}")
+        for _ in range(3):
+            live = Reading(provider="model", verdict="live")
+            calibrated.link.see(nearest + np.float32(aside) * face("aside"), track=f"t{n}", liveness=live)
         assert isinstance(calibrated.shows(), Shown) is expected
     assert await calibrated.answer() == "pressed_again"
     await until(lambda: len(calibrated.house.wire.unlocks()) == 1)
@@ -222,8 +224,17 @@ async def test_the_radius_in_force_is_the_one_that_decides(calibrated: Porch) ->
         ([counted(610)], {}, ("no_liveness",)),
         ([counted(610)], {"liveness": "parallax"}, ("liveness_incomplete",)),
         ([counted(610)], ALIVE | {"liveness_covers": ("print",)}, ("liveness_incomplete",)),
+        ([counted(610)], ALIVE | {"liveness": "device"}, ("liveness_incomplete",)),
     ],
-    ids=["another network's", "none", "impossible counts", "no liveness", "parallax covers no screen", "prints only"],
+    ids=[
+        "another network's",
+        "none",
+        "impossible counts",
+        "no liveness",
+        "parallax covers no screen",
+        "prints only",
+        "a terminal whose verdict nobody brings",
+    ],
 )
 async def test_what_lacks_keeps_a_bare_face_out_and_is_said(
     calibrated: Porch, evidence: list[ImpostorEvidence], door: dict[str, Any], why: tuple[str, ...]
@@ -231,6 +242,18 @@ async def test_what_lacks_keeps_a_bare_face_out_and_is_said(
     use = await lives(calibrated, 2, *evidence, of_door=door)
     assert (use.alone, use.radius, use.why_not) == (False, 0.0, why)
     assert use.verify_radius > 0, "with a card or PIN a face still counts"
+
+
+@pytest.mark.parametrize("profile", ["demo", "calibrated"])
+@pytest.mark.parametrize("factors", [("face", "card"), ("face+card", "pin")])
+async def test_a_network_for_liveness_that_the_edge_does_not_have_finds_nobody_alive_and_is_said(
+    tmp_path: Path, profile: Profile, factors: tuple[str, ...]
+) -> None:
+    async with porch(tmp_path, profile=profile, liveness_model=False) as blind:
+        use = await lives(blind, 2, counted(610), of_door=ALIVE, factors=factors)
+        assert (use.alone, use.radius, use.verify_radius, use.why_not[0]) == (False, 0.0, 0.0, "no_liveness_model")
+        parallax = await lives(blind, 2, counted(610), of_door={"liveness": "parallax"}, factors=factors)
+        assert "no_liveness_model" not in parallax.why_not, "that one is built in"
 
 
 async def test_the_status_of_a_door_says_how_it_uses_faces_and_the_log_says_when_that_changes(
@@ -242,7 +265,7 @@ async def test_the_status_of_a_door_says_how_it_uses_faces_and_the_log_says_when
     await lives(calibrated, 2, counted(610))
     (status,) = calibrated.attention.told(calibrated.house.keeper.statuses())
     assert status.face is not None
-    assert (status.face.use.alone, status.face.contract, status.face.provider) == (True, MODEL, "device")
+    assert (status.face.use.alone, status.face.contract, status.face.provider) == (True, MODEL, "model")
     assert caplog.messages[-1] == "door d1: a face alone opens, 2 people, radius 0.45"
     said = len(told)
     calibrated.attention.refresh()

@@ -32,7 +32,7 @@ from models.places import Door
 
 DOOR = Door(id="d", site_id="s", name="Gate", edge_id="e", factors=("face", "card"), camera_id="c")
 DLIB = "dlib-resnet-v1/128/euclidean/sha256:00"
-SAFE = msgspec.structs.replace(DOOR, liveness="device", liveness_covers=("print", "screen"), liveness_basis="report 7")
+SAFE = msgspec.structs.replace(DOOR, liveness="model", liveness_covers=("print", "screen"), liveness_basis="report 7")
 
 
 def counted(persons: int, *, first_at: float = 0.61, contract: str = DLIB, falls: int = 1) -> ImpostorEvidence:
@@ -141,6 +141,7 @@ def test_the_cautious_radius_is_of_one_network_and_holds_for_no_other(profile: P
         ({"liveness": "none", "liveness_covers": ()}, "no_liveness"),
         ({"liveness": "parallax", "liveness_covers": ()}, "liveness_incomplete"),
         ({"liveness_covers": ("print",)}, "liveness_incomplete"),
+        ({"liveness": "device"}, "liveness_incomplete"),
     ],
 )
 def test_a_door_that_lacks_something_takes_no_bare_face(change: dict[str, Any], why: str) -> None:

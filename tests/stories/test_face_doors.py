@@ -30,6 +30,7 @@ from tests.edge.doubles import card, consent, door, now, permit, person, pin, po
 from tests.edge.gateway_double import GatewayDouble
 from tests.edge.rig import Rig, open_rig
 from tests.edge.test_faces_story import camera, enrol, photos, tell
+from tests.models.faces.networks import constant, saved
 from tests.models.test_calibration import counted
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(240)]
@@ -40,7 +41,7 @@ RESIDENT, RESIDENT_AT_DOOR, STRANGER_AT_DOOR = "obama.jpg", "obama2.jpg", "biden
 WALK = {"approach_s": 1.0, "stay_s": 7.0, "leave_s": 1.0}
 STAYS = {"approach_s": 1.0, "stay_s": 9.0, "leave_s": 1.0, "near_px": 150.0}
 HELD_UP = STAYS | {"stay_s": 6.0}
-ALIVE = {"liveness": "device", "liveness_covers": ("print", "screen"), "liveness_basis": "report 7"}
+ALIVE = {"liveness": "model", "liveness_covers": ("print", "screen"), "liveness_basis": "report 7"}
 
 
 def gate(url: str, n: int, *evidence: ImpostorEvidence, **of_door: Any) -> Policy:
@@ -61,7 +62,10 @@ def gate(url: str, n: int, *evidence: ImpostorEvidence, **of_door: Any) -> Polic
 
 @contextlib.asynccontextmanager
 async def edge(folder: Path, gateway: GatewayDouble) -> AsyncIterator[Rig]:
-    async with open_rig(folder, gateway, edge={"faces": {"enabled": True, "profile": "calibrated"}}) as rig:
+    alive = saved(constant({"y": np.array([[5.0]], np.float32)}, takes=(1, 3, 80, 80)), folder, kind="liveness")
+    network = {name: getattr(alive, name) for name in ("file", "sha256", "id", "kind", "licence")}
+    faces = {"enabled": True, "profile": "calibrated", "models": {"liveness": network}}
+    async with open_rig(folder, gateway, edge={"faces": faces}) as rig:
         await until(lambda: any("face networks ready" in line for line in rig.worker.lines), limit_s=60)
         await until(lambda: any(s.cameras and s.cameras[0].state == "live" for s in gateway.statuses), limit_s=30)
         yield rig
@@ -177,7 +181,8 @@ async def opens_alone_once_evidence_and_liveness_carry(street: Street, *, contra
     assert (use.alone, use.people, use.radius) == (True, 1, 0.45)
     opened = await street.asks("button", portrait=RESIDENT_AT_DOOR)
     assert opened.unlocked, (opened, street.rig.worker.lines[-20:])
-    assert (await street.granted(2))["evidence"]["mode"] == "identified"
+    evidence_told = (await street.granted(2))["evidence"]
+    assert (evidence_told["mode"], evidence_told["liveness"]["provider"]) == ("identified", "model")
 
 
 async def opens_by_pin_while_the_face_process_is_dead(street: Street) -> None:
