@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from gateway.auth.roles import Caller
 from gateway.media import file_of, folder_of
 from gateway.on_record import note
-from gateway.orders import send_order
 from gateway.place_views import CameraSettings, StillView
 from gateway.runtime import Runtime
 from gateway.store import Connection
-from gateway.store.audit import AuditEntry
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.devices import CAMERAS
+from gateway.store.edges import add_command
 from gateway.store.media import Medium
-from gateway.store.stills import still_asked
+from gateway.store.stills import open_still, still_asked
 from models.errors import Conflict, NotFound
 from models.link import TakeStill
 
@@ -26,7 +26,7 @@ PATIENCE: Final = timedelta(seconds=15)
 
 
 async def ask_for_still(runtime: Runtime, camera_id: str, *, caller: Caller) -> StillView:
-    """Order a still of a camera from its edge and return how the order stands: waiting.
+    """Order a still of a camera from its edge, unless one is on its way, and return how the order stands: waiting.
 
     Raises:
         NotFound: there is no such camera in the caller's scope.
@@ -35,13 +35,23 @@ async def ask_for_still(runtime: Runtime, camera_id: str, *, caller: Caller) -> 
     camera: CameraSettings = await runtime.store.read(CAMERAS.shown, camera_id, caller=caller)
     if camera.register is None:
         raise Conflict("this camera has no register entry, so its stream is off: register it first")
-    at = runtime.clock()
+    view = await runtime.store.write(_order, camera, caller=caller, at=runtime.clock())
+    runtime.bells.edge(camera.edge_id).ring()
+    return view
+
+
+def _order(connection: Connection, camera: CameraSettings, *, caller: Caller, at: datetime) -> StillView:
+    """Keep an order for a still with its audit entry; where one is open, that one is the answer."""
+    asked = open_still(connection, camera.id, at=at)
+    if asked is not None:
+        return StillView(id=asked.order.id, camera_id=camera.id, state="waiting", asked_at=asked.asked_at)
     order = TakeStill(id=str(uuid.uuid4()), camera_id=camera.id, deadline=at + PATIENCE)
     entry = AuditEntry(
         actor=caller.id, reason=caller.reason, action="camera.still", subject=camera.id, result="sent",
         detail={"site": camera.site_id, "command": order.id},
     )  # fmt: skip
-    await send_order(runtime, order, edge_id=camera.edge_id, entry=entry)
+    append_audit(connection, entry, at=at)
+    add_command(connection, order, edge_id=camera.edge_id, at=at)
     return StillView(id=order.id, camera_id=camera.id, state="waiting", asked_at=at)
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from starlette.responses import FileResponse
 
 from gateway.api.deps import Key as Once
-from gateway.api.deps import Shared, allowed
+from gateway.api.deps import Shared, StatedReason, allowed
 from gateway.api.places import (
     Body,
     DeviceWriter,
@@ -141,8 +141,8 @@ async def change_settings(
 
 
 @router.post("/{camera_id}/stills", **shows(StillView, 202))
-async def create_still(camera_id: Key, caller: DeviceWriter, *, runtime: Shared) -> Response:
-    """Ask for one picture of a camera to draw its near zone on: its edge makes every face in it unrecognisable."""
+async def create_still(camera_id: Key, caller: DeviceWriter, *, runtime: Shared, _reason: StatedReason) -> Response:
+    """Ask, with a reason, for one picture of a camera to draw its near zone on: no face in it can be recognised."""
     return reply(await ask_for_still(runtime, camera_id, caller=caller), 202)
 
 
@@ -157,8 +157,10 @@ async def show_still(camera_id: Key, still_id: Key, *, caller: DeviceWriter, run
     "/{camera_id}/stills/{still_id}/picture", response_class=FileResponse,
     responses={200: {"content": {"image/jpeg": {}}}},
 )  # fmt: skip
-async def show_picture(camera_id: Key, still_id: Key, *, caller: DeviceWriter, runtime: Shared) -> Response:
-    """Show a picture that was asked for, for an hour at most; each look is on record."""
+async def show_picture(
+    camera_id: Key, still_id: Key, *, caller: DeviceWriter, runtime: Shared, _reason: StatedReason
+) -> Response:
+    """Show a picture that was asked for, for an hour at most; each look is on record with its reason."""
     file = await still_file(runtime, still_id, camera_id=camera_id, caller=caller)
     return FileResponse(file, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 

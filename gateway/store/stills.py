@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from gateway.store.media import Medium, media_among
-from gateway.store.tables import commands, media
+from gateway.store.tables import cameras, commands, media
 from models.errors import NotFound
 from models.link import Result, TakeStill
 
@@ -37,6 +37,18 @@ def still_asked(connection: Connection, still_id: str, *, camera_id: str) -> Ask
     found = media_among(connection, media.c.id == still_id, media.c.camera_id == camera_id)
     result = None if row.result is None else msgspec.json.decode(row.result, type=Result)
     return Asked(order=order, asked_at=row.created_at, result=result, medium=next(iter(found), None))
+
+
+def open_still(connection: Connection, camera_id: str, *, at: datetime) -> Asked | None:
+    """Return the order for a still of a camera that its edge may yet carry out; nobody else orders one meanwhile."""
+    held = select(cameras.c.edge_id).where(cameras.c.id == camera_id).with_for_update()
+    edge_id = connection.execute(held).scalar_one_or_none()
+    waiting = (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None) & (commands.c.deadline > at)
+    for row in connection.execute(select(commands).where(waiting, commands.c.kind == KIND)):
+        order = msgspec.json.decode(row.body, type=TakeStill)
+        if order.camera_id == camera_id:
+            return Asked(order=order, asked_at=row.created_at)
+    return None
 
 
 def stills_before(connection: Connection, before: datetime) -> list[Medium]:

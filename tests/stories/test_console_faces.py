@@ -226,6 +226,7 @@ async def test_a_near_zone_is_drawn_by_mouse_and_keyboard_on_a_still_and_saved(
         await page.get_by_text("Cameras", exact=True).first.click()
         await page.get_by_role("button", name="Near zone of Lens").click()
         dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Reason").fill("near zone")
         await dialog.get_by_role("button", name="Take a picture").click()
         await expect(dialog.get_by_role("img", name=re.compile("unrecognisable"))).to_be_visible()
         assert await dialog.locator(".board img").evaluate("image => image.naturalWidth") == 640

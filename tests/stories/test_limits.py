@@ -189,10 +189,11 @@ async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
 ) -> None:
     await stage.vision_ready()
     path, portrait = "/api/v1/cameras/gate/stills", str(stage.picture(RESIDENT_AT_DOOR))
+    why = {"Gatehouse-Reason": "near zone"}
     script = {"approach_s": 1.0, "stay_s": 12.0, "leave_s": 1.0}
     shown = await stage.cameras.ask(camera="gate", scene="approach", portrait=portrait, script=script, within_s=60)
     await asyncio.sleep(max(0.0, float(shown["near_at"]) - datetime.now(UTC).timestamp() + 0.7))
-    path += "/" + str((await stage._checked(stage.manager.post(path)))["id"])
+    path += "/" + str((await stage._checked(stage.manager.post(path, headers=why)))["id"])
 
     async def ended() -> Any:
         still = await stage._checked(stage.manager.get(path))
@@ -201,7 +202,7 @@ async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
     still = await until(ended, what="the still", within_s=20)
     await stage.quiet()
     assert still["state"] == "ready", still
-    jpeg = (await stage.manager.get(f"{path}/picture")).content
+    jpeg = (await stage.manager.get(f"{path}/picture", headers=why)).content
     assert pipeline.detect(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.uint8), min_face_px=24) == []
     log = (stage.directory / "logs" / "up.log").read_text()
     assert "a still of camera gate was sent: 1 faces hidden" in log, "nobody stood there"

@@ -104,6 +104,11 @@ export class Gateway {
     })) as T;
   }
 
+  /** Send a request and return the file that answers it. */
+  async file(path: string, carried: Carried = {}): Promise<Blob> {
+    return (await this.#send("GET", path, carried)).blob();
+  }
+
   async session(): Promise<User> {
     return (await this.ask<{ user: User }>("GET", "session")).user;
   }

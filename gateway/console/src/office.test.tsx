@@ -151,14 +151,22 @@ describe("the enrolment of a face", () => {
 describe("the near zone", () => {
   it("is drawn with keys and numbers on a picture, and saved for the version that was seen", async () => {
     const save = vi.fn(() => json(settings({ near_zone: [0, 0, 1, 1, 0.8, 0.5], version: 5 })));
+    const look = vi.fn(() => new Response(new Blob(["jpeg"]), { status: 200 }));
     const asked = { id: "s1", camera_id: "c1", state: "waiting", reason: "", detail: "" };
     const opened = open("zone", {
       "GET cameras/c1/settings": () => json(settings()), "PATCH cameras/c1/settings": save,
       "POST cameras/c1/stills": () => json(asked, 202), "GET cameras/c1/stills/s1": () => json({ ...asked, state: "ready" }),
+      "GET cameras/c1/stills/s1/picture": look,
     });
+    const made = vi.spyOn(URL, "createObjectURL").mockReturnValue("blob:still");
+    const revoked = vi.spyOn(URL, "revokeObjectURL");
+    expect((await idle(/Take a picture$/) as HTMLButtonElement).disabled, "a reason comes first").toBe(true);
+    fireEvent.change(screen.getByLabelText("Reason"), { target: { value: "画近区" } });
     fireEvent.click(await idle(/Take a picture$/));
     const image = await screen.findByRole("img", { name: /faces unrecognisable/ }, { timeout: 3_000 });
-    expect(image.getAttribute("src")).toBe("/api/v1/cameras/c1/stills/s1/picture");
+    expect(image.getAttribute("src")).toBe("blob:still");
+    expect(made).toHaveBeenCalledTimes(1);
+    expect(((look.mock.calls as unknown[][])[0]?.[0] as RequestInit).headers).toMatchObject({ "Gatehouse-Reason": encodeURIComponent("画近区") });
     fireEvent.keyDown(screen.getByRole("button", { name: /^Corner 1:/ }), { key: "ArrowRight", shiftKey: true });
     fireEvent.keyDown(screen.getByRole("button", { name: /^Corner 1: 5.0 % across/ }), { key: "ArrowDown" });
     fireEvent.click(screen.getByRole("button", { name: "Add a corner after corner 1" }));
@@ -170,6 +178,8 @@ describe("the near zone", () => {
     const change = opened.asked.find(({ call }) => call.startsWith("PATCH"))?.body as { near_zone: number[] };
     expect(change.near_zone).toEqual([0.05, 0.005, 0.525, 0.003, 1, 0, 0.1, 1]);
     expect(((save.mock.calls as unknown[][])[0]?.[0] as RequestInit).headers).toMatchObject({ "If-Match": '"4"' });
+    opened.unmount();
+    expect(revoked).toHaveBeenCalledWith("blob:still");
   });
 
   it("cannot be saved while its sides cross, or where the site file rules", async () => {
@@ -185,6 +195,7 @@ describe("the near zone", () => {
   it("says why there is no picture, and can be drawn all the same", async () => {
     const failed = { id: "s1", camera_id: "c1", state: "failed", reason: "unblurrable", detail: "" };
     open("zone", { "GET cameras/c1/settings": () => json(settings()), "POST cameras/c1/stills": () => json(failed, 202) });
+    fireEvent.change(await screen.findByLabelText("Reason"), { target: { value: "zone" } });
     fireEvent.click(await idle(/Take a picture$/));
     expect(await screen.findByText(/A face could not be hidden/)).toBeTruthy();
     expect(screen.getByRole<HTMLButtonElement>("button", { name: /Save$/ }).disabled).toBe(false);

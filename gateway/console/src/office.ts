@@ -56,7 +56,8 @@ export const askForStill = (gateway: Gateway, id: string, why: string): Promise<
 
 export const still = (gateway: Gateway, asked: Still): Promise<Still> => gateway.ask("GET", `cameras/${name(asked.camera_id)}/stills/${name(asked.id)}`);
 
-export const pictureOf = (taken: Still): string => `/api/v1/cameras/${name(taken.camera_id)}/stills/${name(taken.id)}/picture`;
+export const pictureOf = (gateway: Gateway, taken: Still, why: string): Promise<Blob> =>
+  gateway.file(`cameras/${name(taken.camera_id)}/stills/${name(taken.id)}/picture`, { why });
 
 export async function calibrations(gateway: Gateway, siteId: string): Promise<Calibration[]> {
   return (await gateway.ask<Page<Calibration>>("GET", `sites/${name(siteId)}/calibrations?limit=200`)).items;

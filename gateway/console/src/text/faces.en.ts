@@ -29,7 +29,6 @@ export const facesEn: Catalogue["faces"] = {
       not_asked: "This door is not set to open by face alone",
       not_assessed: "No approved impact assessment covers faces",
       no_camera: "The camera's register entry is incomplete, so its stream is off",
-      no_liveness_model: "The edge has no network that tells a live face from a picture",
     },
   },
   enrol: {
@@ -92,6 +91,7 @@ export const facesEn: Catalogue["faces"] = {
     help: "Only who stands in the near zone and acts at the door is recognised. Drag the corners, or move them with the arrow keys (Shift for larger steps) or the numbers below.",
     take: "Take a picture",
     taking: "Taking a picture",
+    sayWhy: "To take a picture, write the reason above",
     alt: (camera) => `Picture of ${camera}, faces unrecognisable`,
     none: "No picture yet; the zone can be drawn on the grid as well",
     board: "Board of the near zone",

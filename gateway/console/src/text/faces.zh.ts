@@ -30,7 +30,6 @@ export const facesZh = {
       not_asked: "此门未设置单独人脸开门",
       not_assessed: "没有已批准的人脸影响评估",
       no_camera: "摄像机登记不完整，画面未启用",
-      no_liveness_model: "边缘节点没有活体判别模型",
     } satisfies Record<WhyNot, string> as Record<string, string>,
   },
   enrol: {
@@ -93,6 +92,7 @@ export const facesZh = {
     help: "只有站在近区内、并在门口有动作的人才会被识别。拖动角点，或用方向键（按住 Shift 走大步）、下方数字框调整。",
     take: "拍一张画面",
     taking: "正在取画面",
+    sayWhy: "取画面前请先在上方填写原因",
     alt: (camera: string) => `${camera} 的画面，人脸已不可辨认`,
     none: "还没有画面，也可以直接在网格上画",
     board: "近区编辑板",

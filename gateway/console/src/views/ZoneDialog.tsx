@@ -16,6 +16,8 @@ import { ZoneNumbers } from "./ZoneNumbers";
 
 const WIDTH_PX = 900;
 const ASK_MS = 500;
+/** The gateway takes no shorter reason. */
+const WHY_LEAST = 2;
 const WHOLE = [0, 0, 1, 1];
 
 export function ZoneDialog({ gateway, camera, onExpired, onClose }: DialogProps & { camera: Camera }): ReactElement {
@@ -25,6 +27,7 @@ export function ZoneDialog({ gateway, camera, onExpired, onClose }: DialogProps 
   const [settings, setSettings] = useState<CameraSettings | null>(null);
   const [corners, setCorners] = useState<Corner[]>([]);
   const [picture, setPicture] = useState<Still | null>(null);
+  const [shown, setShown] = useState<string | null>(null);
   const [why, setWhy] = useState("");
   const load = useCallback(() => act(async () => {
     const found = await cameraSettings(gateway, camera.id);
@@ -32,8 +35,16 @@ export function ZoneDialog({ gateway, camera, onExpired, onClose }: DialogProps 
     setCorners(cornersOf(found.near_zone));
   }), [act, camera.id, gateway]);
   useEffect(() => { void load(); }, [load]);
+  useEffect(() => () => { if (shown !== null) URL.revokeObjectURL(shown); }, [shown]);
   const fault = faultOf(corners);
-  const take = (): void => { void act(async () => { setPicture(await taken(gateway, camera.id, why)); }); };
+  const unsaid = why.trim().length < WHY_LEAST;
+  const take = (): void => {
+    void act(async () => {
+      const found = await taken(gateway, camera.id, why.trim());
+      setPicture(found);
+      setShown(found.state === "ready" ? URL.createObjectURL(await pictureOf(gateway, found, why.trim())) : null);
+    });
+  };
   const save = (): void => {
     void act(async () => {
       if (settings === null) return;
@@ -54,12 +65,13 @@ export function ZoneDialog({ gateway, camera, onExpired, onClose }: DialogProps 
       {settings !== null && (
         <>
           <p className="at-door">
-            <Button loading={busy} disabled={settings.register === null} onClick={take}>{busy ? text.taking : text.take}</Button>
+            <Button loading={busy} disabled={settings.register === null || unsaid} onClick={take}>{busy ? text.taking : text.take}</Button>
             <Button onClick={() => { setCorners(cornersOf(WHOLE)); }}>{text.whole}</Button>
             {settings.register === null && <span>{text.off}</span>}
+            {settings.register !== null && unsaid && <span>{text.sayWhy}</span>}
           </p>
           {picture?.state === "failed" && <Banner type="warning" role="alert" showIcon title={picture.detail !== "" && !Object.hasOwn(text.reason, picture.reason) ? picture.detail : worded(text.reason, picture.reason)} />}
-          <ZoneBoard corners={corners} onChange={setCorners} picture={picture?.state === "ready" ? pictureOf(picture) : null} camera={camera.name} />
+          <ZoneBoard corners={corners} onChange={setCorners} picture={shown} camera={camera.name} />
           <p className="fault" role="status">{fault !== null && worded(text.fault, fault)}</p>
           <ZoneNumbers corners={corners} onChange={setCorners} />
           {settings.seeded && <p>{text.seeded} <code>{`near_zone: [${zoneOf(corners).join(", ")}]`}</code></p>}
