@@ -29,6 +29,7 @@ export const facesEn: Catalogue["faces"] = {
       not_asked: "This door is not set to open by face alone",
       not_assessed: "No approved impact assessment covers faces",
       no_camera: "The camera's register entry is incomplete, so its stream is off",
+      no_liveness_model: "The edge has no network that tells a live face from a picture",
     },
   },
   enrol: {

@@ -30,6 +30,7 @@ export const facesZh = {
       not_asked: "此门未设置单独人脸开门",
       not_assessed: "没有已批准的人脸影响评估",
       no_camera: "摄像机登记不完整，画面未启用",
+      no_liveness_model: "边缘节点没有活体判别模型",
     } satisfies Record<WhyNot, string> as Record<string, string>,
   },
   enrol: {
