@@ -17,6 +17,8 @@ from models.link import CountImpostors, Result
 COUNT: Final = str(CountImpostors.__struct_config__.tag)
 KEPT_EACH: Final = 20
 """How many counts of one edge, source and contract are kept: older ones go."""
+CONTRACTS_MOST: Final = 20
+"""How many contracts a site may have labelled evidence of: each policy of the site carries one count of each."""
 SIZES: Final = (12, 60, 200, 1_000, 5_000)
 """Galleries for which is shown what a count carries."""
 
@@ -71,10 +73,14 @@ def keep_calibration(connection: Connection, evidence: ImpostorEvidence, *, site
     """Write a count; the oldest of the same edge, source and contract goes where there are too many.
 
     Raises:
-        Conflict: it is here already.
+        Conflict: it is here already, or is of one contract more than a site may have labelled evidence of.
     """
     if connection.execute(select(calibrations.c.id).where(calibrations.c.id == evidence.id)).first() is not None:
         raise Conflict(f"the calibration {evidence.id!r} is here already")
+    labelled = (calibrations.c.site_id == site_id) & (calibrations.c.source == "labelled")
+    contracts = set(connection.execute(select(calibrations.c.contract).where(labelled).distinct()).scalars())
+    if evidence.source == "labelled" and len(contracts | {evidence.contract}) > CONTRACTS_MOST:
+        raise Conflict(f"labelled evidence of {CONTRACTS_MOST} contracts is here: remove that of one no longer used")
     connection.execute(
         insert(calibrations).values(
             id=evidence.id, site_id=site_id, edge_id=evidence.edge_id, contract=evidence.contract,

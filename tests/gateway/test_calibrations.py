@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
-from gateway.store.calibrations import KEPT_EACH, calibrations_of, evidence_of, keep_calibration
+from gateway.store.calibrations import CONTRACTS_MOST, KEPT_EACH, calibrations_of, evidence_of, keep_calibration
 from gateway.store.policy import current_policy
 from models.calibration import STEPS, ImpostorEvidence, rule_of_three
 from models.errors import GatehouseError
@@ -187,6 +187,21 @@ async def test_operators_see_calibrations_and_change_none(operator: httpx.AsyncC
         await operator.delete(f"{PATH}/cal-1"),
     ):
         assert answer.status_code == 403
+
+
+@on_one_database
+async def test_a_site_holds_labelled_evidence_of_so_many_contracts_only(
+    manager: httpx.AsyncClient, edge: SigningEdge, runtime: Runtime
+) -> None:
+    for n in range(CONTRACTS_MOST):
+        runtime.store.write_now(keep_calibration, evidence(f"cal-{n}", contract=f"contract-{n}"), site_id="a")
+    runtime.store.write_now(keep_calibration, evidence("site", contract="x", source="site", edge_id=EDGE), site_id="a")
+    refused = await manager.post(PATH, json=body("more", contract="one-more"))
+    assert (refused.status_code, "remove that of one" in refused.json()["detail"]) == (409, True)
+    assert (await manager.post(PATH, json=body("again", contract="contract-3"))).status_code == 201
+    assert (await manager.delete(f"{PATH}/cal-7")).status_code == 204
+    assert (await manager.post(PATH, json=body("more", contract="one-more"))).status_code == 201
+    assert len((await policy_of(edge)).calibrations) == CONTRACTS_MOST + 1
 
 
 def test_old_counts_go_and_a_page_ends_where_it_says(runtime: Runtime) -> None:
