@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from config.settings import read_settings
-from edge.labelled import Labelled, Picture, content_of, labelled
+from config.settings import FaceSettings, read_settings
+from edge.labelled import Labelled, Picture, content_of, labelled, listed
 from edge.own_models import own_models
 from models.calibration import STEP, ImpostorEvidence
 from models.errors import GatehouseError, ImageRejected, InvalidInput
-from models.evidence import count_evidence
+from models.evidence import count_evidence, near_pairs
 from models.faces.evaluation import Measured, measure
 from models.faces.evaluation_page import Sample, page, thumbnail
-from models.faces.evaluation_report import DATA_NOTE, Failure, Report, Throughput, lines
-from models.faces.own_models import OwnModels
+from models.faces.evaluation_report import DATA_NOTE, Failure, Report, Throughput, counted, lines
 from models.faces.pipeline import PHOTO_GATES, FacePipeline, PhotoFace
 from models.recognition import QualityGates, unusable
 
@@ -40,6 +39,10 @@ TEMPLATES: Final = 5
 """How many pictures of a person count as evidence: as many as a gallery holds of one."""
 ALIKE: Final = 0.25
 """Persons so near to each other are more often one person twice than two who look alike."""
+ONE_TWICE: Final = (
+    "this evidence counts the pairs above as false matches. If somebody has two folders, join them and evaluate again "
+    "before `calibration add`"
+)
 SAMPLES_EACH: Final = 6
 """Pictures that the report shows of each kind of failure."""
 
@@ -78,19 +81,51 @@ def evidence_from(embedded: Embedded, rows: NDArray[np.float32], *, contract: st
     Raises:
         InvalidInput: fewer than two persons have a usable picture.
     """
+    kept = _first(embedded)
+    seen = {embedded.usable[index].person for index in kept}
+    if len(seen) < 2:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in Counter(why for _, why in embedded.failures).items())
+        what = counted(len(seen), "person has a usable face", "persons have a usable face")
+        raise InvalidInput("photos", f"{what}, two or more are needed ({reasons})")
+    return count_evidence(
+        [embedded.usable[index].person for index in kept], rows[kept], evidence_id=f"labelled-{uuid.uuid4().hex}",
+        contract=contract, source="labelled", at=at,
+    )  # fmt: skip
+
+
+def _first(embedded: Embedded) -> list[int]:
+    """Return which usable pictures count as evidence: the first of each person, as many as a gallery holds."""
     seen: Counter[str] = Counter()
     kept = []
     for index, picture in enumerate(embedded.usable):
         seen[picture.person] += 1
         if seen[picture.person] <= TEMPLATES:
             kept.append(index)
-    if len(seen) < 2:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in Counter(why for _, why in embedded.failures).items())
-        raise InvalidInput("photos", f"{len(seen)} persons have a usable face, two or more are needed ({reasons})")
-    return count_evidence(
-        [embedded.usable[index].person for index in kept], rows[kept], evidence_id=f"labelled-{uuid.uuid4().hex}",
-        contract=contract, source="labelled", at=at,
-    )  # fmt: skip
+    return kept
+
+
+def _doubts(embedded: Embedded, rows: NDArray[np.float32], *, alike: int) -> list[str]:
+    """Say which folders gave no usable picture, and which are so near that they may be one person's."""
+    doubts = []
+    usable = {one.person for one in embedded.usable}
+    failed: dict[str, set[str]] = {}
+    for picture, reason in embedded.failures:
+        failed.setdefault(picture.person, set()).add(reason)
+    nobody = [f"{name} ({', '.join(sorted(why))})" for name, why in failed.items() if name not in usable]
+    if nobody:
+        doubts.append(f"{counted(len(nobody), 'folder')} gave no person, no picture being usable: {listed(nobody)}")
+    if alike:
+        persons = [embedded.usable[index].person for index in _first(embedded)]
+        near, names = near_pairs(persons, rows[_first(embedded)]), np.unique(np.asarray(persons, dtype=str))
+        nearest = [index for index in np.argsort(near.step, kind="stable") if near.step[index] < round(ALIKE / STEP)]
+        pairs = [f"{names[near.first[index]]} and {names[near.second[index]]}" for index in nearest]
+        are = counted(alike, "pair of persons is", "pairs of persons are")
+        doubts.append(f"{are} within {ALIKE}: look whether somebody has two folders: {listed(pairs)}")
+    return doubts
+
+
+def _alike(evidence: ImpostorEvidence) -> int:
+    return evidence.matched[round(ALIKE / STEP) - 1]
 
 
 def evaluate(
@@ -105,11 +140,10 @@ def evaluate(
     rows = np.array([face.embedding for face in embedded.faces], np.float32)
     at = datetime.now(UTC).replace(microsecond=0)
     evidence = evidence_from(embedded, rows, contract=pipeline.contract.id, at=at)
-    alike = evidence.matched[round(ALIKE / STEP) - 1]
-    if alike:
-        doubt = f"{alike} pairs of persons are within {ALIKE}: look whether somebody has two folders"
-        folder = msgspec.structs.replace(folder, warnings=(*folder.warnings, doubt))
-        console.print(doubt, markup=False)
+    doubts = _doubts(embedded, rows, alike=_alike(evidence))
+    folder = msgspec.structs.replace(folder, warnings=(*folder.warnings, *doubts))
+    for doubt in doubts:
+        console.print(doubt, markup=False, soft_wrap=True)
     with console.status("comparing everybody with everybody"):
         measured = measure([one.person for one in embedded.usable], rows, evidence=evidence, seed=seed)
     return _report(folder, embedded, measured=measured, evidence=evidence, threads=threads), embedded
@@ -159,7 +193,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the people drawn for intervals (default: %(default)s)")
     parser.add_argument("--no-pictures", action="store_true", help="show no pictures of failures in the report")
     parser.add_argument("--config", type=Path, metavar="FILE", help="gatehouse.yaml, for networks of one's own")
-    parser.add_argument("--cache-dir", type=Path, default=Path("~/.cache/gatehouse"), help="converted networks")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="converted networks; else as configured")
     try:
         return _run(parser.parse_args(argv))
     except (GatehouseError, OSError) as error:
@@ -171,11 +205,12 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     folder = labelled(arguments.folder)
     for warning in folder.warnings:
-        console.print(warning, markup=False)
-    own = OwnModels()
+        console.print(warning, markup=False, soft_wrap=True)
+    settings = FaceSettings()
     if arguments.config is not None:
-        own = own_models(read_settings(arguments.config, environment=os.environ).edge.faces.models)
-    pipeline = FacePipeline(cache_dir=arguments.cache_dir.expanduser(), threads=arguments.threads, own=own)
+        settings = read_settings(arguments.config, environment=os.environ).edge.faces
+    cache_dir = (arguments.cache_dir or settings.cache_dir).expanduser()
+    pipeline = FacePipeline(cache_dir=cache_dir, threads=arguments.threads, own=own_models(settings.models))
     report, embedded = evaluate(folder, pipeline, threads=arguments.threads, seed=arguments.seed, console=console)
     as_json = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
     printed = arguments.json == Path("-")
@@ -183,6 +218,8 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.json.write_bytes(as_json)
     if arguments.calibration is not None:
         arguments.calibration.write_bytes(msgspec.json.encode(report.evidence) + b"\n")
+        if _alike(report.evidence):
+            console.print(f"{arguments.calibration}: {ONE_TWICE}", markup=False, soft_wrap=True)
     if arguments.html is not None:
         arguments.html.write_text(page(report, [] if arguments.no_pictures else _samples(embedded)), "utf-8")
     sys.stdout.write(as_json.decode() if printed else "\n".join(lines(report)) + "\n")

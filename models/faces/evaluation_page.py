@@ -15,9 +15,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.calibration import MAX_FPIR
 from models.faces.evaluation import BIN, ErrorPoint, Rate
-from models.faces.evaluation_report import Report, failed, percent, shown_points
+from models.faces.evaluation_report import Report, counted, failed, percent, shown_points
 
 THUMBNAIL_PX: Final = 96
+LEFT_OUT: Final = "left out: "
 _BLUE, _ORANGE, _GREY = "#0b5cad", "#b35900", "#57606a"
 _LINE: Final = "#d8dee4"
 _MARK_EVERY: Final = 5
@@ -69,12 +70,15 @@ def page(report: Report, samples: Sequence[Sample]) -> str:
 
 def _pictures(report: Report, samples: Sequence[Sample]) -> list[str]:
     speed = report.throughput
+    took = f"{speed.took_s:.1f} s on {counted(speed.threads, 'thread')}"
+    out = [one.removeprefix(LEFT_OUT) for one in report.warnings if one.startswith(LEFT_OUT)]
     rows = [
         ("persons", str(report.persons)),
         ("pictures", f"{report.pictures}, of which {report.usable} usable at a door"),
         *failed(report),
-        ("left out", "; ".join(one.removeprefix("left out: ") for one in report.warnings) or "nothing"),
-        ("time", f"{speed.took_s:.1f} s on {speed.threads} thread(s): {speed.pictures / max(speed.took_s, 1e-9):.1f} pictures/s"),
+        ("left out", "; ".join(out) or "nothing"),
+        *(("look at", one) for one in report.warnings if not one.startswith(LEFT_OUT)),
+        ("time", f"{took}: {speed.pictures / max(speed.took_s, 1e-9):.1f} pictures/s"),
     ]  # fmt: skip
     shown = [_sample(one) for one in samples]
     return ["<h2>Pictures</h2>", _table((), rows), f"<div class=faces>{''.join(shown)}</div>" if shown else ""]
@@ -89,12 +93,12 @@ def _sample(sample: Sample) -> str:
 def _verification(report: Report) -> list[str]:
     measured, evidence = report.measured, report.evidence
     rows = [(f"{point.radius:.2f}", percent(point.fmr), percent(point.fnmr)) for point in shown_points(report)]
-    counted = (
+    compared = (
         f"{measured.genuine:,} genuine and {measured.impostor:,} impostor comparisons of single pictures; intervals of 95 % "
-        f"over {evidence.persons:,} persons and {evidence.pairs:,} pairs of them, each counting the same."
+        f"over {evidence.persons:,} persons and {counted(evidence.pairs, 'pair')} of them, each counting the same."
     )
     return [
-        "<h2>One against one</h2>", f"<p>{counted}</p>",
+        "<h2>One against one</h2>", f"<p>{compared}</p>",
         _table(("radius", "FMR: strangers matched", "FNMR: the right person missed"), rows),
         _figure(_trade_off(measured.points), "Detection error trade-off, by radius. A rate of nothing lies on the border."),
         _figure(_by_radius(measured.points), "Both errors over the radius, with 95 % bands."),
@@ -126,7 +130,7 @@ def _identification(report: Report) -> list[str]:
     )
     told = (
         "A gallery of N persons with one template each. A radius is suggested only where the evidence carries it: counted "
-        f"among {report.evidence.persons:,} persons, {report.evidence.pairs:,} pairs of them."
+        f"among {report.evidence.persons:,} persons, {counted(report.evidence.pairs, 'pair')} of them."
     )
     return [
         "<h2>One against N</h2>",

@@ -68,6 +68,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: 1 person, 2 persons."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def percent(rate: Rate | None) -> str:
     """Return a rate with its interval, or that it was not measured."""
     if rate is None:
@@ -102,9 +107,11 @@ def failed(report: Report) -> list[tuple[str, str]]:
 def lines(report: Report) -> Iterator[str]:
     """Yield what a terminal shows."""
     measured, evidence, speed = report.measured, report.evidence, report.throughput
-    yield f"{report.persons} persons, {report.pictures} pictures, {report.usable} usable; {report.contract}"
+    given = f"{counted(report.persons, 'person')}, {counted(report.pictures, 'picture')}"
+    yield f"{given}, {report.usable} usable of {counted(evidence.persons, 'person')}; {report.contract}"
     yield from (f"{name}: {value}" for name, value in failed(report))
-    yield f"{measured.genuine} genuine and {measured.impostor} impostor comparisons; {evidence.pairs} pairs of persons"
+    pairs = counted(evidence.pairs, "pair of persons", "pairs of persons")
+    yield f"{measured.genuine} genuine and {measured.impostor} impostor comparisons; {pairs}"
     yield from (
         f"radius {point.radius:.2f}: FMR {percent(point.fmr)}, FNMR {percent(point.fnmr)}"
         for point in shown_points(report)
@@ -114,4 +121,4 @@ def lines(report: Report) -> Iterator[str]:
         yield f"N = {one.people}: radius for FPIR of {MAX_FPIR:.1%} {carried}; FPIR {percent(one.fpir)}, FNIR {percent(one.fnir)}"
     yield from (f"not measured: {what}" for what in measured.not_measured)
     rate = speed.pictures / speed.took_s if speed.took_s else 0.0
-    yield f"{rate:.1f} pictures/s on {speed.threads} thread(s)"
+    yield f"{rate:.1f} pictures/s on {counted(speed.threads, 'thread')}"

@@ -63,18 +63,23 @@ def test_figures_go_to_standard_output_alone_and_pictures_stay_out_if_asked(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = tmp_path / "few"
-    for person in ("one", "same"):
+    for person in ("one", "same", "wall"):
         (few / person).mkdir(parents=True)
+    Image.new("RGB", (240, 240), "white").save(few / "wall" / "1.png")
     shutil.copy(people / "biden" / "biden.jpg", few / "one" / "1.jpg")
     shutil.copy(people / "biden" / "wall.png", few / "one" / "2.png")
     with Image.open(people / "biden" / "biden.jpg") as image:
         image.reduce(2).save(few / "same" / "1.png")
-    page = tmp_path / "r.html"
-    assert main(["faces", str(few), "--json", "-", "--html", str(page), "--no-pictures", *CACHE]) == 0
+    page, evidence = tmp_path / "r.html", ["--calibration", str(tmp_path / "e.json")]
+    assert main(["faces", str(few), "--json", "-", "--html", str(page), "--no-pictures", *evidence, *CACHE]) == 0
     told = capsys.readouterr()
     report = msgspec.json.decode(told.out, type=Report)
-    assert any("whether somebody has two folders" in warning for warning in report.warnings)
-    assert "two folders" in told.err
+    assert report.warnings == (
+        "1 folder gave no person, no picture being usable: wall (no_face)",
+        "1 pair of persons is within 0.25: look whether somebody has two folders: one and same",
+    )
+    assert all(warning in told.err and warning in page.read_text() for warning in report.warnings)
+    assert "e.json: this evidence counts the pairs above as false matches" in told.err
     assert "data:image/png" not in page.read_text()
     assert "not measured" in page.read_text()
 

@@ -37,10 +37,10 @@ def test_what_does_not_belong_there_is_left_out_and_told(tmp_path: Path) -> None
     found = labelled(tmp_path)
     assert [(one.person, one.path.name) for one in found.pictures] == [("a", "1.jpg"), ("b", "1.jpg")]
     assert sorted(found.warnings) == [
-        "left out: 1 files beside the persons' folders",
-        "left out: 1 files that are neither JPEG nor PNG",
-        "left out: 1 folders within a person's folder",
-        "left out: 2 links, which lead elsewhere",
+        "left out: 1 file that is neither JPEG nor PNG: a/notes.txt",
+        "left out: 1 folder within a person's folder: a/more",
+        "left out: 1 photo lies in the folder itself: put each person's into a sub-folder",
+        "left out: 2 links, which lead elsewhere: a/link.jpg, link",
     ]
 
 
@@ -52,8 +52,8 @@ def test_a_picture_of_two_persons_is_nobodys_and_a_repetition_counts_once(tmp_pa
     found = labelled(tmp_path)
     assert [(one.person, one.path.name) for one in found.pictures] == [("a", "2.jpg"), ("b", "2.jpg")]
     assert set(found.warnings) == {
-        "left out: 2 pictures that stand in the folders of several persons",
-        "left out: 1 repetitions of a picture of the same person",
+        "left out: 2 pictures that stand in the folders of several persons: a/1.jpg, b/1.jpg",
+        "left out: 1 repetition of a picture of the same person: a/3.jpg",
     }
 
 
@@ -62,7 +62,27 @@ def test_a_folder_without_two_persons_is_refused_with_what_to_do(tmp_path: Path)
     fill(tmp_path / "same", a={"1.jpg": JPEG}, b={"1.jpg": JPEG})
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    for name, what in (("one", "1 persons"), ("same", "0 persons"), ("empty", "0 persons"), ("file", "is no folder"),
+    for name, what in (("one", "1 person:"), ("same", "0 persons"), ("empty", "0 persons"), ("file", "is no folder"),
                        ("none", "is no folder")):  # fmt: skip
         with pytest.raises(InvalidInput, match=what):
             labelled(tmp_path / name)
+
+
+def test_folders_that_give_no_person_are_named_with_the_reason(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        a={"1.jpg": JPEG, "2.jpg": JPEG + b"a"},
+        b={"1.jpg": JPEG + b"b"},
+        c={"1.jpg": JPEG},
+        d={},
+        e={"e.txt": b"e"},
+    )
+    reasons = "c (only pictures that other folders hold too), d (empty), e (no JPEG or PNG)"
+    assert labelled(tmp_path).warnings[-1] == f"3 folders gave no person: {reasons}"
+
+
+def test_no_more_than_ten_files_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, a={"1.jpg": JPEG} | {f"{n:02}.txt": b"" for n in range(12)}, b={"1.jpg": JPEG + b"b"})
+    (told,) = labelled(tmp_path).warnings
+    assert told.startswith("left out: 12 files that are neither JPEG nor PNG: a/00.txt, ")
+    assert told.endswith("a/09.txt and 2 more")
