@@ -20,6 +20,7 @@ from models.calibration import FaceUse
 from models.errors import InvalidInput
 from models.events import DenialReason
 from models.gallery import Gallery
+from models.liveness import Provider
 from models.places import Door
 from models.recognition import Compared, NotRecognised, Recognised, Rule, SeenFace, alive, recognise
 
@@ -32,6 +33,8 @@ CONDEMNED_S: Final = 10.0
 MAX_TRACKS: Final = 16
 AGREE: Final = 2
 OUT_OF: Final = 3
+WATCHED: Final[tuple[Provider, ...]] = ("parallax", "model")
+"""Who watches a track for life: all of its newest frames must show the person, so that a live face speaks for no other."""
 MARGIN: Final = 0.05
 """How much nearer than the next person somebody must be; the radius comes with the door (models.calibration)."""
 TELLING: Final[tuple[DenialReason, ...]] = (
@@ -116,10 +119,11 @@ class Window:
     ) -> Recognised | NotRecognised:
         """Judge a track for life: what was once told to be a picture stays one."""
         reading, provider = sighting.liveness, self.door.liveness
+        outcome = found
         if isinstance(found, Recognised):
             outcome = alive(found, reading, provider=provider)
-        else:
-            outcome = found
+            if provider in WATCHED and found.evidence.agreeing < OUT_OF:
+                outcome = NotRecognised(reason="liveness_unclear")  # the reading may be of another face than the match
         attacks = reading is not None and reading.provider == provider and reading.verdict == "attack"
         if attacks or sighting.track_id in self._condemned:
             self._condemned[sighting.track_id] = now

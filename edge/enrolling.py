@@ -74,6 +74,8 @@ class Sitting:
     wanted: int
     live_only: bool
     """Whether a picture counts only after liveness said that a live person stands there."""
+    since: float
+    """When it began (Unix time, s): nothing that was seen before counts, the order was not given then."""
     taken: list[tuple[wire.FaceSighting, Embedding]] = field(default_factory=list)
     problem: str = "no_face"
     hint: Hint = "come_closer"
@@ -83,7 +85,7 @@ class Sitting:
 
     def hear(self, message: wire.FaceSighting | wire.FaceUnusable) -> None:
         """Take what the face process saw."""
-        if self.over or len(self.taken) >= self.wanted:
+        if self.over or len(self.taken) >= self.wanted or message.captured_at < self.since:
             return
         problem = message.reason if isinstance(message, wire.FaceUnusable) else self._look(message)
         if problem:
@@ -153,7 +155,7 @@ class DoorEnrolment:
             return self._office.refused(command.id, "not_ready", detail="the face process is not ready", state="failed")
         door, camera = found
         wanted = min(max(1, command.pictures), PICTURES_MOST)
-        sitting = Sitting(wanted=wanted, live_only=door.liveness in ("parallax", "model"))
+        sitting = Sitting(wanted=wanted, live_only=door.liveness in ("parallax", "model"), since=self._wall())
         try:
             self._link.take(door.id, sitting.hear)
         except Conflict as error:

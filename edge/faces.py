@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import msgspec
 
 from config.process import run, set_up_logging
 from edge import wire
@@ -49,7 +50,8 @@ class EyeLink:
 
     camera_id: str
     writer: asyncio.StreamWriter
-    view: View
+    views: dict[str, View] = field(default_factory=dict)
+    """By door: doors that share a camera have each their own tracks and watchers."""
     crop: wire.Crop | None = None
     credited: bool = False
     watched_until: float = 0.0
@@ -117,7 +119,7 @@ class FaceProcess:
         try:
             first = await wire.read(reader, wire.to_faces)
             if isinstance(first, wire.EyeHello) and len(self._eyes) < MAX_EYES:
-                await self._hear_eye(EyeLink(first.camera_id, writer, self._view()), reader)
+                await self._hear_eye(EyeLink(first.camera_id, writer), reader)
             elif isinstance(first, wire.WorkerHello):
                 await self._hear_worker(reader, writer)
         except InvalidInput as error:
@@ -143,7 +145,8 @@ class FaceProcess:
     def _take_crop(self, eye: EyeLink, crop: wire.Crop) -> None:
         whole = (crop.x, crop.y, crop.w, crop.h) == (0, 0, crop.frame_w, crop.frame_h)
         if eye.whole is not None and whole:
-            eye.whole.set_result(crop)
+            if not eye.whole.done():
+                eye.whole.set_result(crop)
             eye.whole = None
         else:
             eye.crop = crop
@@ -170,27 +173,26 @@ class FaceProcess:
             self._due.set()
         elif isinstance(message, wire.Ignore):
             gone = self._attends.pop(message.door_id, None)
-            eye = None if gone is None else self._eyes.get(gone.camera_id)
-            if gone is not None and eye is not None and self._attended(gone.camera_id) is None:
-                self._forget(eye)
+            if gone is not None and gone.camera_id in self._eyes:
+                self._forget(self._eyes[gone.camera_id], message.door_id)
         elif isinstance(message, wire.EmbedPhoto):
             await self._asked.photo(message)
         elif isinstance(message, wire.TakePicture):
             await self._asked.picture(message)
 
-    def _view(self) -> View:
-        return View(tracks=Tracks(new_id=self.new_id))
+    def _forget(self, eye: EyeLink, door_id: str) -> None:
+        """Forget whom an eye saw at a door; what the networks' thread still holds goes with its look."""
+        eye.views.pop(door_id, None)
+        if not self._attended(eye.camera_id):
+            eye.crop = None
 
-    def _forget(self, eye: EyeLink) -> None:
-        """Forget whom an eye saw; what the networks' thread still holds goes with its look."""
-        eye.view, eye.crop = self._view(), None
-
-    def _attended(self, camera_id: str) -> wire.Attend | None:
-        """Return the live attention for a camera, if there is any; dead ones are forgotten."""
+    def _attended(self, camera_id: str) -> list[wire.Attend]:
+        """Return the live attentions for a camera, next first: enrolments, then the doors in turn; forget dead ones."""
         now = self.now()
         for door_id in [door_id for door_id, attend in self._attends.items() if attend.until <= now]:
             del self._attends[door_id]
-        return next((attend for attend in self._attends.values() if attend.camera_id == camera_id), None)
+        asked = [attend for attend in self._attends.values() if attend.camera_id == camera_id]
+        return sorted(asked, key=lambda attend: not attend.enrol)
 
     # ---- crops ------------------------------------------------------------------------------------------------------
 
@@ -203,11 +205,12 @@ class FaceProcess:
             await _at_most(self._due, PUMP_S)
 
     async def _credit(self, eye: EyeLink) -> None:
-        attend = self._attended(eye.camera_id)
-        if attend is None or eye.view.over(at=self.now()):
-            eye.view = self._view()
-        if attend is None:
+        asked, now = self._attended(eye.camera_id), self.now()
+        doors = {attend.door_id for attend in asked}
+        eye.views = {door: view for door, view in eye.views.items() if door in doors and not view.over(at=now)}
+        if not asked:
             return
+        attend = asked[0]
         try:
             if eye.watched_until < min(attend.until, self.now() + WATCH_S / 2):
                 eye.watched_until = min(attend.until, self.now() + WATCH_S)
@@ -252,10 +255,11 @@ class FaceProcess:
 
     async def _due_look(self, eye: EyeLink) -> tuple[EyeLink, Look] | None:
         """Return what to look at for an eye; an unwanted or stale crop is dropped unseen."""
-        crop, attend = eye.crop, self._attended(eye.camera_id)
-        if crop is not None and attend is not None:
+        crop, asked = eye.crop, self._attended(eye.camera_id)
+        if crop is not None and asked:
             if max(crop.age_ms, (self.now() - crop.captured_at) * 1000) <= STALE_MS:
-                return eye, Look(crop=crop, attend=attend, view=eye.view)
+                view = eye.views.setdefault(asked[0].door_id, View(tracks=Tracks(new_id=self.new_id)))
+                return eye, Look(crop=crop, attend=asked[0], view=view)
             self.stale += 1
         eye.crop = None  # without an attention nobody acted at this door (R12)
         await self._credit(eye)
@@ -271,9 +275,20 @@ class FaceProcess:
         for (eye, look), faces in zip(waiting, seen, strict=False):
             if eye.crop is look.crop:
                 eye.crop = None
-            if self._attends.get(look.attend.door_id) is not None:
+            if self._still_asked(look.attend):
                 await self._report(look, faces)
             await self._credit(eye)
+
+    def _still_asked(self, attend: wire.Attend) -> bool:
+        """Let the other doors of its camera come first now; return whether it is still asked for, and in the same way.
+
+        What was seen for somebody who passes is no picture for an enrolment, and was judged by other gates.
+        """
+        now = self._attends.pop(attend.door_id, None)
+        if now is None:
+            return False
+        self._attends[attend.door_id] = now
+        return msgspec.structs.replace(now, until=attend.until) == attend
 
     async def _report(self, look: Look, faces: list[Seen]) -> None:
         crop, attend = look.crop, look.attend

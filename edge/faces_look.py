@@ -15,9 +15,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge import wire
 from edge.tracks import LIFE_S, Box, Track, Tracks
+from models.calibration import DEMO_MODEL
 from models.faces.liveness import Watcher
 from models.faces.parallax import Parallax
 from models.faces.pipeline import PHOTO_GATES, Face, FacePipeline, Rgb
@@ -34,6 +36,10 @@ EYE_TO_FACE: Final = 2.0
 """Faces narrower than this many smallest eye distances are not looked for."""
 LEAST_FACE_PX: Final = 40
 FILLS_FRAME: Final = 0.95
+JUMP: Final = 0.55
+"""A face further than this from the usable one before it is another's (by dlib's network): it begins a new track."""
+JUMP_UNIT: Final = 1.13
+"""The same for networks whose embeddings have length 1."""
 
 log = logging.getLogger("gatehouse.edge.faces")
 
@@ -65,6 +71,12 @@ class View:
         if track.id not in self.watchers:
             self.watchers[track.id] = watch(provider)
         return self.watchers[track.id]
+
+    def anew(self, track: Track) -> Track:
+        """Begin a new track in the place of one: what was told about the face before says nothing about this one."""
+        new = self.tracks.anew(track)
+        self.newest = [new if one is track else one for one in self.newest]
+        return new
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +149,7 @@ class Looker:
         self._watch = watch
         self._clock = clock
         self._told = False
+        self._jump = JUMP if pipeline.contract.id.startswith(DEMO_MODEL) else JUMP_UNIT
 
     def _watched(self, provider: Provider) -> Watcher | None:
         """Return a new watcher for a track: by the site's own network for `model`, where it brings one."""
@@ -170,11 +183,19 @@ class Looker:
         tally.crops += len(found)
         tally.batches += bool(usable)
         tally.embeddings += len(embeddings)
-        raw = (np.ascontiguousarray(one, dtype="<f4").tobytes() for one in embeddings)
+        each = iter(embeddings)
         return [
-            [one.seen if one.seen.problem else replace(one.seen, embedding=next(raw)) for one in faces]
-            for faces in found
+            [one.seen if one.seen.problem else self._embedded(one.seen, look.view, next(each)) for one in faces]
+            for look, faces in zip(looks, found, strict=False)
         ]
+
+    def _embedded(self, seen: Seen, view: View, embedding: NDArray[np.float32]) -> Seen:
+        """Give a face its embedding; where another stands in its place it is a new track that nobody watched yet."""
+        last = seen.track.embedding
+        if last is not None and np.linalg.norm(embedding - last) > self._jump:
+            seen = replace(seen, track=view.anew(seen.track), liveness=None)
+        seen.track.embedding = embedding
+        return replace(seen, embedding=np.ascontiguousarray(embedding, dtype="<f4").tobytes())
 
     def _find(self, look: Look, *, at: float) -> list[Found]:
         """Return the faces of one crop in the near zone, each with its track, its life and what is wrong with it."""

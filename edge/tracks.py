@@ -1,4 +1,6 @@
-"""Which face in one frame is which in the next, for one camera: by overlap and distance, never by who it is.
+"""Which face in one frame is which in the next, for one camera: by overlap and distance.
+
+Who it is, nobody asks here; a face that is no longer like itself ends its track (edge.faces_look).
 
 Ids are random and mean nothing after their track ended, within two seconds after it was last seen (R11). It reads no
 clock.
@@ -8,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 """x, y, w, h in px of the full frame."""
@@ -26,6 +31,8 @@ class Track:
     box: Box
     seen: float
     first_usable_at: float | None = None
+    embedding: NDArray[np.float32] | None = None
+    """Of its newest usable face, (d,) float32: only to see whether the next one is of somebody else."""
 
 
 class Tracks:
@@ -61,6 +68,12 @@ class Tracks:
                 self._tracks.append(track)
             track.box, track.seen = box, at
         return [found[b] for b in range(len(boxes))]
+
+    def anew(self, track: Track) -> Track:
+        """End a track and return a new one in its place: another face stands where its face was."""
+        new = Track(id=self._new_id(), box=track.box, seen=track.seen)
+        self._tracks = [new if one is track else one for one in self._tracks]
+        return new
 
     def expire(self, *, at: float) -> None:
         """Forget every track that was not seen for `LIFE_S`."""

@@ -25,7 +25,7 @@ Rgb = NDArray[np.uint8]
 
 ROOM: Final = 2.7
 FRAMES: Final = 3
-"""Frames before anything is said."""
+"""Frames before anything is said; the newest so many must each be live, whatever those before them were."""
 _KEPT: Final = 10
 _LIVE: Final = 0.7
 _ATTACK: Final = 0.3
@@ -80,7 +80,10 @@ class LivenessModel:
 
 
 class LivenessWatcher:
-    """Watch one track by the mean of what single frames say; it keeps numbers, no pixels (models.faces.liveness)."""
+    """Watch one track by what single frames say; it keeps numbers, no pixels (models.faces.liveness).
+
+    Their mean tells, but live frames speak for themselves only: a picture held before a live face is not live with it.
+    """
 
     def __init__(self, model: LivenessModel) -> None:
         self._model = model
@@ -103,4 +106,6 @@ class LivenessWatcher:
     def _verdict(self, score: float) -> Verdict:
         if len(self._scores) < FRAMES or _ATTACK < score < _LIVE:
             return "undecided"
-        return "live" if score >= _LIVE else "attack"
+        if score <= _ATTACK:
+            return "attack"
+        return "live" if min(list(self._scores)[-FRAMES:]) >= _LIVE else "undecided"

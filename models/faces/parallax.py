@@ -107,6 +107,7 @@ class Parallax:
             if len(self._points) < _BREAK * before:
                 self._live_at = -np.inf  # torn off at once: whoever is there now may be another one
         if len(self._points) < MIN_POINTS:
+            self._live_at = -np.inf  # lost one by one: the new points say nothing of those that were live
             self._points = _new_points(patch)
             self._depths = face_depth((self._points.astype(np.float64) - PATCH_PX / 2) * (PATCH_FACES / PATCH_PX))
             self._past.clear()

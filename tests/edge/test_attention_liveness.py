@@ -110,6 +110,7 @@ async def test_a_picture_on_the_wall_keeps_nobody_out(at_door: Porch) -> None:
     at_door.link.see(face("a poster"), track="wall", liveness=reading("attack"))
     for _ in range(3):
         at_door.link.see(face("p1"), liveness=reading("live"))
+    at_door.link.see(face("p1"), liveness=reading("live"))
     assert await at_door.answer() == "unlocked"
 
 

@@ -78,7 +78,11 @@ class Oracle:
     def counts(self, track: str) -> bool:
         if track in self.pictures:
             return False
-        return self.provider == "none" or self.tracks[track][-1][1].verdict == "live"
+        if self.provider == "none":
+            return True
+        newest, seen = self.tracks[track][-1]
+        last = [one.who for at, one in self.tracks[track] if newest - at <= 2.0][-3:]
+        return seen.verdict == "live" and last == [self.shown(track)] * 3
 
     def open_question(self, track: str) -> bool:
         newest = self.tracks[track][-1][0]

@@ -90,7 +90,8 @@ async def place(
         await at.policies.take(policy(at_door, n=2, **about))
         camera = Camera1(list(shows))
         enrolment = DoorEnrolment(
-            office=at.enrolment, link=camera, clock=SteadyClock(), policies=at.policies, tell=tell
+            office=at.enrolment, link=camera, clock=SteadyClock(), policies=at.policies, tell=tell,
+            wall=lambda: 0.0,
         )  # fmt: skip
         yield Place(enrolment, camera, at.keys, at.policies, told)
 
@@ -123,6 +124,12 @@ async def test_three_sides_of_one_person_become_three_templates(tmp_path: Path) 
         (asked,) = {(one.camera_id, one.near_zone, one.enrol) for one in at.camera.asked}
         assert asked == ("c1", CAMERA.near_zone, True)
         assert at.camera.released == 1
+
+
+async def test_what_was_seen_before_the_order_is_no_picture(tmp_path: Path) -> None:
+    async with place(tmp_path, seen(-0.1, who=0.3), *SIDES) as at:
+        assert (await at.enrol()).state == "confirmed"
+        assert [float(one.embedding[0]) for one in at.keys.open_all()] == pytest.approx([0.0, 0.1, 0.2])
 
 
 async def test_pictures_replace_what_was_enrolled_before(tmp_path: Path) -> None:

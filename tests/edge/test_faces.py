@@ -14,6 +14,7 @@ import pytest
 
 from edge import wire
 from edge.facelink import FaceLink
+from edge.faces import EyeLink, FaceProcess
 from edge.faces_look import BUDGET_S, FULL_EVERY_S, Look, Looker, Tally, View, built_in
 from edge.tracks import LIFE_S, Tracks
 from models.errors import DeviceUnreachable
@@ -49,7 +50,7 @@ async def test_a_face_in_the_near_zone_is_told_with_its_place_and_embedding(tmp_
         listening = asyncio.create_task(eye.listen())
         for n in range(1, 4):
             await until(lambda n=n: eye.credits >= n)  # type: ignore[misc]
-            await eye.show(value=100 + n, frame_no=n)
+            await eye.show(value=101, frame_no=n)
             await until(lambda n=n: len(on.sightings) == n)  # type: ignore[misc]
         first, *others = on.sightings
         assert np.frombuffer(first.embedding, "<f4").tolist() == [101.0] * 128
@@ -203,11 +204,11 @@ async def test_what_the_watcher_says_is_told_with_the_sighting_and_it_goes_with_
         await eye.show()
         await until(lambda: len(on.sightings) == 1)
         assert on.sightings[0].liveness == Reading(provider="parallax", verdict="undecided", frames=1)
-        assert len(on.process._eyes["c1"].view.watchers) == 1
+        assert len(on.process._eyes["c1"].views["d1"].watchers) == 1
         gone_at = time.monotonic()
-        await until(lambda: on.process._eyes["c1"].view.watchers == {})
+        await until(lambda: on.process._eyes["c1"].views == {})
         assert time.monotonic() - gone_at < 2.0
-        assert len(on.process._eyes["c1"].view.tracks) == 0
+        assert on.process._eyes["c1"].views == {}
 
 
 POLYGON = (0.1, 0.1, 0.4, 0.1, 0.4, 0.6)
@@ -287,10 +288,10 @@ async def test_ignoring_a_door_stops_at_once_and_forgets_its_tracks(tmp_path: Pa
         await until(lambda: on.process._attends != {})
         await eye.show()
         await until(lambda: len(on.sightings) == 1)
-        assert len(on.process._eyes["c1"].view.tracks) == 1
+        assert len(on.process._eyes["c1"].views["d1"].tracks) == 1
         on.link.ignore("d1")
         await until(lambda: on.process._attends == {})
-        assert len(on.process._eyes["c1"].view.tracks) == 0
+        assert on.process._eyes["c1"].views == {}
         await eye.show()
         await until(lambda: on.process._eyes["c1"].crop is None)
         assert on.networks.detections == 1
@@ -382,3 +383,44 @@ async def test_a_face_process_that_is_not_there_or_goes_away_is_an_error_that_na
         with pytest.raises(DeviceUnreachable):
             await running
         assert not again.ready
+
+
+def test_another_face_in_the_place_of_one_begins_a_track_that_nobody_found_alive() -> None:
+    names, networks = iter("ab"), Networks()
+    view = View(tracks=Tracks(new_id=lambda: next(names)))
+    looker = Looker(networks, tally=Tally(), watch=lambda _: Watched())  # type: ignore[arg-type]
+    told = []
+    for step, value in enumerate((1, 1, 1, 9, 9)):
+        shown = crop(value=value, frame_no=step)
+        ((seen,),) = looker.look_at([Look(crop=shown, attend=attend(liveness="parallax"), view=view)], at=step / 10)
+        told.append((seen.track.id, None if seen.liveness is None else seen.liveness.verdict))
+    assert told == [("a", "undecided"), ("a", "undecided"), ("a", "live"), ("b", None), ("b", "undecided")]
+
+
+async def test_doors_that_share_a_camera_take_turns_and_enrolment_comes_first(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        process = on.process
+        for door_id in ("d1", "d2"):
+            on.link.attend(msgspec.structs.replace(attend(), door_id=door_id))
+        await until(lambda: len(process._attends) == 2)
+        eye = await on.eye()
+        for n in range(1, 5):
+            await eye.show(frame_no=n)
+            await until(lambda n=n: len(on.sightings) == n)  # type: ignore[misc]
+        assert [one.door_id for one in on.sightings] == ["d1", "d2", "d1", "d2"]
+        asked = attend()
+        process._attends["d1"] = asked
+        process._attends["d2"] = msgspec.structs.replace(asked, door_id="d2", enrol=True)
+        assert [one.door_id for one in process._attended("c1")] == ["d2", "d1"]
+        process._attends["d1"] = msgspec.structs.replace(asked, enrol=True)
+        assert not process._still_asked(asked), "what was seen for an act is no picture for an enrolment"
+
+
+def test_a_whole_frame_that_nobody_waits_for_any_more_is_dropped() -> None:
+    loop = asyncio.new_event_loop()
+    eye = EyeLink("c1", None, whole=loop.create_future())  # type: ignore[arg-type]
+    assert eye.whole is not None
+    eye.whole.cancel()
+    FaceProcess(load=lambda: None)._take_crop(eye, msgspec.structs.replace(crop(), x=0, y=0, frame_w=100, frame_h=100))  # type: ignore[arg-type,return-value]
+    assert eye.whole is None
+    loop.close()

@@ -70,3 +70,14 @@ def test_a_pipeline_hands_out_the_liveness_network_it_was_given(tmp_path: Path, 
 
     assert isinstance(FacePipeline(cache_dir=cache_dir, own=OwnModels(liveness=record)).liveness, LivenessModel)
     assert FacePipeline(cache_dir=cache_dir).liveness is None
+
+
+def test_live_frames_speak_for_no_picture_that_is_held_before_them(tmp_path: Path) -> None:
+    watcher = LivenessModel(saved(green_is_live(), tmp_path, kind="liveness"), threads=1).watcher()
+    colours = [(0, 250, 0)] * 10 + [(250, 0, 0)] * 3
+    told = [
+        watcher.observe(painted(colour), origin=(0.0, 0.0), scale=1.0, face=FACE, at_s=at).verdict
+        for at, colour in enumerate(colours)
+    ]
+    assert told[9] == "live"
+    assert "live" not in told[10:]
