@@ -41,6 +41,22 @@ POLICY_WAIT_S: Final = 3.0
 """The command may overtake the policy that carries its consent by this much."""
 QUALITY_EYE_PX: Final = 120.0
 
+ADVICE: Final = {
+    "two_faces": "more than one person is in the photo: crop it",
+    "no_face": "no face was found: is it upright, from the front, in good light?",
+    "too_small": "the face is too small: come closer or use a larger picture; is it upright?",
+    "too_large": "the face fills the picture: step back a little",
+    "too_many_pixels": "the picture has too many pixels: scale it down",
+    "too_many_bytes": "the file is too large: scale the picture down",
+    "unreadable": "the file cannot be read: save it again as JPEG or PNG, not animated",
+    "cut_off": "part of the face is outside the picture: take one that shows the whole head",
+    "too_dark": "the face is too dark: take the photo in better light",
+    "too_bright": "the face is too bright: take the photo in softer light",
+    "turned_away": "the face is turned or tilted: look straight at the camera",
+    "blurred": "the face is blurred: hold still, in good light",
+}
+"""What to do about a photo that is refused."""
+
 Embedding = NDArray[np.float32]
 Ordered = EnrolFace | EnrolAtDoor
 
@@ -84,10 +100,13 @@ class Enrolment:
         except DeviceUnreachable as error:
             return self.refused(command.id, "not_ready", detail=str(error), state="failed")
         if not face.ok or face.quality is None:
-            return self.refused(command.id, face.reason or "unreadable", detail="the photo gives no usable face")
+            reason = face.reason or "unreadable"
+            return self.refused(command.id, reason, detail=ADVICE.get(reason, "the photo gives no usable face"))
         problem = unusable(face.quality, ENROLMENT_GATES)
         if problem is not None:
-            return self.refused(command.id, problem, detail="the photo is not good enough to enrol")
+            return self.refused(
+                command.id, problem, detail=ADVICE.get(problem, "the photo is not good enough to enrol")
+            )
         made = self.plain(command, consent, embedding=face.embedding, contract=face.contract, quality=face.quality)
         return await self.seal(command, [made], consent=consent)
 
@@ -102,13 +121,13 @@ class Enrolment:
         )  # fmt: skip
 
     async def seal(self, command: Ordered, made: Sequence[Plain], *, consent: Consent) -> Result:
-        """Seal templates of one person, unless the consent ended meanwhile or a photo to add shows somebody else."""
+        """Seal templates of one person, unless the consent ended meanwhile or a photo shows somebody else than before."""
         if not self.still(consent):
             return self.refused(command.id, "no_consent", detail="the consent or the assessment ended meanwhile")
         opened = await asyncio.to_thread(self._keys.open_all)
         adding = isinstance(command, EnrolFace) and command.add
-        if adding:
-            problem = self._joins(made[0], opened)
+        if isinstance(command, EnrolFace):
+            problem = self._problem(made[0], opened, command=command)
             if problem is not None:
                 return self.refused(command.id, problem[0], detail=problem[1])
         similar = self._similar(made, opened, doors=consent.doors)
@@ -135,14 +154,20 @@ class Enrolment:
             quality=sealed.quality, digest=sealed.digest, at=sealed.at,
         )  # fmt: skip
 
-    def _joins(self, made: Plain, opened: Sequence[Opened]) -> tuple[str, str] | None:
-        """Return why a template must not join those of the person (a stable word and a sentence), or None."""
+    def _problem(self, made: Plain, opened: Sequence[Opened], *, command: EnrolFace) -> tuple[str, str] | None:
+        """Return why a template must not join or replace those of the person (a stable word and a sentence), or None."""
         held = [one for one in opened if (one.person_id, one.contract) == (made.person_id, made.contract)]
         same_consent = [one for one in held if set(one.doors) == set(made.doors)]
-        if len(same_consent) >= PICTURES_MOST:
+        if command.add and len(same_consent) >= PICTURES_MOST:
             return "too_many", f"{PICTURES_MOST} photos of this person are enrolled: replace them with a new first one"
-        if held and nearest([one.embedding for one in held], vector(made)) > same_within(made.contract):
+        differs = held and nearest([one.embedding for one in held], vector(made)) > same_within(made.contract)
+        if differs and command.add:
             return "differs", "this photo shows somebody else than the photos before"
+        if differs and not command.anew:
+            return "differs", (
+                "this photo shows somebody else than the face that is enrolled: check the person's id, or say `anew` "
+                "if that face was somebody else's or the person changed much"
+            )
         return None
 
     def _similar(

@@ -62,10 +62,13 @@ def check_photo(content: bytes, *, media_type: str) -> None:
         raise ImageRejected("unreadable", f"the body is no {media_type.removeprefix('image/').upper()} file")
 
 
-async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: Caller, add: bool = False) -> Enrolled:
+async def enrol_face(
+    runtime: Runtime, person_id: str, *, photo: bytes, caller: Caller, add: bool = False, anew: bool = False
+) -> Enrolled:
     """Have a template made from a photo on every edge with a consented door, and return the proofs.
 
-    With `add` it joins what was enrolled from other photos; a photo of somebody else is refused (`differs`).
+    With `add` it joins what was enrolled from other photos, else it replaces that; a photo of somebody else is refused
+    (`differs`), unless what it replaces was wrong or the person changed much (`anew`).
 
     Raises:
         NotFound: there is no such person in the caller's scope.
@@ -79,10 +82,13 @@ async def enrol_face(runtime: Runtime, person_id: str, *, photo: bytes, caller: 
         await _record(runtime, caller, person_id=person_id, result=plan.missing)
         if plan.missing == "not_assessed":
             raise Conflict("no impact assessment of faces is in force at this site: have one approved first")
-        raise ImageRejected("no_consent", "no live consent allows this face at any door: record one first")
+        raise ImageRejected(
+            "no_consent",
+            "no live consent allows this face at any door: record one with `gatehouse person consent ID --door DOOR`",
+        )
     results = await asyncio.gather(
         *(
-            _enrol_at(runtime, person_id, edge_id=edge_id, plan=plan, photo=photo, caller=caller, add=add)
+            _enrol_at(runtime, person_id, edge_id=edge_id, plan=plan, photo=photo, caller=caller, add=add, anew=anew)
             for edge_id in plan.edges
         )
     )
@@ -121,7 +127,15 @@ def _still_agreed(connection: Connection, person_id: str, *, consent_id: str, at
 
 
 async def _enrol_at(
-    runtime: Runtime, person_id: str, *, edge_id: str, plan: _Plan, photo: bytes, caller: Caller, add: bool
+    runtime: Runtime,
+    person_id: str,
+    *,
+    edge_id: str,
+    plan: _Plan,
+    photo: bytes,
+    caller: Caller,
+    add: bool,
+    anew: bool,
 ) -> Result | None:
     ticket = runtime.relay.leave(photo, edge_id=edge_id)
     if ticket is None:
@@ -129,7 +143,7 @@ async def _enrol_at(
     deadline = runtime.clock() + timedelta(seconds=PATIENCE_S)
     command = EnrolFace(
         id=str(uuid.uuid4()), person_id=person_id, consent_id=plan.consent_id, relay_ticket=ticket, deadline=deadline,
-        add=add,
+        add=add, anew=anew,
     )  # fmt: skip
     entry = AuditEntry(
         actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result="sent",

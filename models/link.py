@@ -79,7 +79,8 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True, tag="unlock"):
 class EnrolFace(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_face"):
     """Ask an edge to make a template from the photo behind a one-time relay ticket.
 
-    With `add` it joins the person's templates under the same consent; else it replaces all of them.
+    With `add` it joins the person's templates under the same consent; else it replaces all of them, and must show the
+    person whom they show unless it is `anew`.
     """
 
     id: str
@@ -88,6 +89,8 @@ class EnrolFace(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_face"):
     relay_ticket: str
     deadline: datetime
     add: bool = False
+    anew: bool = False
+    """What is enrolled was somebody else's, or the person changed much."""
 
 
 class EnrolAtDoor(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_at_door"):

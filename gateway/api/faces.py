@@ -12,6 +12,7 @@ from gateway.api.people import Id, Writer
 from gateway.api.replies import reply, shows
 from gateway.door_enrolment import FaceEnrolment, cancel_enrolment, enrol_at_door, show_enrolment
 from gateway.enrolment import Enrolled, check_photo, enrol_face
+from models.errors import InvalidInput
 from models.link import PICTURES_MOST
 
 router = APIRouter(prefix="/api/v1", tags=["faces"])
@@ -30,15 +31,20 @@ class AtDoorBody(BaseModel):
     openapi_extra={"requestBody": {"required": True, "content": {"image/jpeg": {}, "image/png": {}}}},
     **shows(Enrolled),
 )
-async def put_face(person_id: str, request: Request, *, caller: Writer, runtime: Shared, add: bool = False) -> Response:
+async def put_face(
+    person_id: str, request: Request, *, caller: Writer, runtime: Shared, add: bool = False, anew: bool = False
+) -> Response:
     """Enrol a face from one photo, sent as the raw body (never multipart, never written to a disk).
 
-    It replaces what was enrolled of this person; with `add` it joins, up to five under one consent.
+    It replaces what was enrolled of this person; with `add` it joins, up to five under one consent. A photo of somebody
+    else is refused (`differs`) unless `anew` says that the face enrolled was somebody else's, or the person changed much.
     """
+    if add and anew:
+        raise InvalidInput("anew", "a photo joins what is enrolled (add) or replaces it (anew), not both")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     photo = await request.body()
     check_photo(photo, media_type=media_type)
-    return reply(await enrol_face(runtime, person_id, photo=photo, add=add, caller=caller))
+    return reply(await enrol_face(runtime, person_id, photo=photo, add=add, anew=anew, caller=caller))
 
 
 @router.post("/people/{person_id}/face/at-door", **shows(FaceEnrolment, 202, about="Ordered; ask for its progress."))

@@ -11,8 +11,9 @@ import contextlib
 import os
 import signal
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gateway.rehearsal.stage import Stage
 from models.errors import GatehouseError
@@ -84,19 +85,21 @@ async def _show(stage: Stage, title: str, scene: Callable[[Stage], Awaitable[str
         tell(f"{title}: went wrong: {error}")
 
 
+def _said(outcome: Mapping[str, Any]) -> str:
+    reason = outcome.get("reason")
+    return f"{outcome['outcome']} ({reason})" if reason else str(outcome["outcome"])
+
+
 async def _resident(stage: Stage) -> str:
-    outcome = await stage.visit("resident")
-    return f"the gate says {outcome['outcome']}"
+    return f"the gate says {_said(await stage.visit('resident'))}"
 
 
 async def _stranger(stage: Stage) -> str:
-    outcome = await stage.visit("stranger")
-    return f"the gate says {outcome['outcome']} ({outcome.get('reason')})"
+    return f"the gate says {_said(await stage.visit('stranger'))}"
 
 
 async def _photo(stage: Stage) -> str:
-    outcome = await stage.visit("photo")
-    return f"the gate says {outcome['outcome']} ({outcome.get('reason')})"
+    return f"the gate says {_said(await stage.visit('photo'))}"
 
 
 async def _card(stage: Stage) -> str:
@@ -105,7 +108,7 @@ async def _card(stage: Stage) -> str:
         await stage.act("side", "open")
         await asyncio.sleep(WALK_THROUGH_S)
         await stage.act("side", "close")
-    return f"the side door says {outcome['outcome']}"
+    return f"the side door says {_said(outcome)}"
 
 
 async def _force(stage: Stage) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from edge import wire
 from edge.clock import SteadyClock
-from edge.enrolment import Enrolment
+from edge.enrolment import ADVICE, Enrolment
 from edge.keystore import KeyStore
 from edge.policies import Policies
 from edge.spool import Spool
@@ -89,10 +89,10 @@ async def office(
         yield Office(enrolment, keys, link, policies, changes)
 
 
-def command(person_id: str = "p1", *, add: bool = False, consent_id: str = "") -> EnrolFace:
+def command(person_id: str = "p1", *, add: bool = False, consent_id: str = "", anew: bool = False) -> EnrolFace:
     return EnrolFace(
         id=f"e-{person_id}", person_id=person_id, consent_id=consent_id or f"consent-{person_id}", relay_ticket="t",
-        deadline=now() + timedelta(seconds=20), add=add,
+        deadline=now() + timedelta(seconds=20), add=add, anew=anew,
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ async def test_a_photo_without_one_usable_face_is_refused_with_its_reason(tmp_pa
     async with office(tmp_path) as at:
         at.link.answer = wire.PhotoFace(request_id="", ok=False, reason=reason)
         result = await at.enrolment.enrol(command())
-        assert (result.state, result.reason) == ("refused", reason)
+        assert (result.state, result.reason, result.detail) == ("refused", reason, ADVICE[reason])
         assert at.keys.sealed() == ()
 
 
@@ -261,6 +261,21 @@ async def test_a_photo_of_somebody_else_does_not_join(tmp_path: Path) -> None:
         at.link.answer = answer(9.0, contract="own/128/euclidean/sha256:1")
         assert (await at.enrolment.enrol(command(add=True))).state == "confirmed", "another network: nothing to compare"
         assert len(at.keys.sealed()) == 1
+
+
+async def test_a_photo_of_somebody_else_replaces_nothing_unless_the_command_says_so(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        await at.enrolment.enrol(command())
+        before = at.keys.sealed()
+        at.link.answer = answer(0.56)
+        refused = await at.enrolment.enrol(command())
+        assert (refused.state, refused.reason) == ("refused", "differs")
+        assert "anew" in refused.detail
+        assert at.keys.sealed() == before
+        assert (await at.enrolment.enrol(command(anew=True))).state == "confirmed"
+        assert len(at.keys.sealed()) == 1
+        at.link.answer = answer(9.0, contract="own/128/euclidean/sha256:1")
+        assert (await at.enrolment.enrol(command())).state == "confirmed", "another network: nothing to compare"
 
 
 async def test_a_template_of_another_consent_gives_way_to_the_one_that_is_named_now(tmp_path: Path) -> None:
