@@ -185,11 +185,14 @@ class Looker:
         tally.embeddings += len(embeddings)
         each = iter(embeddings)
         return [
-            [one.seen if one.seen.problem else self._embedded(one.seen, look.view, next(each)) for one in faces]
+            [
+                one.seen if one.seen.problem else self._embedded(one.seen, look.view, embedding=next(each))
+                for one in faces
+            ]
             for look, faces in zip(looks, found, strict=False)
         ]
 
-    def _embedded(self, seen: Seen, view: View, embedding: NDArray[np.float32]) -> Seen:
+    def _embedded(self, seen: Seen, view: View, *, embedding: NDArray[np.float32]) -> Seen:
         """Give a face its embedding; where another stands in its place it is a new track that nobody watched yet."""
         last = seen.track.embedding
         if last is not None and np.linalg.norm(embedding - last) > self._jump:
