@@ -68,9 +68,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: 1 person, 2 persons."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def counted(number: int, one: str, *many: str) -> str:
+    """Return a number with its noun: 1 person, 2 persons; `many` names a plural that is not the singular with an s."""
+    return f"{number:,} {one if number == 1 else (*many, one + 's')[0]}"
 
 
 def percent(rate: Rate | None) -> str:
