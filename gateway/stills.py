@@ -41,18 +41,19 @@ async def ask_for_still(runtime: Runtime, camera_id: str, *, caller: Caller) -> 
 
 
 def _order(connection: Connection, camera: CameraSettings, *, caller: Caller, at: datetime) -> StillView:
-    """Keep an order for a still with its audit entry; where one is open, that one is the answer."""
+    """Keep an order for a still; where one is open, that one is the answer. Either way the asking is on record."""
     asked = open_still(connection, camera.id, at=at)
     if asked is not None:
-        return StillView(id=asked.order.id, camera_id=camera.id, state="waiting", asked_at=asked.asked_at)
-    order = TakeStill(id=str(uuid.uuid4()), camera_id=camera.id, deadline=at + PATIENCE)
+        order, asked_at = asked.order, asked.asked_at
+    else:
+        order, asked_at = TakeStill(id=str(uuid.uuid4()), camera_id=camera.id, deadline=at + PATIENCE), at
+        add_command(connection, order, edge_id=camera.edge_id, at=at)
     entry = AuditEntry(
-        actor=caller.id, reason=caller.reason, action="camera.still", subject=camera.id, result="sent",
-        detail={"site": camera.site_id, "command": order.id},
+        actor=caller.id, reason=caller.reason, action="camera.still", subject=camera.id,
+        result="sent" if asked is None else "waiting", detail={"site": camera.site_id, "command": order.id},
     )  # fmt: skip
     append_audit(connection, entry, at=at)
-    add_command(connection, order, edge_id=camera.edge_id, at=at)
-    return StillView(id=order.id, camera_id=camera.id, state="waiting", asked_at=at)
+    return StillView(id=order.id, camera_id=camera.id, state="waiting", asked_at=asked_at)
 
 
 def still_view(connection: Connection, still_id: str, *, camera_id: str, caller: Caller, runtime: Runtime) -> StillView:
