@@ -217,7 +217,7 @@ async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
     store.close()
     gone = await stage._checked(stage.manager.get(path))
     assert (gone["state"], gone["reason"]) == ("failed", "gone")
-    assert (await stage.manager.get(f"{path}/picture")).status_code == 404
+    assert (await stage.manager.get(f"{path}/picture", headers=why)).status_code == 404
     assert findings(stage.kept_files(), known) == {}
 
 
