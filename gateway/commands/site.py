@@ -61,9 +61,13 @@ def _tell(faults: list[SettingsFault], *, warnings: list[SettingsFault], faces: 
     for warning in warnings:
         say(f"warning: {warning}")
     if faces and assumed:
-        say(f"faces: as under edge.faces.profile {ASSUMED}; name your gatehouse.yaml too to see what yours allows")
+        say(
+            f"faces, with people as in the file, under edge.faces.profile {ASSUMED} (name your gatehouse.yaml too for yours):"
+        )
+    elif faces:
+        say("faces, with people as in the file:")
     for told in faces:
-        say(f"faces: {told.told()}")
+        say(told.told())
     say(f"{len(faults)} mistake{'s' if len(faults) > 1 else ''}" if faults else "no mistakes found")
 
 

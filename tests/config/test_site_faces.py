@@ -104,14 +104,50 @@ def test_settings_without_the_network_that_a_door_relies_on_are_told(tmp_path: P
     assert told(file, site)["alone"]
 
 
+def words(*files: Path) -> list[str]:
+    """Return what `check` says about faces, line by line, without the line above and the verdict below."""
+    answer = CliRunner().invoke(app, ["check", *map(str, files)])
+    assert answer.exit_code == 0, answer.stdout
+    lines = answer.stdout.splitlines()
+    assert lines[-1] == "no mistakes found"
+    begin = next((n for n, line in enumerate(lines) if line.startswith("faces, ")), len(lines) - 1)
+    return lines[begin + 1 : -1]
+
+
 def test_it_is_said_in_words_with_what_is_needed(tmp_path: Path) -> None:
-    answer = CliRunner().invoke(app, ["check", str(written(tmp_path, people=60))])
-    assert answer.exit_code == 0
-    assumed, line, last = answer.stdout.splitlines()[-3:]
-    assert "gatehouse.yaml" in assumed
-    assert line.startswith("faces: door 'gate' (60 consented): no face opens it: nothing tells a live face")
-    assert line.endswith(f"60 people need {needed_pairs(60)} pairs of persons without a false match")
-    assert last == "no mistakes found"
+    site = written(tmp_path, people=60)
+    door, liveness, evidence = words(site)
+    assert door == "Gate (gate; 60 people with a consent here): opens to no face, because"
+    assert liveness == f"  - {WORDS['no_liveness']}"
+    assert evidence.startswith(f"  - {WORDS['no_evidence']}; 60 people ask for {needed_pairs(60):,} pairs of persons")
+    assert evidence.endswith("as photos of 601 persons give")
+    assert 600 * 599 / 2 < needed_pairs(60) <= 601 * 600 / 2
+    assumed = CliRunner().invoke(app, ["check", str(site)]).stdout
+    assert "under edge.faces.profile calibrated (name your gatehouse.yaml too" in assumed
+    assert words(settings(tmp_path, "off"), site)[1:] == [f"  - {WORDS['off']}"]
+    assert words(settings(tmp_path, "demo"), written(tmp_path)) == [
+        "Gate (gate; 2 people with a consent here): opens to a resident's face alone, at radius 0.40"
+    ]
+
+
+def test_where_nobody_is_enrolled_no_number_is_asked_for(tmp_path: Path) -> None:
+    door, *lacking = words(written(tmp_path, people=0, **COVERED))
+    assert door == "Gate (gate; nobody is enrolled here yet): opens to no face, because"
+    assert lacking == [f"  - {WORDS['no_evidence']}"]
+    assert "1 person asks for 3,000 pairs" in words(written(tmp_path, people=1, **COVERED))[1]
+
+
+def test_of_a_face_alone_nothing_is_said_where_a_door_does_not_ask_for_it(tmp_path: Path) -> None:
+    assert words(written(tmp_path, factors=["card", "pin"])) == []
+    people = "2 people with a consent here"
+    way = f"Gate (gate; {people}): opens to a card or PIN with its holder's face, at radius 0.40"
+    assert words(written(tmp_path, factors=["face+card", "face+pin", "card"])) == [way]
+    asked = words(written(tmp_path, factors=["face", "face+card", "card"]))
+    card = way.replace(" or PIN", "")
+    assert asked[0] == f"{card}; not yet to a face alone, because"
+    assert len(asked) == 3
+    unassessed = words(written(tmp_path, assessed=False, factors=["face+card", "card"]))
+    assert unassessed == [f"Gate (gate; {people}): opens to no face, because", f"  - {WORDS['not_assessed']}"]
 
 
 def test_a_door_with_faces_only_and_a_bare_face_at_high_security_are_mistakes(tmp_path: Path) -> None:
