@@ -18,23 +18,30 @@ import numpy as np
 
 from edge import wire
 from edge.clock import SteadyClock
-from edge.enrolment import Embedding, Enrolment, nearest, same_within
+from edge.enrolment import Embedding, Enrolment, nearest
 from edge.facelink import Taker
 from edge.policies import Policies
 from models.errors import Conflict, DeviceRefused, DeviceUnreachable
 from models.link import PICTURES_MOST, EnrolAtDoor, Hint, Progress, Result
 from models.people import Consent
 from models.places import Camera, Door
+from models.recognition import same_within
 
 log = logging.getLogger("gatehouse.edge.enrolling")
 
 HINTS: Final[dict[str, Hint]] = {
     "no_face": "come_closer", "too_small": "come_closer", "too_large": "step_back", "cut_off": "step_back",
     "turned_away": "look_straight", "too_dark": "more_light", "too_bright": "less_light", "blurred": "hold_still",
-    "two_faces": "one_person_only", "differs": "one_person_only", "liveness_unclear": "turn_slightly",
+    "two_faces": "one_person_only", "another_person": "one_person_only", "liveness_unclear": "turn_slightly",
     "same_pose": "turn_slightly",
 }  # fmt: skip
 """What a person should do about each reason why a picture was not good enough."""
+WHY: Final = {
+    "another_person": "somebody else came before the camera: ask others to step back, and begin again",
+    "not_live": "what was shown looks like a picture or a screen: the person must stand there",
+    "liveness_unclear": "no live person was made out: let them turn their head slightly, in good light, and begin again",
+}
+"""What to do where pictures were good but did not count."""
 POSE_STEP: Final = 0.08
 """How much further turned (models.recognition.FaceQuality.yaw) a picture is that shows another side."""
 TURN_PATIENCE_S: Final = 5.0
@@ -104,8 +111,8 @@ class Sitting:
             return "blurred"
         if self.taken and nearest([one for _, one in self.taken], embedding) > same_within(seen.contract):
             self.strange += 1
-            self.over = "differs" if self.strange >= STRANGE_MOST else ""
-            return "differs"
+            self.over = "another_person" if self.strange >= STRANGE_MOST else ""
+            return "another_person"
         self.strange = 0
         if self.live_only and (seen.liveness is None or seen.liveness.verdict != "live"):
             return "liveness_unclear"
@@ -166,7 +173,7 @@ class DoorEnrolment:
             self._link.release(door.id)
         if problem:
             return self._office.refused(
-                command.id, problem, detail=f"{len(sitting.taken)} of {wanted} pictures were good"
+                command.id, problem, detail=WHY.get(problem) or f"{len(sitting.taken)} of {wanted} pictures were good"
             )
         made = [
             self._office.plain(command, consent, embedding=one.embedding, contract=one.contract, quality=one.quality)

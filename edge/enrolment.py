@@ -25,7 +25,7 @@ from models.calibration import DEMO_MODEL, DEMO_RADIUS, FaceUse
 from models.errors import DeviceUnreachable, InvalidInput, NotFound
 from models.link import PICTURES_MOST, EnrolAtDoor, EnrolFace, FaceReceipt, Result
 from models.people import Consent
-from models.recognition import FaceQuality, QualityGates, unusable
+from models.recognition import ADVICE, FaceQuality, QualityGates, same_within, unusable
 
 log = logging.getLogger("gatehouse.edge.enrolment")
 
@@ -33,29 +33,9 @@ ENROLMENT_GATES: Final = QualityGates(min_eye_px=40.0, min_blur=25.0, max_yaw=0.
 """A template is compared for years: its photo must be better than a glance at the door."""
 MARGIN: Final = 0.05
 """Two residents closer than a door's radius and this are told: one of them should use a card."""
-SAME: Final = 0.55
-"""Two good pictures of one person are nearer than this by dlib's network: 0.33 to 0.43 on ours, strangers from 0.83."""
-SAME_UNIT: Final = 1.13
-"""The same for networks whose embeddings have length 1, as SFace's makers found (OpenCV, FaceRecognizerSF)."""
 POLICY_WAIT_S: Final = 3.0
 """The command may overtake the policy that carries its consent by this much."""
 QUALITY_EYE_PX: Final = 120.0
-
-ADVICE: Final = {
-    "two_faces": "more than one person is in the photo: crop it",
-    "no_face": "no face was found: is it upright, from the front, in good light?",
-    "too_small": "the face is too small: come closer or use a larger picture; is it upright?",
-    "too_large": "the face fills the picture: step back a little",
-    "too_many_pixels": "the picture has too many pixels: scale it down",
-    "too_many_bytes": "the file is too large: scale the picture down",
-    "unreadable": "the file cannot be read: save it again as JPEG or PNG, not animated",
-    "cut_off": "part of the face is outside the picture: take one that shows the whole head",
-    "too_dark": "the face is too dark: take the photo in better light",
-    "too_bright": "the face is too bright: take the photo in softer light",
-    "turned_away": "the face is turned or tilted: look straight at the camera",
-    "blurred": "the face is blurred: hold still, in good light",
-}
-"""What to do about a photo that is refused."""
 
 Embedding = NDArray[np.float32]
 Ordered = EnrolFace | EnrolAtDoor
@@ -121,15 +101,14 @@ class Enrolment:
         )  # fmt: skip
 
     async def seal(self, command: Ordered, made: Sequence[Plain], *, consent: Consent) -> Result:
-        """Seal templates of one person, unless the consent ended meanwhile or a photo shows somebody else than before."""
+        """Seal templates of one person, unless the consent ended meanwhile or they show somebody else than before."""
         if not self.still(consent):
             return self.refused(command.id, "no_consent", detail="the consent or the assessment ended meanwhile")
         opened = await asyncio.to_thread(self._keys.open_all)
         adding = isinstance(command, EnrolFace) and command.add
-        if isinstance(command, EnrolFace):
-            problem = self._problem(made[0], opened, command=command)
-            if problem is not None:
-                return self.refused(command.id, problem[0], detail=problem[1])
+        problem = _problem(made, opened, command=command)
+        if problem is not None:
+            return self.refused(command.id, problem[0], detail=problem[1])
         similar = self._similar(made, opened, doors=consent.doors)
         if adding:
             sealed: tuple[Sealed, ...] = (await asyncio.to_thread(self._keys.add, made[0]),)
@@ -153,22 +132,6 @@ class Enrolment:
             id=sealed.id, person_id=sealed.person_id, edge_id=self._edge_id, contract=sealed.contract,
             quality=sealed.quality, digest=sealed.digest, at=sealed.at,
         )  # fmt: skip
-
-    def _problem(self, made: Plain, opened: Sequence[Opened], *, command: EnrolFace) -> tuple[str, str] | None:
-        """Return why a template must not join or replace those of the person (a stable word and a sentence), or None."""
-        held = [one for one in opened if (one.person_id, one.contract) == (made.person_id, made.contract)]
-        same_consent = [one for one in held if set(one.doors) == set(made.doors)]
-        if command.add and len(same_consent) >= PICTURES_MOST:
-            return "too_many", f"{PICTURES_MOST} photos of this person are enrolled: replace them with a new first one"
-        differs = held and nearest([one.embedding for one in held], vector(made)) > same_within(made.contract)
-        if differs and command.add:
-            return "differs", "this photo shows somebody else than the photos before"
-        if differs and not command.anew:
-            return "differs", (
-                "this photo shows somebody else than the face that is enrolled: check the person's id, or say `anew` "
-                "if that face was somebody else's or the person changed much"
-            )
-        return None
 
     def _similar(
         self, made: Sequence[Plain], opened: Sequence[Opened], *, doors: Sequence[str]
@@ -232,14 +195,29 @@ class Enrolment:
         )
 
 
+def _problem(made: Sequence[Plain], opened: Sequence[Opened], *, command: Ordered) -> tuple[str, str] | None:
+    """Return why templates must not join or replace those of their person (a stable word and a sentence), or None."""
+    first = made[0]
+    held = [one for one in opened if (one.person_id, one.contract) == (first.person_id, first.contract)]
+    same_consent = [one for one in held if set(one.doors) == set(first.doors)]
+    adding = isinstance(command, EnrolFace) and command.add
+    if adding and len(same_consent) >= PICTURES_MOST:
+        return "too_many", f"{PICTURES_MOST} photos of this person are enrolled: replace them with a new first one"
+    faces = [one.embedding for one in held]
+    replaces = command.anew and not adding
+    if replaces or not faces or min(nearest(faces, vector(one)) for one in made) <= same_within(first.contract):
+        return None
+    if adding:
+        return "differs", "this photo shows somebody else than the photos before: check the person's id"
+    return "differs", (
+        "this is somebody else than the face that is enrolled: check the person's id; say `anew` if that face was "
+        "somebody else's or the person changed much"
+    )
+
+
 def vector(plain: Plain) -> Embedding:
     """Return the embedding of a template in the clear, (d,) float32."""
     return np.frombuffer(plain.embedding, dtype="<f4").astype(np.float32)
-
-
-def same_within(contract: str) -> float:
-    """Return how far two good pictures of one person may be apart under a contract."""
-    return SAME if contract.startswith(DEMO_MODEL) else SAME_UNIT
 
 
 def nearest(some: Sequence[Embedding], one: Embedding) -> float:

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from edge import wire
 from edge.tracks import LIFE_S, Box, Track, Tracks
-from models.calibration import DEMO_MODEL
 from models.faces.liveness import Watcher
 from models.faces.parallax import Parallax
 from models.faces.pipeline import PHOTO_GATES, Face, FacePipeline, Rgb
 from models.liveness import Provider, Reading
-from models.recognition import FaceQuality, QualityGates, unusable
+from models.recognition import FaceQuality, QualityGates, same_within, unusable
 from models.zones import contains
 
 FULL_EVERY_S: Final = 0.5
@@ -36,10 +35,6 @@ EYE_TO_FACE: Final = 2.0
 """Faces narrower than this many smallest eye distances are not looked for."""
 LEAST_FACE_PX: Final = 40
 FILLS_FRAME: Final = 0.95
-JUMP: Final = 0.55
-"""A face further than this from the usable one before it is another's (by dlib's network): it begins a new track."""
-JUMP_UNIT: Final = 1.13
-"""The same for networks whose embeddings have length 1."""
 
 log = logging.getLogger("gatehouse.edge.faces")
 
@@ -149,7 +144,7 @@ class Looker:
         self._watch = watch
         self._clock = clock
         self._told = False
-        self._jump = JUMP if pipeline.contract.id.startswith(DEMO_MODEL) else JUMP_UNIT
+        self._same = same_within(pipeline.contract.id)
 
     def _watched(self, provider: Provider) -> Watcher | None:
         """Return a new watcher for a track: by the site's own network for `model`, where it brings one."""
@@ -195,7 +190,7 @@ class Looker:
     def _embedded(self, seen: Seen, view: View, *, embedding: NDArray[np.float32]) -> Seen:
         """Give a face its embedding; where another stands in its place it is a new track that nobody watched yet."""
         last = seen.track.embedding
-        if last is not None and np.linalg.norm(embedding - last) > self._jump:
+        if last is not None and np.linalg.norm(embedding - last) > self._same:
             seen = replace(seen, track=view.anew(seen.track), liveness=None)
         seen.track.embedding = embedding
         return replace(seen, embedding=np.ascontiguousarray(embedding, dtype="<f4").tobytes())

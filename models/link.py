@@ -96,7 +96,8 @@ class EnrolFace(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_face"):
 class EnrolAtDoor(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_at_door"):
     """Ask an edge to make templates of the one person who stands before a door's camera now.
 
-    It takes `pictures` good ones, which replace the person's templates; `Progress` says meanwhile what is missing.
+    It takes `pictures` good ones, which replace the person's templates, and must show the person whom they show unless it
+    is `anew`; `Progress` says meanwhile what is missing.
     """
 
     id: str
@@ -105,6 +106,8 @@ class EnrolAtDoor(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_at_door"
     door_id: str
     pictures: int = 3
     deadline: datetime
+    anew: bool = False
+    """What is enrolled was somebody else's, or the person changed much."""
 
 
 class CountImpostors(msgspec.Struct, frozen=True, kw_only=True, tag="count_impostors"):

@@ -7,16 +7,40 @@ door's people, or the one whose card or PIN came first. It sees no image, opens 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import DEMO_MODEL
 from models.errors import InvalidInput
 from models.events import FaceEvidence
 from models.gallery import Gallery
 from models.liveness import Provider, Reading
+
+SAME: Final = 0.55
+"""Two good pictures of one person are nearer than this by dlib's network: 0.33 to 0.43 on ours, strangers from 0.83."""
+OWN_LENGTH: Final = 1 / 3
+"""How long an embedding of a site's own network is made (models.faces.own_embedder): its distances are 0 to 2/3."""
+SAME_OWN: Final = 1.13 * OWN_LENGTH
+"""The same for such networks: 1.13 at length 1, as SFace's makers found (OpenCV, FaceRecognizerSF)."""
+
+ADVICE: Final = {
+    "two_faces": "more than one person is in the photo: crop it",
+    "no_face": "no face was found: is it upright, from the front, in good light?",
+    "too_small": "the face is too small: come closer or use a larger picture; is it upright?",
+    "too_large": "the face fills the picture: step back a little",
+    "too_many_pixels": "the picture has too many pixels: scale it down",
+    "too_many_bytes": "the file is too large: scale the picture down",
+    "unreadable": "the file cannot be read: save it again as JPEG or PNG, not animated",
+    "cut_off": "part of the face is outside the picture: take one that shows the whole head",
+    "too_dark": "the face is too dark: take the photo in better light",
+    "too_bright": "the face is too bright: take the photo in softer light",
+    "turned_away": "the face is turned or tilted: look straight at the camera",
+    "blurred": "the face is blurred: hold still, in good light",
+}
+"""What to do about a photo that is refused."""
 
 
 class EmbedderContract(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +99,11 @@ class QualityGates(msgspec.Struct, frozen=True, kw_only=True):
     max_yaw: float = 0.6
     max_roll_deg: float = 35.0
     min_inside: float = 0.9
+
+
+def same_within(contract: str) -> float:
+    """Return how far two good pictures of one person may be apart under a contract."""
+    return SAME if contract.startswith(DEMO_MODEL) else SAME_OWN
 
 
 def unusable(quality: FaceQuality, gates: QualityGates) -> str | None:

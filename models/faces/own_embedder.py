@@ -15,12 +15,11 @@ from PIL import Image
 from models.errors import InvalidInput
 from models.faces.own_files import OwnNetwork
 from models.faces.own_models import OwnModel
-from models.recognition import EmbedderContract
+from models.recognition import OWN_LENGTH, EmbedderContract
 
 Rgb = NDArray[np.uint8]
 
 SIDE_PX: Final = 112
-RADIUS: Final = 1 / 3
 _BATCH: Final = 8
 _LEAST_DIMENSIONS: Final = 32
 _MOST_DIMENSIONS: Final = 2048
@@ -84,7 +83,7 @@ class OwnEmbedder:
         lengths = np.linalg.norm(flat, axis=1, keepdims=True)
         if not (lengths > 1e-6).all():
             raise self._network.unfit("gives an embedding without a direction")
-        return np.asarray(flat / lengths * RADIUS, np.float32)
+        return np.asarray(flat / lengths * OWN_LENGTH, np.float32)
 
 
 def upright(rgb: Rgb, landmarks: NDArray[np.float32]) -> Rgb:

@@ -25,7 +25,7 @@ from models.faces.own_embedder import OwnEmbedder, upright
 from models.faces.own_models import DLIB, OwnModels, checked
 from models.faces.quality import measure
 from models.faces.runtime import give_back_memory
-from models.recognition import EmbedderContract, FaceQuality, QualityGates, unusable
+from models.recognition import ADVICE, EmbedderContract, FaceQuality, QualityGates, unusable
 
 Rgb = NDArray[np.uint8]
 """An image, (height, width, 3) uint8, RGB."""
@@ -39,14 +39,6 @@ _SMALL_SIDE_PX: Final = 400
 _SMALLEST_PX: Final = 80
 _SMALLEST_IN_SMALL_PX: Final = 40
 _LARGEST_SHARE: Final = 0.95
-_ADVICE: Final = {
-    "too_small": "the eyes are {quality.eye_px:.0f} px apart, {gates.min_eye_px:.0f} are needed; come closer",
-    "cut_off": "part of the face is outside the picture",
-    "too_dark": "the face is too dark",
-    "too_bright": "the face is too bright",
-    "turned_away": "the face is turned or tilted; look straight at the camera",
-    "blurred": "the face is blurred or flat; hold still in good light",
-}
 
 
 class Face(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -174,15 +166,13 @@ class FacePipeline:
         smallest = _SMALLEST_IN_SMALL_PX if max(rgb.shape) <= _SMALL_SIDE_PX else _SMALLEST_PX
         faces = self.detect(rgb, min_face_px=smallest, thorough=True)
         if not faces:
-            raise ImageRejected("no_face", "no face was found; take the picture from the front, in good light")
+            raise ImageRejected("no_face", ADVICE["no_face"])
         if len(faces) > 1:
-            raise ImageRejected(
-                "two_faces", f"{len(faces)} faces were found; only the person to enrol may be in the picture"
-            )
+            raise ImageRejected("two_faces", ADVICE["two_faces"])
         quality = self.quality(rgb, faces[0])
         if quality.face_px > _LARGEST_SHARE * min(rgb.shape[:2]):
-            raise ImageRejected("too_large", "the face fills the picture; step back a little")
+            raise ImageRejected("too_large", ADVICE["too_large"])
         reason = unusable(quality, gates)
         if reason is not None:
-            raise ImageRejected(reason, _ADVICE[reason].format(quality=quality, gates=gates))
+            raise ImageRejected(reason, ADVICE[reason])
         return PhotoFace(embedding=self.embed(rgb, faces)[0], quality=quality, contract=self.contract)

@@ -36,6 +36,8 @@ COMMAND = EnrolAtDoor(
     id="e1", person_id="p1", consent_id="consent-p1", door_id="d1", pictures=3, deadline=now() + timedelta(days=1)
 )
 
+ONE = msgspec.structs.replace(COMMAND, pictures=1)
+
 
 @dataclass
 class Camera1:
@@ -135,9 +137,24 @@ async def test_what_was_seen_before_the_order_is_no_picture(tmp_path: Path) -> N
 async def test_pictures_replace_what_was_enrolled_before(tmp_path: Path) -> None:
     async with place(tmp_path, *SIDES) as at:
         await at.enrol()
-        at.camera.shows = [seen(1.0, who=5.0)]
-        assert (await at.enrol(msgspec.structs.replace(COMMAND, pictures=1))).state == "confirmed"
-        assert [float(one.embedding[0]) for one in at.keys.open_all()] == [5.0]
+        at.camera.shows = [seen(1.0, who=0.7)]
+        assert (await at.enrol(ONE)).state == "confirmed"
+        assert [float(one.embedding[0]) for one in at.keys.open_all()] == pytest.approx([0.7])
+
+
+async def test_somebody_else_replaces_nobody_at_a_door_unless_the_order_says_so(tmp_path: Path) -> None:
+    async with place(tmp_path, *SIDES) as at:
+        await at.enrol()
+        before = at.keys.sealed()
+        at.camera.shows = [seen(1.0, who=0.8)]  # 0.6 from the nearest
+        refused = await at.enrol(ONE)
+        assert (refused.state, refused.reason, at.keys.sealed()) == ("refused", "differs", before)
+        assert "say `anew`" in refused.detail
+        at.camera.shows = [seen(1.0, who=0.8)]
+        assert (await at.enrol(msgspec.structs.replace(ONE, anew=True))).state == "confirmed"
+        assert [float(one.embedding[0]) for one in at.keys.open_all()] == pytest.approx([0.8])
+        at.camera.shows = [msgspec.structs.replace(seen(1.0, who=5.0), contract="own.sface/128/euclidean/sha256:1")]
+        assert (await at.enrol(ONE)).state == "confirmed", "another network: nothing to compare"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +204,8 @@ async def test_somebody_else_in_between_is_not_taken_and_three_times_ends_it(tmp
         assert (await at.enrol()).state == "confirmed"
         assert all(one.embedding[0] < 0.5 for one in at.keys.open_all())
     async with place(tmp_path / "2", SIDES[0], other, other, other, *SIDES[1:]) as at:
-        assert (await at.enrol()).reason == "differs"
+        ended = await at.enrol()
+        assert (ended.reason, "begin again" in ended.detail) == ("another_person", True)
         assert at.keys.sealed() == ()
 
 

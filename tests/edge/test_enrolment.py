@@ -15,14 +15,14 @@ import pytest
 
 from edge import wire
 from edge.clock import SteadyClock
-from edge.enrolment import ADVICE, Enrolment
+from edge.enrolment import Enrolment
 from edge.keystore import KeyStore
 from edge.policies import Policies
 from edge.spool import Spool
 from models.calibration import DEMO_MODEL, FaceUse
 from models.errors import DeviceUnreachable, NotFound
 from models.link import EnrolFace
-from models.recognition import FaceQuality
+from models.recognition import ADVICE, FaceQuality
 from tests.edge.doubles import EDGE, consent, door, now, person, policy
 
 GOOD = FaceQuality(

@@ -18,7 +18,7 @@ from models.faces.own_files import MAX_FILE_BYTES, OwnNetwork
 from models.faces.own_models import OwnModel, OwnModels
 from models.faces.pipeline import FacePipeline
 from models.gallery import Gallery
-from models.recognition import Rule, SeenFace, recognise
+from models.recognition import Rule, SeenFace, recognise, same_within
 from tests.models.faces.networks import constant, mosaic_embedder, network, saved
 
 Rgb = NDArray[np.uint8]
@@ -154,6 +154,15 @@ def test_an_own_embedder_has_its_own_contract_and_embeds_faces(
         frames = [SeenFace(at_s=0.0, embedding=embeddings[0], contract=own.contract.id, sharpness=50.0)]
         gallery = Gallery(["astronaut"], np.zeros((1, 128), np.float32))
         recognise(frames, gallery, contract=pipeline.contract.id, rule=Rule(radius=0.4))
+
+
+def test_distances_of_an_own_network_tell_somebody_else_from_another_picture(tmp_path: Path) -> None:
+    embedder = OwnEmbedder(saved(mosaic_embedder(), tmp_path, kind="arcface"), threads=1)
+    chips = np.random.default_rng(4).integers(20, 236, (3, 112, 112, 3), dtype=np.uint8)
+    chips[1] = chips[0] + 10  # the same face, in better light
+    face, again, other = embedder.embed(chips)
+    limit = same_within(embedder.contract.id)
+    assert np.linalg.norm(face - again) < limit < np.linalg.norm(face - other)
 
 
 def test_a_network_of_one_face_at_a_time_gives_what_one_of_many_gives(tmp_path: Path) -> None:
