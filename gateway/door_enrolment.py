@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from gateway.auth.roles import Caller
+from gateway.enrolment import said
 from gateway.on_record import note
 from gateway.runtime import Runtime
 from gateway.store import Connection
@@ -60,9 +61,12 @@ class FaceEnrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def enrol_at_door(
-    runtime: Runtime, person_id: str, *, door_id: str, pictures: int, caller: Caller
+    runtime: Runtime, person_id: str, *, door_id: str, pictures: int, caller: Caller, anew: bool = False
 ) -> FaceEnrolment:
     """Have templates made of the person who stands before a door's camera, and return the order as it stands.
+
+    They replace what is enrolled; somebody else is refused (`differs`), unless that was wrong or the person changed much
+    (`anew`).
 
     Raises:
         NotFound: there is no such person in the caller's scope.
@@ -71,19 +75,30 @@ async def enrol_at_door(
         ImageRejected: no live consent names this door.
     """
     made = await runtime.store.write(
-        _begin, person_id, door_id=door_id, pictures=pictures, caller=caller, runtime=runtime
+        _begin, person_id, door_id=door_id, pictures=pictures, anew=anew, caller=caller, runtime=runtime
     )
     if isinstance(made, str):
         if made == "not_assessed":
             raise Conflict("no impact assessment of faces is in force at this site: have one approved first")
-        raise ImageRejected("no_consent", f"no live consent allows this face at door {door_id}: record one first")
+        raise ImageRejected(
+            "no_consent",
+            f"no live consent allows this face at door {door_id}: record one with "
+            f"`gatehouse person consent {person_id} --door {door_id}`",
+        )
     edge_id, enrolment = made
     runtime.bells.edge(edge_id).ring()
     return enrolment
 
 
 def _begin(
-    connection: Connection, person_id: str, *, door_id: str, pictures: int, caller: Caller, runtime: Runtime
+    connection: Connection,
+    person_id: str,
+    *,
+    door_id: str,
+    pictures: int,
+    anew: bool,
+    caller: Caller,
+    runtime: Runtime,
 ) -> tuple[str, FaceEnrolment] | str:
     """Order it and return its edge, or the stable word of what must come first; both go on record."""
     at = runtime.clock()
@@ -97,11 +112,11 @@ def _begin(
         return missing
     command = EnrolAtDoor(
         id=str(uuid.uuid4()), person_id=person_id, consent_id=consent_id, door_id=door_id, pictures=pictures,
-        deadline=at + STAND_FOR,
+        deadline=at + STAND_FOR, anew=anew,
     )  # fmt: skip
     add_command(connection, command, edge_id=door.edge_id, at=at)
     _record(connection, caller, person_id=person_id, at=at, result="sent", door=door_id, consent=consent_id,
-            command=command.id)  # fmt: skip
+            command=command.id, **said(anew))  # fmt: skip
     return door.edge_id, _shown(door_enrolment(connection, command.id), at=at)
 
 

@@ -108,6 +108,11 @@ async def enrol_face(
     )
 
 
+def said(anew: bool) -> dict[str, str]:
+    """Return what goes on record of who said that the face enrolled may be replaced by another."""
+    return {"anew": "yes"} if anew else {}
+
+
 def _plan(connection: Connection, person_id: str, *, caller: Caller, runtime: Runtime) -> _Plan:
     at = runtime.clock()
     person = person_by_id(connection, person_id, site_ids=caller.sites)
@@ -147,7 +152,7 @@ async def _enrol_at(
     )  # fmt: skip
     entry = AuditEntry(
         actor=caller.id, reason=caller.reason, action="face.enrol", subject=person_id, result="sent",
-        detail={"edge": edge_id, "consent": plan.consent_id, "command": command.id},
+        detail={"edge": edge_id, "consent": plan.consent_id, "command": command.id, **said(anew)},
     )  # fmt: skip
     try:
         await send_order(runtime, command, edge_id=edge_id, entry=entry)

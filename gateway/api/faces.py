@@ -19,11 +19,13 @@ router = APIRouter(prefix="/api/v1", tags=["faces"])
 
 
 class AtDoorBody(BaseModel):
-    """Say before which door's camera the person stands, and how many pictures to take templates from."""
+    """Say before which door's camera the person stands, how many pictures to take, and whether they may show somebody else."""
 
     model_config = ConfigDict(extra="forbid")
     door_id: Id
     pictures: Annotated[int, Field(ge=1, le=PICTURES_MOST)] = 3
+    anew: bool = False
+    """The face enrolled was somebody else's, or the person changed much."""
 
 
 @router.put(
@@ -51,12 +53,15 @@ async def put_face(
 async def enrol_face_at_door(
     person_id: str, body: AtDoorBody, *, request: Request, caller: Writer, runtime: Shared, key: Key = None
 ) -> Response:
-    """Enrol the person who stands before a door's camera within 90 s; ask again every half second for what to do."""
+    """Enrol the person who stands before a door's camera within 90 s; ask again every half second for what to do.
+
+    The pictures replace what was enrolled of this person, and are refused as a photo is (`differs`) unless `anew`.
+    """
 
     async def work() -> Response:
         made = await enrol_at_door(
-            runtime, person_id, door_id=body.door_id, pictures=body.pictures, caller=caller
-        )  # fmt: skip
+            runtime, person_id, door_id=body.door_id, pictures=body.pictures, anew=body.anew, caller=caller
+        )
         return reply(made, 202)
 
     return await once(request, runtime, caller=caller, key=key, work=work)

@@ -38,11 +38,11 @@ def enrol(
     """Enrol a face from photos (at most 4 MiB each, five in all) or at a door's camera, with hints; no photo is kept."""
     if bool(photo) == bool(door):
         raise InvalidInput("--photo", "give photos, or a door with --door")
-    if anew and (add or door):
-        raise InvalidInput("--anew", "is for photos that replace what is enrolled: leave out --add and --door")
+    if add and (anew or door):
+        raise InvalidInput("--add", "is for photos that join what is enrolled: leave out --add, or --anew and --door")
     about = {"url": url, "token": token, "reason": reason}
     if door is not None:
-        _at_door(person_id, {"door_id": door, "pictures": pictures}, about=about, as_json=as_json)
+        _at_door(person_id, {"door_id": door, "pictures": pictures, "anew": anew}, about=about, as_json=as_json)
         return
     wanted = _wanted(photo or [])
     made, refused = _send(person_id, wanted, add=add, anew=anew, about=about, as_json=as_json)

@@ -7,8 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.runtime import Runtime
 from models.errors import InvalidInput
-from models.link import EnrolFace
+from models.link import EnrolAtDoor, EnrolFace
+from tests.gateway.test_face_enrolment import rows
 from tests.gateway.test_face_enrolment_commands import Enroller, Shell, consented, enroller, picture, shell
 
 __all__ = ["enroller", "shell"]
@@ -22,8 +24,23 @@ async def test_only_the_first_photo_replaces_anew(shell: Shell, enroller: Enroll
     await shell("person", "enrol", "lin", "--anew", "--photo", first, "--photo", second)
     told = [(one.add, one.anew) for one in enroller.obeyed if isinstance(one, EnrolFace)]
     assert told == [(False, False), (False, True), (True, False)]
-    with pytest.raises(InvalidInput, match="leave out --add"):
-        await shell("person", "enrol", "lin", "--anew", "--add", "--photo", first)
+    for more in (("--anew", "--photo", first), ("--door", "gate")):
+        with pytest.raises(InvalidInput, match="leave out --add"):
+            await shell("person", "enrol", "lin", "--add", *more)
+    await shell("person", "enrol", "lin", "--door", "gate", "--pictures", "2")
+    await shell("person", "enrol", "lin", "--door", "gate", "--pictures", "2", "--anew")
+    assert [one.anew for one in enroller.obeyed if isinstance(one, EnrolAtDoor)] == [False, True]
+
+
+async def test_who_lets_another_face_replace_the_one_enrolled_is_on_record(
+    shell: Shell, enroller: Enroller, runtime: Runtime, tmp_path: Path
+) -> None:
+    await consented(shell)
+    await shell("person", "enrol", "lin", "--photo", picture(tmp_path, "1.jpg", "a"))
+    await shell("person", "enrol", "lin", "--anew", "--photo", picture(tmp_path, "2.jpg", "b"))
+    await shell("person", "enrol", "lin", "--door", "gate", "--pictures", "2", "--anew")
+    sent = [row.detail.get("anew") for row in rows(runtime) if row.result == "sent"]
+    assert sent == [None, "yes", "yes"]
 
 
 async def test_a_photo_cannot_join_and_replace_at_once(manager: httpx.AsyncClient) -> None:
@@ -61,3 +78,5 @@ async def test_an_unknown_person_or_a_missing_consent_is_not_the_photos_fault(sh
     await shell("person", "add", "Lin Yue", "--id", "lin")
     with pytest.raises(InvalidInput, match=r"gateway: no_consent.*gatehouse person consent ID --door DOOR"):
         await shell("person", "enrol", "lin", "--photo", photo)
+    with pytest.raises(InvalidInput, match=r"gateway: no_consent.*`gatehouse person consent lin --door gate`"):
+        await shell("person", "enrol", "lin", "--door", "gate")
