@@ -77,6 +77,23 @@ def test_every_answer_equals_brute_force(seed: int, shape: dict[str, Any], k: in
     assert gallery.closest_each(several, radius=radius) == [gallery.closest(one, radius=radius) for one in several]
 
 
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10_000), spread=st.sampled_from([1e-25, 0.1, 1e13]), step=st.sampled_from([0.0, 0.5, 3.0]))
+def test_every_answer_in_noise_beyond_a_cache_equals_brute_force(seed: int, spread: float, step: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = (rng.standard_normal((70_000, 64)) * spread).astype(np.float32)
+    rows[rng.integers(0, len(rows), 50)] = rows[69_999]
+    ids = [f"p{i // 2}" for i in range(len(rows))]
+    query = (rows[int(rng.choice([7, 69_999]))] + rng.standard_normal(64) * step * spread).astype(np.float32)
+    gallery, expected = Gallery(ids, rows), brute(ids, rows, query)
+    radius = expected[60][1]
+
+    assert gallery.nearest_people(query, k=3) == people(expected, 3)
+    assert gallery.closest(query, radius=radius) == people(expected, 1)[0]
+    assert [near.distance for near in gallery.within(query, radius)] == [at for _, at in expected if at <= radius]
+    assert gallery.closest(query, radius=expected[0][1] * 0.99) == (None if expected[0][1] else people(expected, 1)[0])
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(["add", "remove"]), st.integers(1, 3000), st.integers(0, 10_000)), min_size=1, max_size=5
 )
