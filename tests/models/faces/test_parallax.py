@@ -148,6 +148,23 @@ def test_what_comes_after_a_cut_has_to_show_life_anew(photos: dict[str, Path]) -
     assert reading.verdict == "undecided"
 
 
+def test_whoever_takes_a_live_face_s_place_little_by_little_has_to_show_life_anew(photos: dict[str, Path]) -> None:
+    """Points are lost few at a time, as a print is raised before the face: never half of them between two frames."""
+    watcher, head = Parallax(), _pictures("head", photos["obama2.jpg"], seed=31)
+    before = [watcher.observe(rgb, origin=(0.0, 0.0), scale=1.0, face=_face(), at_s=at_s).verdict for at_s, rgb in head]
+    print_of_another = _pictures("print", photos["biden.jpg"], seed=33)[0][1]
+    readings = []
+    for number in range(14):
+        rgb = head[-1][1].copy()
+        edge = 190 - 6 * number
+        rgb[edge:] = print_of_another[edge:]
+        readings.append(watcher.observe(rgb, origin=(0.0, 0.0), scale=1.0, face=_face(), at_s=2.0 + number / 10))
+    anew = next(number for number, reading in enumerate(readings) if reading.frames == 1)
+    assert before[-1] == "live"
+    assert {reading.verdict for reading in readings[:anew]} == {"live"}
+    assert {reading.verdict for reading in readings[anew:]} == {"undecided"}, "the life of whoever stood there before"
+
+
 def test_a_narrow_face_a_blank_one_and_a_frame_from_the_past_say_nothing(photos: dict[str, Path]) -> None:
     rgb = _pictures("head", photos["obama2.jpg"], seed=31)[0][1]
     narrow = Parallax().observe(rgb, origin=(0.0, 0.0), scale=1.0, face=_face(width=60), at_s=0.0)
