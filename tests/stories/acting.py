@@ -59,6 +59,10 @@ def fill(file: Path) -> None:
                     pass
 
 
+MASK = [0.0, 0.0, 0.15, 0.3]
+"""The gate camera's privacy mask: a window of the house opposite, far from where people stand."""
+
+
 class StoryLayout(Layout):
     """Lay out the same site with a second face door, a door for hands, and a disk of its own for the edge.
 
@@ -91,6 +95,8 @@ class StoryLayout(Layout):
         side |= {"camera": "lobby", "factors": ["face", "card", "pin"]}
         for camera in site["cameras"]:
             camera["lost_after_s"] = LOST_AFTER_S
+        gate = next(camera for camera in site["cameras"] if camera["id"] == "gate")
+        gate["register_entry"] = {**gate["register_entry"], "privacy_masks": [MASK]}
         lobby = next(camera for camera in site["cameras"] if camera["id"] == "lobby")
         lobby |= {"door": "side", "near_zone": [0.2, 0.0, 0.8, 1.0]}
         return dict(site)

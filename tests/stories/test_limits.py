@@ -31,7 +31,7 @@ from gateway.runtime import Runtime
 from gateway.store import Store
 from models.faces.pipeline import FacePipeline
 from tests.stories import strangers
-from tests.stories.acting import NAME, StoryStage
+from tests.stories.acting import MASK, NAME, StoryStage
 from tests.stories.scan import findings, holds_embedding, pictures
 
 pytestmark = [
@@ -184,7 +184,7 @@ async def test_what_an_edge_counts_among_residents_narrows_its_doors_only_if_two
         await stage._checked(stage.manager.delete(await consent_of(stage, person_id)))
 
 
-async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
+async def test_a_still_shows_neither_face_nor_mask_stays_on_no_edge_and_goes_after_its_life(
     stage: StoryStage, known: list[NDArray[np.float32]], *, pipeline: FacePipeline
 ) -> None:
     await stage.vision_ready()
@@ -203,7 +203,12 @@ async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
     await stage.quiet()
     assert still["state"] == "ready", still
     jpeg = (await stage.manager.get(f"{path}/picture", headers=why)).content
-    assert pipeline.detect(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.uint8), min_face_px=24) == []
+    rgb = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.uint8)
+    assert pipeline.detect(rgb, min_face_px=24) == []
+    assert brightness(rgb, MASK).max() < 16, "the mask of the camera's register is black"
+    left, top, right, bottom = MASK
+    for beside in ([right + 0.02, top, right + 0.15, bottom], [left, bottom + 0.04, right, bottom + 0.2]):
+        assert brightness(rgb, beside).min() > 16, "and nothing else"
     log = (stage.directory / "logs" / "up.log").read_text()
     assert "a still of camera gate was sent: 1 faces hidden" in log, "nobody stood there"
     media = stage.directory / "data" / "gateway"
@@ -219,6 +224,15 @@ async def test_a_still_shows_no_face_stays_on_no_edge_and_goes_after_its_life(
     assert (gone["state"], gone["reason"]) == ("failed", "gone")
     assert (await stage.manager.get(f"{path}/picture", headers=why)).status_code == 404
     assert findings(stage.kept_files(), known) == {}
+
+
+def brightness(rgb: NDArray[np.uint8], area: list[float]) -> NDArray[np.float64]:
+    """Return how bright an area of a picture is, pixel by pixel; the area in parts of the picture."""
+    rows, cols = rgb.shape[:2]
+    left, top, right, bottom = area
+    cut = rgb[int(top * rows) : int(bottom * rows), int(left * cols) : int(right * cols)]
+    grey: NDArray[np.float64] = cut.mean(axis=2)
+    return grey
 
 
 async def counters(stage: StoryStage) -> wire.FacesHealth:
