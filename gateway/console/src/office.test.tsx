@@ -1,57 +1,16 @@
-import { App as AntApp } from "antd";
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { Door } from "./api";
-import type { Answers } from "./samples";
-import { cameraOf, doorOf, faceOf, gatewayOf, json, personOf } from "./samples";
+import { idle, open, stub, unstub } from "./dialogs";
+import { doorOf, faceOf, json } from "./samples";
 import { CATALOGUES, Text } from "./text/language";
-import { EnrolDialog } from "./views/EnrolDialog";
-import { EvidenceDialog } from "./views/EvidenceDialog";
 import { FaceState } from "./views/FaceState";
-import { ZoneDialog } from "./views/ZoneDialog";
 
-const DOORS = new Map([["d1", doorOf({ face: faceOf() })]]);
-const photo = (name: string, type = "image/jpeg", bytes = 10): File => new File([new Uint8Array(bytes)], name, { type });
 const settings = (change: object = {}): object => ({ id: "c1", name: "East camera", near_zone: [0, 0, 1, 1], seeded: false, version: 4, register: {}, ...change });
 
-beforeEach(() => {
-  vi.stubGlobal("ResizeObserver", class { observe = vi.fn(); unobserve = vi.fn(); disconnect = vi.fn(); });
-  vi.stubGlobal("matchMedia", (query: string) => ({ matches: false, media: query, addListener: vi.fn(), removeListener: vi.fn(), addEventListener: vi.fn(), removeEventListener: vi.fn() }));
-});
-afterEach(() => {
-  cleanup();
-  vi.unstubAllGlobals();
-});
-
-type Dialog = "enrol" | "zone" | "evidence";
-
-/** Open a dialog in English over a gateway that answers as told. */
-function open(dialog: Dialog, answers: Answers): { asked: ReturnType<typeof gatewayOf>["asked"]; expired: () => number; unmount: () => void } {
-  const { gateway, asked } = gatewayOf(answers);
-  const onExpired = vi.fn();
-  const props = { gateway, doors: DOORS, onExpired, onClose: vi.fn() };
-  const drawn = { enrol: <EnrolDialog {...props} />, zone: <ZoneDialog {...props} camera={cameraOf({ door_id: "d1" })} />, evidence: <EvidenceDialog {...props} /> };
-  const { unmount } = render(<Text value={CATALOGUES.en}><AntApp>{drawn[dialog]}</AntApp></Text>);
-  return { asked, expired: () => onExpired.mock.calls.length, unmount };
-}
-
-async function chosen(answers: Answers, person = personOf()): Promise<ReturnType<typeof open>> {
-  const opened = open("enrol", { "GET people": () => json({ items: [person], next: null }), "GET people/p1": () => json(person), ...answers });
-  const name = screen.getByLabelText("Name");
-  fireEvent.change(name, { target: { value: " Wang " } });
-  fireEvent.submit(name);
-  fireEvent.click(await screen.findByRole("button", { name: /Wang Fang/ }));
-  await waitFor(() => { expect(document.querySelector("[data-consent]")).not.toBeNull(); });
-  return opened;
-}
-
-/** Return a button once nothing loads behind it: until then it takes no click. */
-async function idle(name: RegExp): Promise<HTMLElement> {
-  const button = await screen.findByRole("button", { name });
-  await waitFor(() => { expect(button.className).not.toContain("loading"); });
-  return button;
-}
+beforeEach(stub);
+afterEach(unstub);
 
 describe("how a door uses faces", () => {
   const draw = (change: Partial<Door>): string => render(<Text value={CATALOGUES.en}><FaceState door={doorOf(change)} /></Text>).container.textContent;
@@ -72,79 +31,6 @@ describe("how a door uses faces", () => {
     expect(alone).toContain("0.40");
     expect(alone).not.toContain("needed");
     expect(draw({})).toBe("");
-  });
-});
-
-describe("the enrolment of a face", () => {
-  it("sends photos one by one with the reason, the first in place of what was there, and says what is wrong with each", async () => {
-    const put = vi.fn().mockResolvedValueOnce(json({ detail: "x", reason: "blurred" }, 422)).mockImplementation(() => json({ similar_to: [] }));
-    const { asked } = await chosen({ "PUT people/p1/face": put });
-    fireEvent.change(screen.getByLabelText("Reason"), { target: { value: "moved in" } });
-    fireEvent.change(screen.getByLabelText("Choose photos"), { target: { files: [photo("a.jpg"), photo("b.jpg"), photo("c.png", "image/png"), photo("d.gif", "image/gif")] } });
-    await waitFor(() => { expect(document.querySelectorAll("[data-photo=taken]")).toHaveLength(2); });
-    expect(screen.getByText("Blurred")).toBeTruthy();
-    expect(screen.getByText("Not a readable JPEG or PNG")).toBeTruthy();
-    expect(asked.filter(({ call }) => call === "PUT people/p1/face").map(({ query }) => query)).toEqual(["", "", "add=true"]);
-    const headers = (put.mock.calls[1]?.[0] as RequestInit).headers as Record<string, string>;
-    expect(headers["Gatehouse-Reason"]).toBe("moved%20in");
-    expect(document.querySelector("img")).toBeNull();
-  });
-
-  it("refuses more photos than a person may have, and a file that is too long, without sending it", async () => {
-    const { asked } = await chosen({});
-    const picker = screen.getByLabelText("Choose photos");
-    fireEvent.change(picker, { target: { files: Array.from({ length: 6 }, (_, n) => photo(`${n}.jpg`)) } });
-    expect(await screen.findByText("5 photos at most")).toBeTruthy();
-    fireEvent.change(picker, { target: { files: [photo("long.jpg", "image/jpeg", 4 * 1024 * 1024 + 1)] } });
-    expect(await screen.findByText("The photo is too large")).toBeTruthy();
-    expect(asked.map(({ call }) => call)).not.toContain("PUT people/p1/face");
-  });
-
-  it("says what to record first, and asks nobody again who refused", async () => {
-    await chosen({}, personOf({ consents: [] }));
-    expect(screen.getByText(/First show the notice and record/)).toBeTruthy();
-    expect(screen.queryByLabelText("Choose photos")).toBeNull();
-    cleanup();
-    await chosen({}, personOf({ consents: [], may_be_asked: [] }));
-    expect(screen.getByText(/Do not ask again/)).toBeTruthy();
-    expect(screen.queryByText(/First show the notice/)).toBeNull();
-    expect(screen.queryByLabelText("Choose photos")).toBeNull();
-  });
-
-  it("says live at a door what to do, and when it is done", async () => {
-    const run = { id: "e1", state: "waiting", done: 0, wanted: 3, hint: "", reason: null, detail: "" };
-    const steps = [{ ...run, state: "running", hint: "come_closer" }, { ...run, state: "running", done: 2, hint: "turn_slightly" }, { ...run, state: "confirmed", done: 3 }];
-    const { asked } = await chosen({
-      "POST people/p1/face/at-door": () => json(run, 202), "GET face-enrolments/e1": () => json(steps.shift() ?? run),
-    });
-    fireEvent.click(screen.getByText("At a door"));
-    fireEvent.click(await idle(/Start$/));
-    expect(await screen.findByText("Come closer", {}, { timeout: 3_000 })).toBeTruthy();
-    expect(await screen.findByText("Turn your head a little", {}, { timeout: 3_000 })).toBeTruthy();
-    expect(screen.getByText("2 of 3 pictures")).toBeTruthy();
-    await waitFor(() => { expect(document.querySelector("[data-enrolment=confirmed]")).not.toBeNull(); }, { timeout: 3_000 });
-    expect(asked.find(({ call }) => call.startsWith("POST"))?.body).toEqual({ door_id: "d1", pictures: 3 });
-    expect(asked.map(({ call }) => call)).not.toContain("DELETE face-enrolments/e1");
-  });
-
-  it("calls an enrolment at a door off when its dialog is left", async () => {
-    const run = { id: "e1", state: "running", done: 0, wanted: 3, hint: "", reason: null, detail: "" };
-    const { asked, unmount } = await chosen({
-      "POST people/p1/face/at-door": () => json(run, 202), "GET face-enrolments/e1": () => json(run), "DELETE face-enrolments/e1": () => json(null, 204),
-    });
-    fireEvent.click(screen.getByText("At a door"));
-    fireEvent.click(await idle(/Start$/));
-    await screen.findByRole("button", { name: /Stop$/ });
-    unmount();
-    await waitFor(() => { expect(asked.map(({ call }) => call)).toContain("DELETE face-enrolments/e1"); });
-  });
-
-  it("returns to the log-in when the session has ended", async () => {
-    const { expired } = open("enrol", { "GET people": () => json({ detail: "log in" }, 401) });
-    const name = screen.getByLabelText("Name");
-    fireEvent.change(name, { target: { value: "Wang" } });
-    fireEvent.submit(name);
-    await waitFor(() => { expect(expired()).toBe(1); });
   });
 });
 

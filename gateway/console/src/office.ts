@@ -36,12 +36,13 @@ export async function findPeople(gateway: Gateway, text: string, why: string): P
 
 export const person = (gateway: Gateway, id: string, why: string): Promise<Person> => gateway.ask("GET", `people/${name(id)}`, { why });
 
-/** The first photo replaces what is enrolled unless it is added too; the gateway keeps none. */
-export const sendPhoto = (gateway: Gateway, id: string, { file, add, why }: { file: Blob; add: boolean; why: string }): Promise<Enrolled> =>
-  gateway.ask("PUT", `people/${name(id)}/face${add ? "?add=true" : ""}`, { file, why, timeoutMs: EDGE_MS });
+/** The first photo replaces what is enrolled unless it is added too; somebody else's face only `anew`. The gateway keeps none. */
+export const sendPhoto = (gateway: Gateway, id: string, { file, add, anew, why }: { file: Blob; add: boolean; anew: boolean; why: string }): Promise<Enrolled> =>
+  gateway.ask("PUT", `people/${name(id)}/face${add ? "?add=true" : anew ? "?anew=true" : ""}`, { file, why, timeoutMs: EDGE_MS });
 
-export const beginAtDoor = (gateway: Gateway, id: string, { doorId, pictures, why }: { doorId: string; pictures: number; why: string }): Promise<Enrolment> =>
-  gateway.ask("POST", `people/${name(id)}/face/at-door`, { body: { door_id: doorId, pictures }, why });
+interface AtDoor { doorId: string; pictures: number; anew: boolean; why: string }
+export const beginAtDoor = (gateway: Gateway, id: string, { doorId, pictures, anew, why }: AtDoor): Promise<Enrolment> =>
+  gateway.ask("POST", `people/${name(id)}/face/at-door`, { body: { door_id: doorId, pictures, anew }, why });
 
 export const enrolment = (gateway: Gateway, id: string, why: string): Promise<Enrolment> => gateway.ask("GET", `face-enrolments/${name(id)}`, { why });
 

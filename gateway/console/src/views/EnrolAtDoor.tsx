@@ -1,7 +1,7 @@
 // Enrols who stands at a door's camera: starts it, says live what the person should do, shows how far it is, calls it off.
 import { Button, Progress, Select } from "antd";
 import type { ReactElement } from "react";
-import { useEffect, useId, useRef, useState } from "react";
+import { useCallback, useEffect, useId, useRef, useState } from "react";
 
 import type { Door } from "../api";
 import { Problem } from "../api";
@@ -10,8 +10,11 @@ import { beginAtDoor, callOff, enrolment } from "../office";
 import { useText, worded } from "../text/language";
 import { page } from "./Dialog";
 import type { EnrolProps } from "./EnrolDialog";
+import type { HeldWay } from "./Held";
+import { Held } from "./Held";
 
 const PICTURES = 3;
+const WAYS = ["replace", "anew"] as const;
 const ASK_MS = 500;
 const PERCENT = 100;
 export interface AtDoorProps extends EnrolProps { doors: Door[]; onRunning: (running: boolean) => void }
@@ -21,26 +24,36 @@ export function EnrolAtDoor({ gateway, who, why, acting, doors, onRunning, onEnr
   const text = useText().faces.enrol;
   const id = useId();
   const [doorId, setDoorId] = useState(doors[0]?.id ?? "");
+  const [way, setWay] = useState<HeldWay>("replace");
   const [run, setRun] = useState<Enrolment | null>(null);
+  const hear = useCallback((news: Enrolment): void => {
+    setRun(news);
+    if (news.state === "confirmed") setWay("replace");
+  }, []);
   const going = goesOn(run);
   const latest = useRef({ onEnrolled, onRunning, why });
   useEffect(() => { latest.current = { onEnrolled, onRunning, why }; });
-  useFollowed({ gateway, run: going ? run : null, latest, onNews: setRun, act: acting.act });
+  useFollowed({ gateway, run: going ? run : null, latest, onNews: hear, act: acting.act });
   useEffect(() => { latest.current.onRunning(going); }, [going]);
   useEffect(() => { if (run?.state === "confirmed" && (run.similar_to ?? null) === null) latest.current.onEnrolled(); }, [run]);
   if (doors.length === 0) return <p className="hint">{text.noDoor}</p>;
-  const begin = (): void => { void acting.act(async () => { setRun(await beginAtDoor(gateway, who.id, { doorId, pictures: PICTURES, why })); }); };
+  const begin = (): void => {
+    void acting.act(async () => {
+      setRun(await beginAtDoor(gateway, who.id, { doorId, pictures: PICTURES, anew: way === "anew", why }));
+    });
+  };
   const stop = (): void => { void acting.act(async () => { if (run !== null) setRun(await stopped(run, () => callOff(gateway, run.id, why))); }); };
   return (
     <>
-      <p className="at-door">
+      {who.faces.length > 0 && <Held ways={WAYS} value={way} busy={going} onChange={setWay} />}
+      <div className="at-door">
         <label htmlFor={id}>{text.door}</label>
         <Select
           id={id} value={doorId} disabled={going} onChange={setDoorId} getPopupContainer={page}
           options={doors.map((door) => ({ value: door.id, label: door.name }))}
         />
         {going ? <Button danger onClick={stop}>{text.stop}</Button> : <Button type="primary" loading={acting.busy} onClick={begin}>{run === null ? text.begin : text.again}</Button>}
-      </p>
+      </div>
       <p className="hint">{text.privacy}</p>
       {run !== null && <Standing run={run} />}
     </>

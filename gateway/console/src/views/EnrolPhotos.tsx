@@ -1,5 +1,5 @@
 // Enrols from photos, one after the other: each is sent, answered with what is wrong with it, and let go of. None is shown.
-import { Button, Radio } from "antd";
+import { Button } from "antd";
 import type { DragEvent, ReactElement } from "react";
 import { useRef, useState } from "react";
 
@@ -8,9 +8,12 @@ import { PHOTO_BYTES, PHOTO_KINDS, PHOTOS_MOST, sendPhoto } from "../office";
 import { useText, worded } from "../text/language";
 import { wordsOf } from "./Dialog";
 import type { EnrolProps } from "./EnrolDialog";
+import type { HeldWay } from "./Held";
+import { Held } from "./Held";
 import { Mark } from "./Mark";
 
 interface Sent { name: string; state: "waiting" | "sending" | "taken" | "refused"; words: string }
+const WAYS = ["replace", "anew", "add"] as const;
 const TONES = { waiting: "calm", sending: "note", taken: "good", refused: "warn" } as const;
 
 export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProps): ReactElement {
@@ -18,7 +21,7 @@ export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProp
   const picker = useRef<HTMLInputElement>(null);
   const [sent, setSent] = useState<Sent[]>([]);
   const [over, setOver] = useState(false);
-  const [join, setJoin] = useState(false);
+  const [way, setWay] = useState<HeldWay>("replace");
 
   const send = async (files: File[]): Promise<void> => {
     const shown: Sent[] = files.map((file) => ({ name: file.name, state: "waiting", words: "" }));
@@ -31,7 +34,7 @@ export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProp
       put(index, { state: "sending" });
       try {
         checkPhoto(file);
-        const answer = await sendPhoto(gateway, who.id, { file, add: join || taken > 0, why });
+        const answer = await sendPhoto(gateway, who.id, { file, add: way === "add" || taken > 0, anew: way === "anew" && taken === 0, why });
         taken += 1;
         const similar = answer.similar_to ?? [];
         put(index, { state: "taken", words: similar.length > 0 ? text.similar(similar.join(", ")) : "" });
@@ -40,7 +43,9 @@ export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProp
         put(index, { state: "refused", words: wordsOf(cause, { reasons: text.reason, failed, unreachable }) });
       }
     }
-    if (taken > 0) onEnrolled();
+    if (taken === 0) return;
+    if (way === "anew") setWay("replace");
+    onEnrolled();
   };
   const begin = (files: FileList | null): void => {
     const chosen = [...(files ?? [])];
@@ -54,12 +59,7 @@ export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProp
   };
   return (
     <>
-      {who.faces.length > 0 && (
-        <Radio.Group
-          aria-label={text.what} value={join} disabled={acting.busy} onChange={(event) => { setJoin(event.target.value as boolean); }}
-          options={[{ value: false, label: text.replace }, { value: true, label: text.add }]}
-        />
-      )}
+      {who.faces.length > 0 && <Held ways={WAYS} value={way} busy={acting.busy} onChange={setWay} />}
       <div className={over ? "drop drop-over" : "drop"} onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => { setOver(false); }} onDrop={drop}>
         <span>{text.drop}</span>
         <Button type="primary" loading={acting.busy} onClick={() => { picker.current?.click(); }}>{text.choose}</Button>
