@@ -84,6 +84,7 @@ class ReaderEntry(Strict):
     kinds: tuple[Literal["card", "pin", "flat_pin", "qr", "button", "call"], ...] = Field(
         ("card", "pin", "button"), description="What it can take."
     )
+    format: str = Field("", max_length=64, description="Id of the card format that it reads numbers in.")
 
 
 class DoorEntry(Strict):
@@ -107,6 +108,20 @@ class DoorEntry(Strict):
         "credentials",
         description="What lets in when the gateway was not heard for so long that the policy ended: credentials or nothing.",
     )
+    passback: places.Passback = Field(
+        "off", description="Coming in again without having left: off, soft (noted) or hard (refused)."
+    )
+    passback_reset_min: int = Field(
+        0, ge=0, le=10_080, description="Minutes after which somebody counts as having left; 0 is never."
+    )
+    interlock: str = Field("", max_length=64, description="Name of the sluice whose doors open one at a time.")
+    two_person: bool = Field(False, description="Whether two people who may pass must ask together.")
+    second_within_s: float = Field(15, ge=3, le=120, description="Seconds within which the second person must ask.")
+    free_schedule_id: Id | None = Field(None, description="Id of the schedule in which it stands unlocked.")
+    first_person: bool = Field(
+        False, description="Whether it stands unlocked only once somebody who may pass has come in."
+    )
+    fail: places.Fail = Field("secure", description="What its lock does without power: secure or safe (open).")
     camera: Id | None = Field(None, description="Id of the camera that sees who stands there.")
     liveness: Provider = Field(
         "none", description="Who tells a face from a picture of one: none, parallax, model or device."
@@ -150,6 +165,12 @@ class CameraEntry(Strict):
     password: SecretStr | None = Field(None, description="Password of the camera, as ${NAME} from the environment.")
     password_file: LocalPath | None = Field(None, description="File that holds the password of the camera.")
     transport: Literal["tcp", "udp"] = Field("tcp", description="How its pictures travel.")
+    main_url: Literal[""] | CameraUrl = Field("", description="RTSP address of the main stream, for recording.")
+    rate: Literal["auto", "full", "key"] = Field(
+        "auto", description="What is decoded: full, key (key frames until something moves) or auto, as its use wants."
+    )
+    hardware: places.Hardware = Field("none", description="What decodes it besides the processor.")
+    device: dict[str, object] | None = Field(None, description="Settings of its ONVIF side, read by its edge only.")
     door: Id | None = Field(None, description="Id of the door it looks at; a camera without a door recognises nobody.")
     near_zone: tuple[Fraction, ...] = Field(
         WHOLE,

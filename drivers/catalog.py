@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from models.devices import Wire
 from models.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drivers.camera import CameraSettings
+    from drivers.discovery import Discover, Probe
     from drivers.door import DoorDriver
     from drivers.rtsp.driver import RtspCamera
 
@@ -90,3 +92,7 @@ def _open_mqtt(
 
 
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt}
+DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {}
+"""The wires that can be searched, each with what loads its search."""
+PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {}
+"""The wires of which one device can be asked what it is, each with what loads that."""

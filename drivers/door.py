@@ -14,7 +14,11 @@ import msgspec
 from models.access import Request
 from models.doors import Report, Snapshot
 
-Capability = Literal["contact", "lock", "tamper", "card", "pin", "qr", "button", "ack"]
+Capability = Literal[
+    "contact", "lock", "tamper", "card", "pin", "qr", "button", "ack", "power", "duress", "feedback", "mode", "relay"
+]
+"""`relay` is a bare contact that is pulsed and tells nothing back; `feedback` a light or sound at the reader; `mode` a door
+that keeps a mode by itself."""
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,16 @@ class SetMode(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["normal", "locked_down", "evacuating", "held_open"]
 
 
-Order = UnlockDoor | GiveFeedback | SetMode
+class Warn(msgspec.Struct, frozen=True, kw_only=True):
+    """Sound a warning at a door: it has been open for nearly too long."""
+
+    id: str
+    door_id: str
+    reason: Literal["held_soon"]
+    valid_ms: int = 3000
+
+
+Order = UnlockDoor | GiveFeedback | SetMode | Warn
 
 
 class Executed(msgspec.Struct, frozen=True, kw_only=True):

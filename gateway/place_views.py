@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from models.places import Area, CameraRegister, Company, Controller, Door, Flat, Reader, Site
+from models.places import Area, CameraRegister, Company, Controller, Door, Flat, Hardware, Reader, Site
 
 
 class AreaView(Area, frozen=True, kw_only=True):
@@ -81,6 +81,10 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     has_password: bool
     transport: Literal["tcp", "udp"]
+    main_url: str
+    rate: Literal["auto", "full", "key"]
+    hardware: Hardware
+    device: dict[str, Any] | None
     door_id: str | None
     near_zone: tuple[float, ...]
     min_eye_px: float

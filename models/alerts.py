@@ -13,11 +13,12 @@ from typing import Literal
 import msgspec
 
 from models.errors import Conflict
-from models.events import NAMESPACE, AnyFact, kind_of, source_of
+from models.events import NAMESPACE, AnyFact, CameraSettled, CameraTroubled, Trouble, kind_of, source_of
 
 AlertKind = Literal[
     "door_forced", "door_held_open", "door_tampered", "door_faulted", "duress", "emergency_release", "device_lost",
-    "device_gap", "camera_lost", "delivery_paused", "edge_lost",
+    "device_gap", "camera_lost", "camera_covered", "camera_moved", "camera_defocused", "camera_frozen",
+    "camera_clock_skew", "camera_tampered", "power_cut", "battery_low", "door_call", "delivery_paused", "edge_lost",
 ]  # fmt: skip
 Severity = Literal["urgent", "major", "minor", "info"]
 Condition = Literal["active", "cleared"]
@@ -31,6 +32,15 @@ SEVERITIES: dict[AlertKind, Severity] = {
     "door_tampered": "major",
     "edge_lost": "major",
     "delivery_paused": "major",
+    "power_cut": "major",
+    "camera_covered": "major",
+    "camera_tampered": "major",
+    "camera_moved": "minor",
+    "camera_defocused": "minor",
+    "camera_frozen": "minor",
+    "camera_clock_skew": "minor",
+    "battery_low": "minor",
+    "door_call": "info",
     "device_lost": "minor",
     "camera_lost": "minor",
     "door_held_open": "minor",
@@ -50,12 +60,27 @@ _RAISED_BY: dict[str, AlertKind] = {
     "device_lost": "device_lost",
     "device_gap": "device_gap",
     "camera_lost": "camera_lost",
+    "power_cut": "power_cut",
+    "battery_low": "battery_low",
+    "door_called": "door_call",
+}
+_TROUBLES: dict[Trouble, AlertKind] = {
+    "covered": "camera_covered",
+    "moved": "camera_moved",
+    "defocused": "camera_defocused",
+    "frozen": "camera_frozen",
+    "clock_skew": "camera_clock_skew",
+    "tampered": "camera_tampered",
 }
 _CLEARED_BY: dict[str, tuple[AlertKind, ...]] = {
     "door_closed": ("door_forced", "door_held_open", "emergency_release"),
     "door_tamper_cleared": ("door_tampered",),
     "device_back": ("device_lost",),
     "camera_back": ("camera_lost",),
+    "door_fault_cleared": ("door_faulted",),
+    "power_restored": ("power_cut",),
+    "battery_good": ("battery_low",),
+    "door_call_ended": ("door_call",),
 }
 _NEXT: dict[Workflow, frozenset[Workflow]] = {
     "new": frozenset({"acknowledged", "escalated", "resolved"}),
@@ -89,9 +114,11 @@ def alerts_for(fact: AnyFact) -> Raise | Clear | None:
     """Return what a fact means for alerts: raise one, clear some, or nothing. Clearing never raises."""
     kind = kind_of(fact)
     source = source_of(fact)
+    if isinstance(fact, CameraSettled):
+        return Clear(kinds=(_TROUBLES[fact.trouble],), source_id=source, at=fact.at)
     if kind in _CLEARED_BY:
         return Clear(kinds=_CLEARED_BY[kind], source_id=source, at=fact.at)
-    raised = _RAISED_BY.get(kind)
+    raised = _TROUBLES[fact.trouble] if isinstance(fact, CameraTroubled) else _RAISED_BY.get(kind)
     if raised is None:
         return None
     return Raise(

@@ -9,18 +9,21 @@ opening is never reported as forced.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from models.device_clock import Placed, measure, place
 from models.events import (
     AnyFact,
+    BatteryGood,
+    BatteryLow,
     DeviceBack,
     DeviceGap,
     DeviceLost,
     DoorClosed,
     DoorFact,
+    DoorFaultCleared,
     DoorFaulted,
     DoorForced,
     DoorHeldOpen,
@@ -30,6 +33,8 @@ from models.events import (
     DuressReported,
     EmergencyReleased,
     ExitRequested,
+    MainsBack,
+    MainsLost,
     fact_id,
 )
 from models.openings import (
@@ -76,6 +81,8 @@ __all__ = [
 ]
 
 Happening = TypeVar("Happening", bound=DoorFact)
+
+Plain = DuressReported | DoorFaultCleared | MainsLost | MainsBack | BatteryLow | BatteryGood
 
 Step = tuple[DoorState, tuple[AnyFact, ...]]
 
@@ -234,13 +241,24 @@ def _apply(state: DoorState, event: Event, *, door: Door) -> Step:
     return _on_simple(state, event, late=placed.late)
 
 
+_PLAIN: Final[dict[EventType, type[Plain]]] = {
+    "duress": DuressReported,
+    "fault_cleared": DoorFaultCleared,
+    "mains_lost": MainsLost,
+    "mains_back": MainsBack,
+    "battery_low": BatteryLow,
+    "battery_ok": BatteryGood,
+}
+"""Events that are a fact of their own and change nothing else."""
+
+
 def _on_simple(state: DoorState, event: Event, *, late: bool) -> Step:
     if event.type == "tamper":
         return msgspec.structs.replace(state, tamper=True), (_tell(DoorTampered, event, of=state, late=late),)
     if event.type == "tamper_cleared":
         return msgspec.structs.replace(state, tamper=False), (_tell(DoorTamperCleared, event, of=state, late=late),)
-    if event.type == "duress":
-        return state, (_tell(DuressReported, event, of=state, late=late),)
+    if event.type in _PLAIN:
+        return state, (_tell(_PLAIN[event.type], event, of=state, late=late),)
     return state, (_tell(DoorFaulted, event, of=state, late=late, detail=event.detail[:200]),)
 
 

@@ -36,6 +36,9 @@ DenialReason = Literal[
     "consent_withdrawn",
     "policy_expired",
     "locked_out",
+    "passback",
+    "awaits_second_person",
+    "interlocked",
     "unsupported",
     "not_assessed",
     "forged",
@@ -44,7 +47,11 @@ DenialReason = Literal[
 ]
 """Of faces: `not_recognised` is nobody of the gallery, `ambiguous` two alike, `face_unusable` none good enough to look at,
 `face_differs` not the one whose card or PIN came first, `face_not_alone` a door where a face needs a card or PIN,
-`not_live` a picture of a face, `liveness_unclear` too little movement to tell."""
+`not_live` a picture of a face, `liveness_unclear` too little movement to tell. Of door rules: `passback` somebody who has not
+left, `awaits_second_person` one of two who must come together, `interlocked` another door of the sluice is open."""
+Trouble = Literal["covered", "moved", "defocused", "frozen", "clock_skew", "tampered"]
+"""What makes a camera's pictures useless: something before it, another view, a blur, one picture for ever; a clock that is
+wrong; or the camera says itself that it is tampered with."""
 OpeningCause = Literal["granted", "exit", "release", "unknown"]
 
 
@@ -157,6 +164,26 @@ class DoorFaulted(DoorFact, frozen=True, kw_only=True, tag="door_faulted"):
     detail: str = ""
 
 
+class DoorFaultCleared(DoorFact, frozen=True, kw_only=True, tag="door_fault_cleared"):
+    """Report that the faults which the controller named are over."""
+
+
+class MainsLost(DoorFact, frozen=True, kw_only=True, tag="mains_lost"):
+    """Report that a door's controller runs on its battery."""
+
+
+class MainsBack(DoorFact, frozen=True, kw_only=True, tag="mains_back"):
+    """Report that a door's controller runs on mains again."""
+
+
+class BatteryLow(DoorFact, frozen=True, kw_only=True, tag="battery_low"):
+    """Report a battery that will not last long, at the door or in its controller."""
+
+
+class BatteryGood(DoorFact, frozen=True, kw_only=True, tag="battery_good"):
+    """Report a battery that is good again."""
+
+
 class DuressReported(DoorFact, frozen=True, kw_only=True, tag="duress_reported"):
     """Report a silent duress alarm; the door behaved normally."""
 
@@ -167,6 +194,27 @@ class EmergencyReleased(DoorFact, frozen=True, kw_only=True, tag="emergency_rele
 
 class ExitRequested(DoorFact, frozen=True, kw_only=True, tag="exit_requested"):
     """Report a press of the exit button or the exit sensor."""
+
+
+class DoorCalled(DoorFact, frozen=True, kw_only=True, tag="door_called"):
+    """Report that somebody at a door station rings for the desk."""
+
+    attempt: str
+    reader: Literal["in", "out"] = "in"
+
+
+class DoorCallEnded(DoorFact, frozen=True, kw_only=True, tag="door_call_ended"):
+    """Report the end of a ring: answered by opening, refused, or nobody came."""
+
+    attempt: str
+    how: Literal["opened", "refused", "unanswered"]
+
+
+class PassbackNoticed(DoorFact, frozen=True, kw_only=True, tag="passback_noticed"):
+    """Report that somebody was let in again who had not left, at a door that only takes note of it."""
+
+    attempt: str
+    person_id: str
 
 
 class DeviceLost(DoorFact, frozen=True, kw_only=True, tag="device_lost"):
@@ -197,6 +245,34 @@ class CameraBack(Fact, frozen=True, kw_only=True, tag="camera_back"):
     camera_id: str
 
 
+class CameraTroubled(Fact, frozen=True, kw_only=True, tag="camera_troubled"):
+    """Report a camera that gives pictures which are no use, or whose clock is wrong; lasting, not for a moment."""
+
+    camera_id: str
+    trouble: Trouble
+    detail: str = ""
+
+
+class CameraSettled(Fact, frozen=True, kw_only=True, tag="camera_settled"):
+    """Report the end of a camera's trouble."""
+
+    camera_id: str
+    trouble: Trouble
+
+
+class PowerCut(Fact, frozen=True, kw_only=True, tag="power_cut"):
+    """Report that doors of an edge lost mains at about the same time: one cut, whatever their number."""
+
+    edge_id: str
+    doors: tuple[str, ...]
+
+
+class PowerRestored(Fact, frozen=True, kw_only=True, tag="power_restored"):
+    """Report that every door of a power cut runs on mains again."""
+
+    edge_id: str
+
+
 class ClockDoubted(Fact, frozen=True, kw_only=True, tag="clock_doubted"):
     """Report that an edge does not trust its clock: what is limited in time fails closed there, cards go on.
 
@@ -225,14 +301,26 @@ AnyFact = (
     | DoorTampered
     | DoorTamperCleared
     | DoorFaulted
+    | DoorFaultCleared
+    | MainsLost
+    | MainsBack
+    | BatteryLow
+    | BatteryGood
     | DuressReported
     | EmergencyReleased
     | ExitRequested
+    | DoorCalled
+    | DoorCallEnded
+    | PassbackNoticed
     | DeviceLost
     | DeviceBack
     | DeviceGap
     | CameraLost
     | CameraBack
+    | CameraTroubled
+    | CameraSettled
+    | PowerCut
+    | PowerRestored
     | ClockDoubted
     | ClockTrusted
 )
@@ -245,6 +333,6 @@ def kind_of(fact: Fact) -> str:
 
 def source_of(fact: AnyFact) -> str:
     """Return the id of the door, camera or edge that a fact is about."""
-    if isinstance(fact, CameraLost | CameraBack):
+    if isinstance(fact, CameraLost | CameraBack | CameraTroubled | CameraSettled):
         return fact.camera_id
-    return fact.edge_id if isinstance(fact, ClockDoubted | ClockTrusted) else fact.door_id
+    return fact.edge_id if isinstance(fact, ClockDoubted | ClockTrusted | PowerCut | PowerRestored) else fact.door_id

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from models.calibration import FaceUse, ImpostorEvidence
+from models.devices import Candidate, Setting, Wire
 from models.liveness import Provider
 
 MAX_FACTS = 500
@@ -154,7 +155,53 @@ class AdoptTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="adopt_templ
     deadline: datetime
 
 
-Command = Unlock | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors | TakeStill
+class Discover(msgspec.Struct, frozen=True, kw_only=True, tag="discover"):
+    """Ask an edge which cameras and doors it can find on its wires; `networks` are asked address by address."""
+
+    id: str
+    wires: tuple[Wire, ...] = ()
+    """Empty: every wire that can be searched."""
+    networks: tuple[str, ...] = ()
+    deadline: datetime
+
+
+class ProbeDevice(msgspec.Struct, frozen=True, kw_only=True, tag="probe_device"):
+    """Ask an edge what one device is and can do, with credentials if it wants some."""
+
+    id: str
+    wire: Wire
+    address: str
+    user: str = ""
+    password: str = ""
+    fingerprint: str = ""
+    """Hex SHA-256 of the only certificate to trust; empty trusts none that cannot be verified, and reports it."""
+    deadline: datetime
+
+    def __repr__(self) -> str:
+        return f"ProbeDevice(id={self.id!r}, wire={self.wire!r}, address={self.address!r})"
+
+
+class TryPart(msgspec.Struct, frozen=True, kw_only=True, tag="try_part"):
+    """Ask an edge to try a part of a device that is not adopted yet: one still of a camera, one unlock of a door."""
+
+    id: str
+    wire: Wire
+    settings: dict[str, Setting]
+    """As `Door.driver`, or the fields of a `Camera` that say how to reach it."""
+    part: str
+    act: Literal["still", "unlock"]
+    reason: str
+    requested_by: str
+    deadline: datetime
+
+    def __repr__(self) -> str:
+        return f"TryPart(id={self.id!r}, wire={self.wire!r}, part={self.part!r}, act={self.act!r})"
+
+
+Command = (
+    Unlock | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors | TakeStill | Discover
+    | ProbeDevice | TryPart
+)  # fmt: skip
 
 
 Hint = Literal[
@@ -230,6 +277,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of `count_impostors`."""
     media_id: str | None = None
     """The picture of `take_still`, uploaded before."""
+    candidates: tuple[Candidate, ...] = ()
+    """What `discover` or `probe_device` found."""
     similar_to: str | None = None
     """Another enrolled person who looks so much alike that one of them should use a card; for who enrols, nobody else."""
 

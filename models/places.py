@@ -16,6 +16,9 @@ from models.zones import WHOLE, Zone, check_zone
 
 ExitKind = Literal["sensor", "button", "mechanical", "none"]
 Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
+Passback = Literal["off", "soft", "hard"]
+Fail = Literal["secure", "safe"]
+Hardware = Literal["none", "auto", "vaapi", "qsv", "cuda", "videotoolbox", "d3d11va"]
 WhenPolicyEnds = Literal["credentials", "nothing"]
 AREA_DIGITS = {"district": 6, "subdistrict": 9, "community": 12, "grid": 15}
 AREA_LEVELS = tuple(AREA_DIGITS)
@@ -95,6 +98,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     side: Literal["in", "out"] = "in"
     kinds: tuple[str, ...] = ("card", "pin", "button")
     name: str = ""
+    format: str = ""
+    """Id of the site's card format that it reads numbers in; empty where it gives the canonical form (models.cards)."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +131,20 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     """What `model` or `device` is declared to cover, after a measurement or by its maker."""
     liveness_basis: str = ""
     """On what that declaration rests: a report, a certificate, a data sheet."""
+    passback: Passback = "off"
+    """What happens to somebody who comes in again without having left: nothing, a note, or a refusal. Nobody is kept in."""
+    passback_reset_min: int = 0
+    """Minutes after which somebody counts as having left; 0 is never."""
+    interlock: str = ""
+    """Name of a sluice: of the doors of one edge with the same name, one at a time may be unlocked or open."""
+    two_person: bool = False
+    """Whether two different people who may pass must ask together."""
+    second_within_s: float = 15.0
+    free_schedule_id: str | None = None
+    """In these times it stands unlocked; with `first_person`, once somebody who may pass has come in."""
+    first_person: bool = False
+    fail: Fail = "secure"
+    """What the lock does without power, as it is built: `safe` stands open. It is told, not commanded."""
     readers: tuple[Reader, ...] = (Reader(),)
     driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})
 
@@ -158,6 +177,14 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     password: str = ""
     transport: Literal["tcp", "udp"] = "tcp"
+    main_url: str = ""
+    """Address of its main stream, for recording; `url` is the smaller one, which is looked at."""
+    rate: Literal["auto", "full", "key"] = "auto"
+    """What is decoded: all of it, key frames until something moves, or as its use wants (`auto`)."""
+    hardware: Hardware = "none"
+    """What decodes it besides the processor; falls back to the processor."""
+    device: dict[str, object] | None = None
+    """Settings of its ONVIF side (tamper, presets), which only its edge reads."""
     door_id: str | None = None
     near_zone: Zone = WHOLE
     """Where a face may be that acts at the door; whoever is outside is not looked at (R12)."""
@@ -294,6 +321,8 @@ def check_camera(camera: Camera) -> Camera:
         InvalidInput: one of them is not.
     """
     check_camera_url(camera.url)
+    if camera.main_url:
+        check_camera_url(camera.main_url)
     check_zone(camera.near_zone)
     if camera.register is not None:
         check_register(camera.register, "register")

@@ -8,8 +8,9 @@ from typing import Literal
 import msgspec
 
 EventType = Literal[
-    "opened", "closed", "forced", "held", "tamper", "tamper_cleared", "exit_button", "emergency", "duress", "fault"
-]
+    "opened", "closed", "forced", "held", "tamper", "tamper_cleared", "exit_button", "emergency", "duress", "fault",
+    "fault_cleared", "mains_lost", "mains_back", "battery_low", "battery_ok",
+]  # fmt: skip
 Contact = Literal["open", "closed", "unknown"]
 Lock = Literal["locked", "unlocked", "unknown"]
 
@@ -36,6 +37,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", ta
     lock: Lock = "unknown"
     mode: str | None = None
     tamper: bool = False
+    battery: float | None = None
+    """Charge from 0 to 1; None where the wire does not say."""
+    mains: bool | None = None
+    """Whether it runs on mains; None where the wire does not say."""
     retained: bool = False
 
 

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from paho.mqtt.client import MQTTMessage
 
-from drivers.door import Capability, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor
+from drivers.door import Capability, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor, Warn
 from drivers.mqtt import wire
 from drivers.mqtt.acks import Acks
 from drivers.mqtt.endpoint import Endpoint, attempts
@@ -188,6 +188,8 @@ class MqttDoors:
             raise DeviceUnreachable(self._endpoint.address, "the broker takes no messages now")
         if isinstance(order, SetMode):
             return await self._set_mode(link, order)
+        if isinstance(order, Warn):
+            return Executed(ok=False, error="unsupported")
         return await self._command(link, order)
 
     async def _set_mode(self, link: Link, order: SetMode) -> Executed:

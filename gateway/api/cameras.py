@@ -14,6 +14,7 @@ from gateway.api.deps import Shared, StatedReason, allowed
 from gateway.api.places import (
     Body,
     DeviceWriter,
+    Driver,
     Fraction,
     Id,
     IfMatch,
@@ -37,7 +38,7 @@ from gateway.store.devices import CAMERAS
 from gateway.store.places import camera_views
 from gateway.views import CameraView
 from models.errors import NotFound
-from models.places import Camera, PlaceClass
+from models.places import Camera, Hardware, PlaceClass
 from models.zones import MAX_NUMBERS, WHOLE, check_zone
 
 router = APIRouter(prefix="/api/v1/cameras", tags=["cameras"])
@@ -76,6 +77,10 @@ class CameraChange(Body):
     user: Text = ""
     password: Password | None = None
     transport: Literal["tcp", "udp"] = "tcp"
+    main_url: Annotated[str, Field(max_length=1024)] = ""
+    rate: Literal["auto", "full", "key"] = "auto"
+    hardware: Hardware = "none"
+    device: Driver | None = None
     door_id: Id | None = None
     near_zone: NearZone = WHOLE
     min_eye_px: Annotated[float, Field(ge=10, le=500, allow_inf_nan=False)] = 30.0

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gateway.api.deps import Key as Once
 from gateway.api.deps import Shared, allowed, new_id, once
 from gateway.api.places import (
     Body,
     DeviceWriter,
+    Driver,
     Id,
     IfMatch,
     Key,
@@ -38,31 +39,17 @@ from gateway.store.places import door_by_id, door_views
 from gateway.views import DoorView
 from models.errors import NotFound
 from models.liveness import Provider, Species
-from models.places import Door, ExitKind, Factor, Reader, WhenPolicyEnds
+from models.places import Door, ExitKind, Factor, Fail, Passback, Reader, WhenPolicyEnds
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
 DoorReader = Annotated[Caller, Depends(allowed("doors:read"))]
 Opener = Annotated[Caller, Depends(allowed("doors:unlock"))]
 
 
-DRIVER_BYTES = 8192
-
-
-def _bounded(driver: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    try:
-        text = msgspec.json.encode(driver)
-    except RecursionError as error:
-        raise ValueError("must not nest endlessly") from error
-    if len(text) > DRIVER_BYTES or b"\\u0000" in text:
-        raise ValueError(f"must be at most {DRIVER_BYTES} bytes of JSON, without NUL")
-    return driver
-
-
 def _mqtt() -> dict[str, JsonValue]:
     return {"kind": "mqtt"}
 
 
-Driver = Annotated[dict[Annotated[str, Field(max_length=64)], JsonValue], AfterValidator(_bounded)]
 Factors = Annotated[tuple[Factor, ...], Field(min_length=1, max_length=8)]
 
 
@@ -81,6 +68,14 @@ class DoorChange(Body):
     impact_assessment: Id | None = None
     high_security: bool = False
     when_policy_ends: WhenPolicyEnds = "credentials"
+    passback: Passback = "off"
+    passback_reset_min: Annotated[int, Field(ge=0, le=10_080)] = 0
+    interlock: Annotated[str, Field(max_length=64)] = ""
+    two_person: bool = False
+    second_within_s: Annotated[float, Field(ge=3, le=120, allow_inf_nan=False)] = 15.0
+    free_schedule_id: Id | None = None
+    first_person: bool = False
+    fail: Fail = "secure"
     camera_id: Id | None = None
     liveness: Provider = "none"
     liveness_covers: Annotated[tuple[Species, ...], Field(max_length=2)] = ()

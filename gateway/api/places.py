@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Header, Path, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from gateway.api.deps import Shared, allowed, new_id, once
 from gateway.api.replies import Page, etag_of, reply, version_in
@@ -19,6 +19,7 @@ from models.errors import InvalidInput, NotFound
 from models.places import ID_LIMIT, check_id
 
 T = TypeVar("T", bound=msgspec.Struct)
+DRIVER_BYTES = 8192
 SAFE_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 
 
@@ -35,9 +36,20 @@ def _text(value: str) -> str:
     return value
 
 
+def _bounded(driver: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        text = msgspec.json.encode(driver)
+    except RecursionError as error:
+        raise ValueError("must not nest endlessly") from error
+    if len(text) > DRIVER_BYTES or b"\\u0000" in text:
+        raise ValueError(f"must be at most {DRIVER_BYTES} bytes of JSON, without NUL")
+    return driver
+
+
 Id = Annotated[str, AfterValidator(_id), Field(max_length=ID_LIMIT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True), AfterValidator(_text)]
 Text = Annotated[str, StringConstraints(max_length=256, strip_whitespace=True), AfterValidator(_text)]
+Driver = Annotated[dict[Annotated[str, Field(max_length=64)], JsonValue], AfterValidator(_bounded)]
 Short = Annotated[str, StringConstraints(max_length=32, strip_whitespace=True), AfterValidator(_text)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Key = Annotated[str, Path(min_length=1, max_length=ID_LIMIT, pattern=SAFE_ID)]

@@ -44,6 +44,7 @@ class ReaderChange(Body):
     side: Literal["in", "out"] = "in"
     kinds: Kinds = ("card", "pin", "button")
     name: Text = ""
+    format: Annotated[str, Field(max_length=64)] = ""
 
 
 class ReaderBody(ReaderChange):

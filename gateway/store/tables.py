@@ -180,6 +180,44 @@ calibrations = Table(
     version(),
 )
 
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", String(160), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("edge_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("record", Text, nullable=False),
+    # Wrapped by the vault, as a camera's password is.
+    Column("credentials", Text, nullable=False, default="", server_default=""),
+    Column("seen_at", UtcTime, nullable=False),
+    version(),
+)
+
+card_formats = Table(
+    "card_formats",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    seeded(),
+    version(),
+)
+
+bypasses = Table(
+    "bypasses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("door_id", ForeignKey("doors.id"), nullable=False, index=True),
+    Column("kinds", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+)
+
 notices = Table(
     "notices",
     metadata,

@@ -33,6 +33,12 @@ MORE: dict[str, dict[str, Any]] = {
     "door_held_open": {"open_s": 31.0},
     "device_gap": {"first": 1, "last": 2},
     "camera_lost": {"reason": "timeout"},
+    "door_called": {"attempt": "a"},
+    "door_call_ended": {"attempt": "a", "how": "opened"},
+    "passback_noticed": {"attempt": "a", "person_id": "p"},
+    "camera_troubled": {"trouble": "covered"},
+    "camera_settled": {"trouble": "moved"},
+    "power_cut": {"doors": ("a", "b")},
     "clock_doubted": {"why": "earlier", "off_s": -3600.0},
 }
 MEANING: dict[str, tuple[AlertKind, Severity] | tuple[AlertKind, ...] | None] = {
@@ -53,10 +59,26 @@ MEANING: dict[str, tuple[AlertKind, Severity] | tuple[AlertKind, ...] | None] = 
     "door_tamper_cleared": ("door_tampered",),
     "device_back": ("device_lost",),
     "camera_back": ("camera_lost",),
+    "door_fault_cleared": ("door_faulted",),
+    "mains_lost": None,
+    "mains_back": None,
+    "battery_low": ("battery_low", "minor"),
+    "battery_good": ("battery_low",),
+    "door_called": ("door_call", "info"),
+    "door_call_ended": ("door_call",),
+    "passback_noticed": None,
+    "camera_troubled": ("camera_covered", "major"),
+    "camera_settled": ("camera_moved",),
+    "power_cut": ("power_cut", "major"),
+    "power_restored": ("power_cut",),
     "clock_doubted": None,
     "clock_trusted": None,
 }
-ABOUT = {"camera": "camera_id", "clock": "edge_id"}
+ABOUT = {"camera": "camera_id", "clock": "edge_id", "power": "edge_id"}
+ENDS = {
+    "door_closed", "door_tamper_cleared", "device_back", "camera_back", "door_fault_cleared", "battery_good",
+    "door_call_ended", "camera_settled", "power_restored",
+}  # fmt: skip
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
 
 
@@ -71,11 +93,10 @@ def test_every_fact_kind_has_a_meaning_here() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fact_raises_clears_or_says_nothing(kind: str) -> None:
-    ends = kind in {"door_closed", "door_tamper_cleared", "device_back", "camera_back"}
     meaning, expected = alerts_for(fact_of(kind, late=True, exercise=True)), MEANING[kind]
     if expected is None:
         assert meaning is None
-    elif ends:
+    elif kind in ENDS:
         assert isinstance(meaning, Clear)
         assert (meaning.kinds, meaning.source_id, meaning.at) == (expected, "x", T0)
     else:

@@ -4,7 +4,9 @@
 export type Known<T extends string> = T | (string & {});
 export type AlertKind =
   | "door_forced" | "door_held_open" | "door_tampered" | "door_faulted" | "duress" | "emergency_release"
-  | "device_lost" | "device_gap" | "camera_lost" | "delivery_paused" | "edge_lost";
+  | "device_lost" | "device_gap" | "camera_lost" | "camera_covered" | "camera_moved"
+  | "camera_defocused" | "camera_frozen" | "camera_clock_skew" | "camera_tampered" | "power_cut" | "battery_low"
+  | "door_call" | "delivery_paused" | "edge_lost";
 export type Severity = "urgent" | "major" | "minor" | "info";
 export type Workflow = "new" | "acknowledged" | "escalated" | "resolved";
 export type Disposition = "handled" | "false_alarm" | "drill" | "no_action";

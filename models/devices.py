@@ -1,0 +1,58 @@
+"""Devices before they are doors and cameras here: what a search of the wires found, and how far each can be reached."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+import msgspec
+
+Wire = Literal["mqtt", "onvif", "osdp", "rtsp"]
+Reach = Literal["heard", "answers", "trusted", "known", "ready"]
+"""How far a device can be reached: it was `heard` of; it `answers`; its certificate is `trusted`, or it needs none; it told
+who it is, so its credentials are right (`known`); and a part of it gave a picture or opened (`ready`)."""
+Setting = str | int | bool | None
+"""What a wire's settings hold, one by one."""
+LADDER: Final[tuple[Reach, ...]] = get_args(Reach)
+CANDIDATES_MOST: Final = 512
+PARTS_MOST: Final = 64
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Name a camera or a door of a device, with what an adopted one needs to know of it."""
+
+    id: str
+    """The device's own name for it: a token, or a door id."""
+    kind: Literal["camera", "door", "relay"]
+    name: str = ""
+    url: str = ""
+    """Of a camera: the address of the smaller stream."""
+    main_url: str = ""
+    codec: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    capabilities: tuple[str, ...] = ()
+    settings: dict[str, Setting] = {}
+    """What `Door.driver` or `Camera.device` will say of it, credentials apart."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Describe a device that was found on a wire; nothing of it is used before somebody adopts it."""
+
+    id: str
+    """The same each time it is found: by serial or endpoint where it says one, else by address."""
+    wire: Wire
+    address: str
+    reach: Reach = "heard"
+    trouble: str = ""
+    """Why it is no further up the ladder, as a stable word: unreachable, credentials, certificate, unsupported, clock."""
+    detail: str = ""
+    maker: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    fingerprint: str = ""
+    """Hex SHA-256 of the certificate that it showed; pinned at adoption."""
+    clock_off_s: float | None = None
+    parts: tuple[Part, ...] = ()
+    seen_at: datetime | None = None
