@@ -1,0 +1,1 @@
+"""ONVIF over SOAP: cameras, doors by DoorControl and AccessControl, discovery, and the simulated device."""
