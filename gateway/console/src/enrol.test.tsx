@@ -33,7 +33,7 @@ describe("the enrolment of a face", () => {
   });
 
   const ENROLLED = personOf({ faces: [{ id: "f1", edge_id: "e", at: "2026-11-23T12:00:00Z" }] });
-  const ANEW = /^Replace it by another face/;
+  const ANEW = /^Replace it with another face/;
 
   it("lets another face replace the one enrolled only where the manager says so, once, and says what to do", async () => {
     const put = vi.fn().mockResolvedValueOnce(json({ detail: "x", reason: "differs" }, 422)).mockImplementation(() => json({ similar_to: [] }));
@@ -41,7 +41,7 @@ describe("the enrolment of a face", () => {
     const sent = (): string[] => asked.filter(({ call }) => call === "PUT people/p1/face").map(({ query }) => query);
     const picker = screen.getByLabelText("Choose photos");
     fireEvent.change(picker, { target: { files: [photo("a.jpg")] } });
-    expect(await screen.findByText(/check the name; .* choose to replace it by another face/)).toBeTruthy();
+    expect(await screen.findByText(/check the name; .* choose to replace it with another face/)).toBeTruthy();
     await waitFor(() => { expect(screen.getByLabelText<HTMLInputElement>(ANEW).disabled).toBe(false); });
     fireEvent.click(screen.getByLabelText(ANEW));
     fireEvent.change(picker, { target: { files: [photo("a.jpg"), photo("b.jpg")] } });

@@ -51,7 +51,7 @@ export const facesEn: Catalogue["faces"] = {
     photos: "Photos",
     atDoor: "At a door",
     replace: "Replace what is enrolled",
-    anew: "Replace it by another face: it was somebody else's, or the person changed much",
+    anew: "Replace it with another face: it was somebody else's, or the person changed much",
     add: "Add to what is enrolled",
     what: "Templates that are there",
     drop: "Drop photos here, or",
@@ -81,7 +81,7 @@ export const facesEn: Catalogue["faces"] = {
     reason: {
       no_face: "No face found", two_faces: "More than one face: leave only one", too_small: "The face is too small: come closer", too_large: "The file is too large, or the face fills the picture",
       blurred: "Blurred", too_many_bytes: "The file is too large: scale it down", too_many_pixels: "The picture is too large: scale it down", unreadable: "Not a readable JPEG or PNG", no_consent: "No live consent", cut_off: "The face is cut off", too_dark: "Too dark",
-      too_bright: "Too bright", turned_away: "Turned away: look at the camera", face_unusable: "The face cannot be used", under_14: "Under 14 without a guardian's consent", differs: "Somebody else than is enrolled: check the name; if the enrolled face is wrong or the person changed much, choose to replace it by another face",
+      too_bright: "Too bright", turned_away: "Turned away: look at the camera", face_unusable: "The face cannot be used", under_14: "Under 14 without a guardian's consent", differs: "Somebody else than is enrolled: check the name; if the enrolled face is wrong or the person changed much, choose to replace it with another face",
       too_many: "5 templates are enrolled already", not_live: "This looks like a photo or a screen, not a live person", liveness_unclear: "No live person was made out: turn the head slightly, in good light",
       another_person: "Somebody else came before the camera: ask others to step back", not_assessed: "No approved impact assessment covers faces", no_answer: "The edge did not answer",
       not_ready: "The face process is not ready yet", busy: "Somebody is being enrolled at this door",
