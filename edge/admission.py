@@ -184,7 +184,7 @@ class Admission:
         denial = Denial(claim=claims[0] if len(claims) == 1 else stranger, reason=reason)
         if _wants_face(denial.claim):
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=denial)
-        elif reason == "not_live":
+        if reason == "not_live":  # a picture is one, whatever card or PIN came before it
             self._guesses.wrong(door.id, "face")
         await self.deny(denial.claim, reason)
 

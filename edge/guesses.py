@@ -11,7 +11,8 @@ guessing opens with 0.9 % at most (0.2 %), and a night of ten hours with 6 % (1.
 flat's PINs get no more than that, and five in a minute. What is typed while the keypad waits is refused unseen and
 lengthens nothing: whoever comes after a guesser waits a minute at most.
 
-Pictures held up at a door that opens by a bare face are paced likewise: 6 + T in T minutes, and no card or PIN forgives one.
+Pictures held up at a door that opens by a bare face are paced likewise: 6 + T in T minutes, those after a card or PIN
+counted with them, and no card or PIN forgives one.
 """
 
 from __future__ import annotations

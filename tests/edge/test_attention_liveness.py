@@ -172,6 +172,28 @@ async def test_a_card_does_not_excuse_a_picture_of_its_holder(at_door: Porch) ->
     assert not at_door.house.wire.unlocks()
 
 
+async def test_pictures_held_up_after_a_card_slow_the_doors_bare_faces_too(at_door: Porch) -> None:
+    await at_door.apply(homes(3, factors=("face", "face+card", "qr"), of_door={"liveness": "parallax"}))
+    admission = at_door.house.admission
+    for n in range(PACES["face"].free + 1):
+        assert not admission.slowed("d1")
+        looked = len(at_door.link.attended)
+        at_door.house.wire.ask(Request(id=f"r{n}", door_id="d1", kind="card", value=CARD))
+        await until(lambda looked=looked: len(at_door.link.attended) > looked)  # type: ignore[misc]
+        for _ in range(2):
+            at_door.link.see(face("p1"), track=f"t{n}", liveness=reading("attack"))
+        await until(lambda n=n: admission.counters.get("denied_not_live") == n + 1)  # type: ignore[misc]
+    at_door.house.wire.ask(Request(id="bare", door_id="d1", kind="button"))
+    await until(lambda: admission.counters.get("denied_locked_out") == 1)
+    at_door.house.wire.ask(Request(id="live", door_id="d1", kind="card", value=CARD))
+    await until(lambda: "d1" in at_door.attention._windows)
+    for _ in range(3):
+        at_door.link.see(face("p1"), track="live", liveness=reading("live"))
+    await until(
+        lambda: len(at_door.house.wire.unlocks()) == 1, what="a card with its holder's live face goes on opening"
+    )
+
+
 async def test_a_hands_free_door_opens_for_no_picture_and_says_so_once(at_door: Porch) -> None:
     hands_free = {"hands_free": True, "impact_assessment": "pia-1", "liveness": "parallax"}
     await at_door.apply(homes(3, of_door=hands_free))
