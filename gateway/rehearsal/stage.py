@@ -25,10 +25,14 @@ from models.errors import GatehouseError
 
 RESIDENT_PHOTOS = ("obama3.jpg", "obama2.jpg")
 RESIDENT_AT_DOOR = "obama.jpg"
-"""Never enrolled: who stands at the door does not look as on the photos of the enrolment."""
+"""Never sent as a photo: who stands at the door does not look as on the photos, and turned the head there to be enrolled."""
 STRANGER_AT_DOOR = "biden.jpg"
 VISIT = {"approach_s": 2.0, "stay_s": 5.0, "leave_s": 1.0}
 """How long somebody walks up to the gate, stays and leaves, in s."""
+SITTING = {"approach_s": 2.0, "stay_s": 45.0, "leave_s": 1.0}
+PICTURES_AT_DOOR = 3
+ENROLLED_SEED = 77
+"""No visit moves its head in this rhythm: what is compared at the door was not enrolled."""
 CONSENT_TEXT = "face-door-demo-1"
 Role = Literal["manager", "operator"]
 Visitor = Literal["resident", "stranger", "photo"]
@@ -210,10 +214,34 @@ class Stage:
             "evidence": "simulated", "doors": ["gate"],
         }  # fmt: skip
         self._consent_id = str((await self._checked(manager.post(f"{person}/consents", json=consent)))["id"])
+        at_door = self.files.liveness != "none"
+        if at_door:
+            await self._enrol_at_the_gate(person)
         kind = {"Content-Type": "image/jpeg"}
         for number, name in enumerate(RESIDENT_PHOTOS):
-            photo, more = self._portraits[name].read_bytes(), {"add": number > 0}
+            photo, more = self._portraits[name].read_bytes(), {"add": at_door or number > 0}
             await self._checked(manager.put(f"{person}/face", content=photo, params=more, headers=kind, timeout=60))
+
+    async def _enrol_at_the_gate(self, person: str) -> None:
+        """Let the resident turn the head before the gate's camera until the pictures are taken, as the office would."""
+        manager = self._clients["manager"]
+        order = {"door_id": "gate", "pictures": PICTURES_AT_DOOR}
+        enrolment = await self._checked(manager.post(f"{person}/face/at-door", json=order))
+        await self.cameras.ask(
+            camera="gate", scene="head", portrait=str(self._portraits[RESIDENT_AT_DOOR]), seed=ENROLLED_SEED,
+            script=SITTING, within_s=60,
+        )  # fmt: skip
+
+        async def ended() -> dict[str, Any] | None:
+            told = await self._checked(manager.get(f"/api/v1/face-enrolments/{enrolment['id']}"))
+            return told if told["state"] not in ("waiting", "running") else None
+
+        told = await until(ended, what="the enrolment at the gate", within_s=60, every_s=0.5)
+        if told["state"] != "confirmed":
+            raise GatehouseError(
+                f"the enrolment at the gate ended as {told['state']}: {told['reason']} {told['detail']}"
+            )
+        await self.quiet()
 
     async def _checked(self, request: Any) -> Any:
         response: httpx.Response = await request

@@ -27,7 +27,7 @@ def _require(condition: object, what: str) -> None:
 
 
 async def resident_face_opens_door(stage: Stage) -> str:
-    """Show an enrolled resident, in another photo than the enrolled ones, who presses the bell and turns her head."""
+    """Show a resident, enrolled here and from other photos, who walks up otherwise, presses the bell and turns the head."""
     outcomes = []
     for way in (1, 2, 3):
         outcome = await stage.visit("resident", seed=way)
