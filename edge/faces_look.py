@@ -31,8 +31,8 @@ FULL_EVERY_S: Final = 0.5
 BUDGET_S: Final = 0.06
 """Crops wait for each other's embeddings at most about so long: what is not found by then is looked at next time."""
 MAX_FACES: Final = 4
-EYE_TO_FACE: Final = 2.0
-"""Faces narrower than this many smallest eye distances are not looked for."""
+ENROL_EYES: Final = 2.0
+"""For an enrolment, faces narrower than this many smallest eye distances are not looked for: who is near hears why."""
 LEAST_FACE_PX: Final = 40
 FILLS_FRAME: Final = 0.95
 
@@ -225,7 +225,8 @@ class Looker:
                 self._tally.followed += 1
                 return followed
         view.full_at = at
-        least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * EYE_TO_FACE / look.scale))
+        eyes = ENROL_EYES if look.attend.enrol else self._pipeline.face_to_eyes
+        least = max(LEAST_FACE_PX, int(look.attend.min_eye_px * eyes / look.scale))
         return self._pipeline.detect(rgb, min_face_px=least)
 
 

@@ -35,6 +35,8 @@ class OwnDetector:
     """A network that finds faces: `yunet` by its own grid, `boxes` by rows of left, top, right, bottom, score in px."""
 
     window_px: Final = LEAST_PX
+    face_to_eyes: Final = 2.0
+    """How many eye distances a network's boxes may be wide: narrower ones it leaves out exactly."""
 
     def __init__(self, model: OwnModel, *, threads: int) -> None:
         """Open the file and try it.

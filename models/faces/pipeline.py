@@ -94,6 +94,11 @@ class FacePipeline:
         """What embeddings of this pipeline are comparable with."""
         return self._embedder.contract
 
+    @property
+    def face_to_eyes(self) -> float:
+        """How many times wider than its eyes are apart a face must be for `detect` to be sure to find it."""
+        return self._detector.face_to_eyes
+
     def detect(
         self, rgb: Rgb, *, min_face_px: int, max_face_px: int | None = None, thorough: bool = False
     ) -> list[Face]:

@@ -38,6 +38,8 @@ class Networks:
     quality_: FaceQuality = GOOD
     boxes: list[tuple[int, int, int, int]] = field(default_factory=lambda: [(10, 10, 89, 89)])
     liveness: None = None
+    face_to_eyes: float = 2.3
+    least_px: list[int] = field(default_factory=list)
 
     @property
     def contract(self) -> EmbedderContract:
@@ -45,6 +47,7 @@ class Networks:
 
     def detect(self, rgb: Rgb, *, min_face_px: int, max_face_px: int | None = None) -> list[Face]:
         self.detections += 1
+        self.least_px.append(min_face_px)
         return [Face(box=box, landmarks=np.zeros((5, 2), np.float32), score=1.0) for box in self.boxes]
 
     def follow(self, rgb: Rgb, *, near: Sequence[tuple[int, int, int, int]]) -> list[Face]:

@@ -40,6 +40,18 @@ def distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(a - b))
 
 
+def test_a_face_whose_eyes_are_just_far_enough_apart_is_not_too_small_to_be_looked_for(
+    pipeline: FacePipeline, photos: dict[str, Path], astronaut: Rgb
+) -> None:
+    least = int(30 * pipeline.face_to_eyes)
+    for rgb in (np.asarray(small(photos["obama.jpg"])), np.asarray(small(photos["biden.jpg"])), astronaut):
+        eye_px = pipeline.quality(rgb, pipeline.detect(rgb, min_face_px=80)[0]).eye_px
+        for wanted in (30.5, 31.5, 33.0):
+            size = (round(rgb.shape[1] * wanted / eye_px), round(rgb.shape[0] * wanted / eye_px))
+            shown = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
+            assert len(pipeline.detect(shown, min_face_px=least)) == 1, (wanted, size)
+
+
 def test_a_resident_is_known_from_another_photo_and_a_stranger_is_not(
     pipeline: FacePipeline, photos: dict[str, Path], astronaut: Rgb
 ) -> None:
