@@ -166,7 +166,7 @@ async def list_people(
 def _list(
     connection: Connection, asked: dict[str, Any], *, after: str, limit: int, caller: Caller, runtime: Runtime
 ) -> Page[PersonRow]:
-    found = people_of(connection, site_ids=caller.sites, after=after, limit=limit + 1, **asked)
+    found = people_of(connection, site_ids=caller.sites, at=runtime.clock(), after=after, limit=limit + 1, **asked)
     items = found[:limit]
     by = ",".join(sorted(what for what, value in asked.items() if value is not None))
     note(connection, caller, action="person.list", subject=str(asked["flat_id"] or ""), at=runtime.clock(),

@@ -153,7 +153,7 @@ def note_activity(connection: Connection, person_id: str, *, site_id: str, at: d
 
 
 def people_of(
-    connection: Connection, *, site_ids: frozenset[str], after: str = "", limit: int = 100,
+    connection: Connection, *, site_ids: frozenset[str], at: datetime, after: str = "", limit: int = 100,
     flat_id: str | None = None, name: str | None = None, external_id: str | None = None,
 ) -> list[PersonRow]:  # fmt: skip
     """Return people of some sites by id, after an id, without what belongs to them.
@@ -161,6 +161,7 @@ def people_of(
     Args:
         connection: a transaction.
         site_ids: the sites.
+        at: when it is; who is under 14 follows from it.
         after: the id after which to begin.
         limit: how many at most.
         flat_id: only who belongs or belonged to this flat.
@@ -174,11 +175,13 @@ def people_of(
         query = query.where(people.c.name.icontains(name, autoescape=True))
     if external_id is not None:
         query = query.where(people.c.external_id == external_id)
-    return [_listed(row) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    days = {site_id: local_day(connection, site_id, at=at) for site_id in {row.site_id for row in rows}}
+    return [_listed(row, on=days[row.site_id]) for row in rows]
 
 
-def _listed(row: Row[Any]) -> PersonRow:
-    person = msgspec.structs.asdict(person_from(row))
+def _listed(row: Row[Any], *, on: date) -> PersonRow:
+    person = msgspec.structs.asdict(known_on(person_from(row), on))
     return PersonRow(**person, created_at=row.created_at, seeded=row.seeded, version=row.version)
 
 
@@ -194,7 +197,7 @@ def person_view(connection: Connection, person_id: str, *, site_ids: frozenset[s
     proofs = face_receipts_of(connection, person_id)
     agreed = consents_of(connection, person_id)
     return PersonView(
-        **msgspec.structs.asdict(_listed(row)),
+        **msgspec.structs.asdict(_listed(row, on=local_day(connection, row.site_id, at=at))),
         flats=tuple(occupancies_of(connection, person_id)),
         guardians=tuple(guardians_of(connection, person_id)),
         consents=tuple(consent_view(consent, at=at) for consent in agreed),

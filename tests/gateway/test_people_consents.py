@@ -170,13 +170,22 @@ async def test_whether_a_guardian_consents_is_decided_by_the_date_of_birth(
     await call(manager, "POST", "people/p1/consents", status, json=CONSENT | {"guardian": guardian})
 
 
+async def shown_under_14(manager: httpx.AsyncClient) -> list[bool]:
+    """Return whether the office is shown p1 as under 14: in the list, and alone."""
+    listed = (await manager.get("/api/v1/people")).json()["items"]
+    alone = (await manager.get("/api/v1/people/p1")).json()
+    return [one["under_14"] for one in (*listed, alone) if one["id"] == "p1"]
+
+
 async def test_the_day_is_the_sites_own(manager: httpx.AsyncClient, clock: Clock) -> None:
     clock.turn(hours=8, seconds=-1)  # 15:59:59 UTC: still 1 March in Shanghai
     await call(manager, "POST", "session", json={"username": "manager", "password": "correct horse battery"})
     await call(manager, "POST", "people", 201, json={"id": "p1", "name": "C", "born_on": "2012-03-02"})
     await call(manager, "POST", "people/p1/consents", 422, json=CONSENT)
+    assert await shown_under_14(manager) == [True, True]
     clock.turn(seconds=1)
     await call(manager, "POST", "people/p1/consents", 201, json=CONSENT)
+    assert await shown_under_14(manager) == [False, False]
 
 
 async def test_a_person_is_corrected_with_an_etag(manager: httpx.AsyncClient, other: httpx.AsyncClient) -> None:

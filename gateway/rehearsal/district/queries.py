@@ -103,8 +103,8 @@ def queries(chance: random.Random) -> dict[str, Query]:
         "look-ups of a person": lambda c: look_ups(c, who, limit=100),
         "passages of a person": lambda c: passages(c, who, limit=100),
         "doors of one site": lambda c: door_views(c, site_ids=ONE),
-        "people of one site": lambda c: people_of(c, site_ids=ONE, after=who),
-        "people by name": lambda c: people_of(c, site_ids=ONE, name=f"户{last % PEOPLE}"),
+        "people of one site": lambda c: people_of(c, site_ids=ONE, at=AT, after=who),
+        "people by name": lambda c: people_of(c, site_ids=ONE, at=AT, name=f"户{last % PEOPLE}"),
         "edges": lambda c: edge_views(c, site_ids=EVERYWHERE, at=AT),
     }
 
