@@ -40,8 +40,9 @@ WHY: Final = {
     "another_person": "somebody else came before the camera: ask others to step back, and begin again",
     "not_live": "what was shown looks like a picture or a screen: the person must stand there",
     "liveness_unclear": "no live person was made out: let them turn their head slightly, in good light, and begin again",
+    "no_face": "no face was seen: nobody stood close enough before the camera, in good light: begin again",
 }
-"""What to do where pictures were good but did not count."""
+"""What to do where it ended without enough pictures."""
 POSE_STEP: Final = 0.08
 """How much further turned (models.recognition.FaceQuality.yaw) a picture is that shows another side."""
 TURN_PATIENCE_S: Final = 5.0
@@ -172,9 +173,8 @@ class DoorEnrolment:
         finally:
             self._link.release(door.id)
         if problem:
-            return self._office.refused(
-                command.id, problem, detail=WHY.get(problem) or f"{len(sitting.taken)} of {wanted} pictures were good"
-            )
+            counted = f"{len(sitting.taken)} of {wanted} pictures were good: begin again, and follow the hints"
+            return self._office.refused(command.id, problem, detail=WHY.get(problem, counted))
         made = [
             self._office.plain(command, consent, embedding=one.embedding, contract=one.contract, quality=one.quality)
             for one, _ in sitting.taken

@@ -59,7 +59,7 @@ def check_photo(content: bytes, *, media_type: str) -> None:
             "unreadable", f"send image/jpeg or image/png as the raw body, not {media_type[:80] or 'nothing'}"
         )
     if not content.startswith(magic):
-        raise ImageRejected("unreadable", f"the body is no {media_type.removeprefix('image/').upper()} file")
+        raise ImageRejected("unreadable", f"this is no {media_type.removeprefix('image/').upper()} picture")
 
 
 async def enrol_face(

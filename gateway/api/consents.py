@@ -127,7 +127,9 @@ def _check_guardian(connection: Connection, person_id: str, *, guardian: str | N
     if not young and guardian is not None:
         raise InvalidInput("guardian", "who is 14 or older consents for themselves: leave guardian out")
     if guardian is not None and guardian not in guardians_of(connection, person_id):
-        raise InvalidInput("guardian", "this is no guardian of the child: PUT people/{id}/guardians/{guardian} first")
+        raise InvalidInput(
+            "guardian", "this is no guardian on record: name one with `gatehouse person guardian CHILD GUARDIAN`"
+        )
 
 
 @router.delete("/{person_id}/consents/{consent_id}", status_code=204)

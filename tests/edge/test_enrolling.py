@@ -238,7 +238,8 @@ async def test_when_time_is_over_the_good_pictures_count_and_without_one_the_rea
         result = await at.enrol(soon())
         assert (result.state, len(result.receipts)) == ("confirmed", 1)
         at.camera.shows = [poor("too_dark")]
-        assert (await at.enrol(soon())).reason == "too_dark"
+        dark = await at.enrol(soon())
+        assert (dark.reason, "begin again" in dark.detail) == ("too_dark", True)
         assert len(at.keys.sealed()) == 1, "a failed enrolment takes nothing away"
 
 
