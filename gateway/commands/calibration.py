@@ -77,12 +77,14 @@ def _read(file: Path) -> Any:
 
 def _line(one: dict[str, Any]) -> str:
     where = one["edge_id"] or "labelled photos"
-    radii = ", ".join(
-        f"{carried['people']}: {carried['radius']:.2f}" if carried["radius"] else f"{carried['people']}: none"
+    radii = "; ".join(
+        f"{carried['people']}: {carried['radius']:.2f}" if carried["radius"]
+        else f"{carried['people']}: none, {carried['needed_pairs']:,} pairs are needed"
         for carried in one["carries"]
-    )
+    )  # fmt: skip
+    pairs = "1 pair" if one["pairs"] == 1 else f"{one['pairs']:,} pairs"
     state = "in force" if one["in_force"] else "replaced"
-    return f"{one['id']}  {where}, {one['persons']} persons, {one['pairs']} pairs, {state}; radius by people: {radii}"
+    return f"{one['id']}  {where}, {one['persons']} persons, {pairs}, {state}; radius by people: {radii}"
 
 
 def _end(one: dict[str, Any]) -> str:

@@ -239,7 +239,8 @@ async def test_evidence_is_added_listed_counted_and_removed_from_the_shell(
     file.write_bytes(msgspec.json.encode(evidence()))
     status, told = await shell("add", "a", str(file))
     assert status == 0
-    assert "labelled photos, 610 persons, 185745 pairs, in force; radius by people: 12: 0.45" in told
+    assert "labelled photos, 610 persons, 185,745 pairs, in force; radius by people: 12: 0.45; 60: 0.45" in told
+    assert "5000: none, 14,992,501 pairs are needed" in told
     assert await shell("remove", "a", told.split()[0]) == (0, "removed")
     counting = asyncio.create_task(shell("count", "a"))
     command = await ordered(edge, url)
