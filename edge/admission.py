@@ -8,23 +8,23 @@ its holder's face must come with goes there first. It speaks to no wire itself.
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
 
 from drivers.door import Executed
+from edge.answers import UNLOCK_VALID_MS, Answers
 from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
 from edge.doorkeeper import DoorKeeper
 from edge.guesses import Family, Guesses
 from edge.passes import Passes
 from edge.spool import Spool
-from models.access import Claim, Denial, Grant, Request, decide, fresh, method_of, takes_faces
+from models.access import Claim, Denial, Grant, Request, decide, method_of, takes_faces
 from models.errors import InvalidInput, StorageUnavailable
-from models.events import AccessDenied, AccessGranted, DenialReason, Method, fact_id
+from models.events import DenialReason, Method
 from models.link import Result, Unlock
 from models.people import VisitorPass
 from models.places import Door
@@ -33,11 +33,7 @@ from models.recognition import Recognised
 
 log = logging.getLogger("gatehouse.edge.admission")
 
-UNLOCK_VALID_MS = 3000
 SEEN_REQUESTS = 4096
-DENIALS_WINDOW_S = 60.0
-DENIALS_RECORDED = 120
-"""Refusals that become facts per door and minute; more are answered and counted only."""
 RACES = 3
 """How often the use of a pass is tried again because another attempt took it first."""
 GUESSED: Final[frozenset[DenialReason]] = frozenset(
@@ -61,17 +57,15 @@ class Admission:
     def __init__(
         self, *, edge_id: str, keeper: DoorKeeper, clock: SteadyClock, spool: Spool, faces: Attends | None = None
     ) -> None:
-        self._edge_id = edge_id
         self._keeper = keeper
         self._clock = clock
         self.faces = faces
         self._book = Book()
         self._passes = Passes(spool)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._offsets: dict[str, float] = {}
         self._guesses = Guesses(clock.unix)
-        self._denials: dict[str, tuple[float, int]] = {}
         self.counters: dict[str, int] = {}
+        self._answers = Answers(edge_id=edge_id, keeper=keeper, clock=clock, count=self._count)
 
     def apply(self, policy: Policy) -> None:
         """Decide by this policy from now on.
@@ -99,7 +93,7 @@ class Admission:
         self._seen[key] = None
         while len(self._seen) > SEEN_REQUESTS:
             self._seen.popitem(last=False)
-        if not self._is_fresh(request, at=at):
+        if not self._answers.is_fresh(request, at=at):
             await self._refuse(request, "stale")
         elif request.kind in ("button", "call"):
             await self._look(request, door)
@@ -171,7 +165,7 @@ class Admission:
             return
         if claimed:
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=decision)
-        await self.let_in(msgspec.structs.replace(decision.claim, evidence=match.evidence), waited_ms=waited_ms)
+        await self._let_in(msgspec.structs.replace(decision.claim, evidence=match.evidence), waited_ms=waited_ms)
 
     async def refuse(
         self, request: Request, door: Door, *, reason: DenialReason, claims: tuple[Claim, ...] = ()
@@ -186,7 +180,7 @@ class Admission:
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=denial)
         if reason == "not_live":  # a picture is one, whatever card or PIN came before it
             self._guesses.wrong(door.id, "face")
-        await self.deny(denial.claim, reason)
+        await self._answers.deny(denial.claim, reason)
 
     def slowed(self, door_id: str) -> bool:
         """Return whether so many pictures were held up at a door that no bare face is looked at now."""
@@ -206,7 +200,7 @@ class Admission:
         if taking and counted is not None:
             decision = await self._take_use(claim, door, at=at, one=counted, presented=found.refusal)
         if isinstance(decision, Denial):
-            await self.deny(claim, decision.reason)
+            await self._answers.deny(claim, decision.reason)
             return
         executed = await self._let_in(claim)
         if taking and counted is not None and not executed.ok and executed.certain:
@@ -238,76 +232,11 @@ class Admission:
             policy_ended=self._book.ended(at, clock_trusted=trusted), used=used, presented=presented,
         )  # fmt: skip
 
-    async def let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> bool:
-        """Open the door for a granted claim and record how that went; return whether the door confirmed it.
-
-        Args:
-            claim: who is let in, and why.
-            waited_ms: how long the person has waited already: for a face since its first usable frame.
-        """
-        return (await self._let_in(claim, waited_ms=waited_ms)).ok
-
     async def _let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> Executed:
-        executed = await self._open(claim, command_id=None, waited_ms=waited_ms)
+        executed = await self._answers.open(claim, waited_ms=waited_ms)
         if not executed.ok:
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
         return executed
-
-    async def _open(
-        self, claim: Claim, *, command_id: str | None, waited_ms: float = 0.0, valid_ms: int = UNLOCK_VALID_MS
-    ) -> Executed:
-        began = time.monotonic()
-        executed = await self._keeper.open(
-            claim.door_id, attempt=claim.attempt, command_id=command_id, valid_ms=valid_ms
-        )
-        unlock_ms = waited_ms + (time.monotonic() - began) * 1000
-        fact = AccessGranted(
-            id=fact_id(self._edge_id, claim.door_id, claim.attempt, "access_granted"),
-            at=self._clock.now(),
-            door_id=claim.door_id,
-            attempt=claim.attempt,
-            method=claim.method,
-            reader=claim.reader,
-            person_id=claim.person_id,
-            pass_id=claim.pass_id,
-            unlocked=executed.ok,
-            unlock_ms=round(unlock_ms, 1) if executed.ok else None,
-            evidence=claim.evidence,
-        )
-        self._learn_offset(claim.door_id, executed)
-        self._count("unlocks" if executed.ok else "unlocks_failed")
-        self._keeper.record(claim.door_id, fact)
-        return executed
-
-    async def deny(self, claim: Claim, reason: DenialReason, *, occurrence: str | None = None) -> None:
-        """Record a refusal and tell the person at the reader."""
-        fact = AccessDenied(
-            id=fact_id(self._edge_id, claim.door_id, occurrence or claim.attempt, "access_denied"),
-            at=self._clock.now(),
-            door_id=claim.door_id,
-            attempt=claim.attempt,
-            method=claim.method,
-            reader=claim.reader,
-            person_id=claim.person_id,
-            pass_id=claim.pass_id,
-            reason=reason,
-        )
-        self._count(f"denied_{reason}")
-        if self._may_record(claim.door_id):
-            self._keeper.record(claim.door_id, fact)
-        else:
-            self._count("denials_not_recorded")
-        executed = await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason=reason)
-        self._learn_offset(claim.door_id, executed)
-
-    def _may_record(self, door_id: str) -> bool:
-        """Return whether one more refusal of this door may take room in the spool: a broken reader must not fill it."""
-        now = self._clock.unix()
-        since, count = self._denials.get(door_id, (now, 0))
-        if now - since >= DENIALS_WINDOW_S:
-            since, count = now, 0
-        self._denials[door_id] = (since, count + 1)
-        return count < DENIALS_RECORDED
 
     async def unlock(self, command: Unlock) -> Result:
         """Open a door because somebody at the console asked for it, and report what the door said.
@@ -319,12 +248,12 @@ class Admission:
             return Result(command_id=command.id, state="refused", reason="no_such_door", at=self._clock.now())
         claim = Claim(attempt=command.id, door_id=door.id, method="remote", person_id=None)
         if self._keeper.mode(door.id) == "locked_down":
-            await self.deny(claim, "locked_down")
+            await self._answers.deny(claim, "locked_down")
             return Result(command_id=command.id, state="refused", reason="locked_down", at=self._clock.now())
         left_ms = int((command.deadline - self._clock.now()).total_seconds() * 1000)
         if left_ms <= 0:
             return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())
-        executed = await self._open(claim, command_id=command.id, valid_ms=min(UNLOCK_VALID_MS, left_ms))
+        executed = await self._answers.open(claim, command_id=command.id, valid_ms=min(UNLOCK_VALID_MS, left_ms))
         return Result(
             command_id=command.id,
             state="confirmed" if executed.ok else "failed",
@@ -341,25 +270,9 @@ class Admission:
             reader=request.reader,
             person_id=None,
         )
-        await self.deny(claim, reason, occurrence=occurrence)
+        await self._answers.deny(claim, reason, occurrence=occurrence)
 
     # ---- what is asked of a request ---------------------------------------------------------------------------------
-
-    def _is_fresh(self, request: Request, *, at: datetime) -> bool:
-        """Return whether a request is about now, on the device's clock as far as its offset is known.
-
-        Without a measured offset the first request of a device with a wrong clock is refused, and its answer to that
-        refusal teaches the offset. A request never does: old ones that come twice would be taken for a slow clock.
-        """
-        state = self._keeper.state(request.door_id)
-        measured = None if state is None else state.offset_s
-        offset_s = measured if measured is not None else self._offsets.get(request.door_id, 0.0)
-        offset = timedelta(seconds=offset_s)
-        return fresh(request.device_at, offset=offset, redelivered=request.redelivered, at=at)
-
-    def _learn_offset(self, door_id: str, executed: Executed) -> None:
-        if executed.device_at is not None:
-            self._offsets[door_id] = (self._clock.now() - executed.device_at).total_seconds()
 
     def _found(self, request: Request, *, at: datetime) -> tuple[Found, ...]:
         try:

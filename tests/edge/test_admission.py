@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
-from edge.admission import DENIALS_RECORDED, SEEN_REQUESTS, UNLOCK_VALID_MS
+from edge.admission import SEEN_REQUESTS
+from edge.answers import DENIALS_RECORDED, UNLOCK_VALID_MS
 from edge.guesses import PACES
 from models.access import Request
 from models.errors import InvalidInput
