@@ -91,7 +91,16 @@ def _open_mqtt(
     return MqttDoors(endpoint, doors=doors, now=now)
 
 
-BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt}
+def _open_onvif(
+    settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
+) -> DoorDriver:
+    from drivers.onvif.driver import OnvifDoors
+    from drivers.onvif.endpoint import endpoint_of
+
+    return OnvifDoors(endpoint_of(settings), doors=doors, client_id=client_id, now=now)
+
+
+BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif}
 DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {}
 """The wires that can be searched, each with what loads its search."""
 PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {}

@@ -22,23 +22,27 @@ MAX_DOORS: Final = 64
 class DoorPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name the parts of a device that make up one door: a door of DoorControl, or a relay with its inputs.
 
-    `readers_in` and `readers_out` are access points; one that is in neither and belongs to the door is an outer reader.
+    `reader_in` and `reader_out` are access points; one that is neither and leads to the door is an outer reader.
+    `contact`, `exit_button` and `call` are digital inputs; `contact_true` says what an active contact means.
     """
 
     door: Token | None = None
     relay: Token | None = None
+    reader_in: Token | None = None
+    reader_out: Token | None = None
     contact: Token | None = None
+    contact_true: Literal["open", "closed"] = "open"
     exit_button: Token | None = None
-    readers_in: tuple[Token, ...] = ()
-    readers_out: tuple[Token, ...] = ()
+    call: Token | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name a device and how to reach it. `url` is its device service and never holds credentials.
 
     `fingerprint` is the SHA-256 of its certificate as 64 hexadecimal digits; with it no authority is asked. `doors`
-    says which of its parts each door is; a device with a single door needs none. `pull_s` is how long the device may
-    hold a pull of events open; with `seek` what it stored while we were away is asked for.
+    says which of its parts each door is; a wire with a single door says it beside (`door: …`), and a device with a
+    single door needs nothing of it. `pull_s` is how long the device may hold a pull of events open; with `seek` what it
+    stored while we were away is asked for.
     """
 
     url: Annotated[str, msgspec.Meta(min_length=8, max_length=500)]
@@ -51,6 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pull_s: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
     seek: bool = True
     doors: Annotated[Mapping[str, DoorPart], msgspec.Meta(max_length=MAX_DOORS)] = {}
+    part: DoorPart = DoorPart()
 
     def __repr__(self) -> str:
         """Show the device without its password."""
@@ -73,8 +78,10 @@ def endpoint_of(settings: Mapping[str, object]) -> Endpoint:
     Raises:
         InvalidInput: a setting is unknown, out of bounds, or cannot be used; the message says which.
     """
+    beside = {key: value for key, value in settings.items() if key in DoorPart.__struct_fields__}
     try:
-        endpoint = msgspec.convert(settings, Endpoint)
+        endpoint = msgspec.convert({key: value for key, value in settings.items() if key not in beside}, Endpoint)
+        part = msgspec.convert(beside, DoorPart)
     except msgspec.ValidationError as error:
         raise InvalidInput("driver", str(error)) from None
     _check_url(endpoint.url)
@@ -85,11 +92,17 @@ def endpoint_of(settings: Mapping[str, object]) -> Endpoint:
         endpoint = msgspec.structs.replace(endpoint, fingerprint=plain)
     if not endpoint.secure and (endpoint.fingerprint or endpoint.ca_file):
         raise InvalidInput("driver.url", "must be https:// when a certificate is to be checked")
-    for name, part in endpoint.doors.items():
-        if (part.door is None) == (part.relay is None):
+    if beside and endpoint.doors:
+        raise InvalidInput(
+            "driver.doors", f"stands for several doors, so {', '.join(sorted(beside))} must not be beside"
+        )
+    for name, each in endpoint.doors.items():
+        if (each.door is None) == (each.relay is None):
             raise InvalidInput(f"driver.doors.{name}", "needs either `door` or `relay`")
+    if part.door is not None and part.relay is not None:
+        raise InvalidInput("driver.relay", "must not stand beside `door`")
     tls_context(endpoint)
-    return endpoint
+    return msgspec.structs.replace(endpoint, part=part)
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext | None:
