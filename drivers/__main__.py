@@ -11,6 +11,7 @@ from typing import Final
 PROGRAMS: Final = {
     ("simulate", "door"): "drivers.mqtt.simulator",
     ("simulate", "camera"): "drivers.rtsp.simulator",
+    ("simulate", "onvif"): "drivers.onvif.simulator",
     ("mqtt", "broker"): "drivers.mqtt.broker",
 }
 """Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
