@@ -41,6 +41,8 @@ WHY: Final = {
     "not_live": "what was shown looks like a picture or a screen: the person must stand there",
     "liveness_unclear": "no live person was made out: let them turn their head slightly, in good light, and begin again",
     "no_face": "no face was seen: nobody stood close enough before the camera, in good light: begin again",
+    "no_consent": "the consent ended meanwhile: nothing was enrolled",
+    "cancelled": "it was called off: nothing was enrolled",
 }
 """What to do where it ended without enough pictures."""
 POSE_STEP: Final = 0.08

@@ -251,7 +251,8 @@ async def test_a_consent_withdrawn_while_they_stand_there_leaves_nothing(tmp_pat
         await at.policies.take(
             policy(DOOR, n=3, people=(person("p1"),), consents=(withdrawn,), cameras=(CAMERA,))
         )  # fmt: skip
-        assert (await enrolling).reason == "no_consent"
+        ended = await enrolling
+        assert (ended.reason, "the consent ended" in ended.detail) == ("no_consent", True)
         assert at.keys.sealed() == ()
         assert at.camera.released == 1
 
