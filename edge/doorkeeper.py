@@ -21,6 +21,7 @@ from config.process import Backoff, Good, keep_running
 from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor
 from edge.clock import SteadyClock
 from edge.ledger import Kept, Ledger, status_of
+from edge.modes import Modes
 from edge.spool import Spool
 from models.access import Request
 from models.doors import (
@@ -49,7 +50,6 @@ UNACKNOWLEDGED = 256
 REQUESTS_AT_ONCE = 32
 LOST_AFTER_S = 20.0
 BACKOFF = Backoff(first_s=0.25, cap_s=5.0)
-MODE_AGAIN_S = 5.0
 
 OpenDriver = Callable[[tuple[Door, ...]], DoorDriver]
 DriverKey = Callable[[Door], str]
@@ -98,7 +98,7 @@ class DoorKeeper:
         self._doors: dict[str, Kept] = {}
         self._stored: dict[str, DoorState] = {}
         self._served: dict[str, Served] = {}
-        self._modes: dict[str, DesiredMode] = {}
+        self._modes = Modes(clock)
         self._consider: Consider | None = None
         self._considering = 0
         self.on_change: Callable[[], None] = lambda: None
@@ -127,7 +127,7 @@ class DoorKeeper:
             self._ledger.retire(kept)
         for door in wanted.values():
             self._keep(door)
-        self._modes = {mode.door_id: mode for mode in modes}
+        self._modes.apply(modes)
         groups: dict[str, list[Door]] = {}
         for door in sorted(wanted.values(), key=lambda d: d.id):
             groups.setdefault(self._driver_key(door), []).append(door)
@@ -135,7 +135,7 @@ class DoorKeeper:
             self._stop_serving(key)
         for key, group in groups.items():
             self._serve(key, tuple(group))
-        for door_id in self._modes:
+        for door_id in self._modes.doors():
             self._mode_in_force(door_id)
         self.on_change()
 
@@ -263,7 +263,7 @@ class DoorKeeper:
                     if facts or state != kept.state:
                         self._ledger.note(kept, state, facts=facts)
                         self.on_change()
-            for door_id in self._modes:
+            for door_id in self._modes.doors():
                 self._mode_in_force(door_id)
             for served in self._served.values():
                 self._report_lost(served, at=at)
@@ -350,18 +350,11 @@ class DoorKeeper:
 
     def _mode_in_force(self, door_id: str) -> None:
         """Send the desired mode to a connected door that is in another; again after a while if it does not follow."""
-        kept, mode = self._doors.get(door_id), self._desired(door_id)
-        served = self._served_for(door_id)
-        if kept is None or mode is None or served is None or served.driver is None or kept.state.online is False:
+        kept, served = self._doors.get(door_id), self._served_for(door_id)
+        if kept is None or served is None or served.driver is None or kept.state.online is False:
             return
-        now = self._clock.unix()
-        sent = kept.mode_sent
-        recently = sent is not None and sent[0] == mode.version and now - sent[1] < MODE_AGAIN_S
-        if recently or (kept.state.mode == mode.mode and sent is not None and sent[0] == mode.version):
-            return
-        kept.mode_sent = (mode.version, now)
-        order = SetMode(door_id=door_id, version=mode.version, mode=mode.mode)
-        self._tasks.create_task(self._send_mode(order), name=f"mode of {door_id}")
+        if (order := self._modes.due(kept)) is not None:
+            self._tasks.create_task(self._send_mode(order), name=f"mode of {door_id}")
 
     async def _send_mode(self, order: SetMode) -> None:
         executed = await self._execute(order, limit_s=5.0)
@@ -381,11 +374,8 @@ class DoorKeeper:
 
     def mode(self, door_id: str) -> str:
         """Return the mode that decides at a door: the desired one, or what the door says it is in."""
-        desired, kept = self._desired(door_id), self._doors.get(door_id)
+        desired, kept = self._modes.desired(door_id), self._doors.get(door_id)
         return desired.mode if desired is not None else "normal" if kept is None else kept.state.mode
-
-    def _desired(self, door_id: str) -> DesiredMode | None:
-        return None if (desired := self._modes.get(door_id)) is None else desired.now(self._clock.now())
 
     def statuses(self) -> tuple[DoorStatus, ...]:
         """Return how every door stands, for the gateway."""
