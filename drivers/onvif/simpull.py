@@ -250,7 +250,7 @@ def _seek(call: Call) -> Xml:
     point.queue.clear()
     for notice in reversed(kept) if back else kept:
         point.offer(msgspec.structs.replace(notice))
-    call.subscriptions.news.set()
+    call.subscriptions._wake()
     return tag("tev:SeekResponse")
 
 
