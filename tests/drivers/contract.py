@@ -54,6 +54,9 @@ class Rig(Protocol):
     keeps_sessions: bool
     """True if what is not acknowledged comes again from the wire itself."""
 
+    numbered: bool
+    """True if the door numbers its events."""
+
     def driver(self) -> AbstractAsyncContextManager[DoorDriver]:
         """Return a new driver of the same identity."""
 
@@ -94,7 +97,7 @@ class DoorDriverContract:
             rig.door.tamper()
             events = [(await next_event(reports))[0] for _ in range(3)]
         assert [event.type for event in events] == ["forced", "closed", "tamper"]
-        assert [event.seq for event in events] == [1, 2, 3]
+        assert [event.seq for event in events] == ([1, 2, 3] if rig.numbered else [None] * 3)
         assert len({event.id for event in events}) == 3
 
     async def test_nothing_is_acknowledged_end_to_end_before_the_caller_says_so(self, rig: Rig) -> None:
@@ -125,10 +128,10 @@ class DoorDriverContract:
             if not rig.keeps_sessions:
                 rig.door.drop()
             reports = driver.reports()
-            seen: set[int | None] = set()
-            while seen < {1, 2}:  # a wire may repeat, which is harmless
-                seen.add((await next_event(reports))[0].seq)
-        assert seen == {1, 2}
+            seen: set[str] = set()
+            while seen < {"forced", "closed"}:  # a wire may repeat, which is harmless
+                seen.add((await next_event(reports))[0].type)
+        assert seen == {"forced", "closed"}
 
     async def test_a_repeated_event_changes_nothing_twice(self, rig: Rig) -> None:
         rig.door.faults.add("duplicate")

@@ -23,6 +23,7 @@ class MqttRig:
     broker: RunningBroker
     door: SimulatedDoor
     keeps_sessions: bool
+    numbered: bool = True
     current: MqttDoors | None = None
 
     @contextlib.asynccontextmanager
