@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 import msgspec
 
 from config.process import Backoff, Good, keep_running
-from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor
+from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, SetMode, UnlockDoor, Warn
 from edge.clock import SteadyClock
 from edge.ledger import Kept, Ledger, status_of
 from edge.modes import Modes
@@ -31,8 +30,10 @@ from models.doors import (
     awaits_time,
     committed_through,
     expect_opening,
+    held_soon,
     resume,
     tick,
+    warned,
     withdraw_expectation,
 )  # fmt: skip
 from models.errors import CommandExpired, Conflict, DeviceRefused, DeviceUnreachable, InvalidInput
@@ -53,14 +54,9 @@ BACKOFF = Backoff(first_s=0.25, cap_s=5.0)
 
 OpenDriver = Callable[[tuple[Door, ...]], DoorDriver]
 DriverKey = Callable[[Door], str]
+Consider = Callable[[Request], Awaitable[None]]
+"""Answers a request at a door; must not raise for bad input."""
 Taken = tuple[Kept, int, int | None, Reported]
-
-
-class Consider(Protocol):
-    """Answer a request at a door; must not raise for bad input."""
-
-    def __call__(self, request: Request) -> Awaitable[None]:
-        """Consider one request."""
 
 
 @dataclass
@@ -263,6 +259,9 @@ class DoorKeeper:
                     if facts or state != kept.state:
                         self._ledger.note(kept, state, facts=facts)
                         self.on_change()
+                if held_soon(kept.state, door=kept.door, at=at):
+                    self._ledger.note(kept, warned(kept.state))
+                    self._tasks.create_task(self._warn(kept.door), name=f"warning at {kept.door.id}")
             for door_id in self._modes.doors():
                 self._mode_in_force(door_id)
             for served in self._served.values():
@@ -320,6 +319,12 @@ class DoorKeeper:
             self._count("feedback_failed")
         return executed
 
+    async def _warn(self, door: Door) -> None:
+        """Let a door sound that it will soon be open for too long, if it can."""
+        order = Warn(id=self._new_id(), door_id=door.id, reason="held_soon")
+        executed = await self._execute(order, limit_s=order.valid_ms / 1000)
+        self._count("warnings" if executed.ok else "warnings_not_given")
+
     def record(self, door_id: str, fact: AnyFact) -> None:
         """Keep a fact of admission with its door; it reaches the disk as soon as that can be."""
         kept = self._doors.get(door_id)
@@ -371,6 +376,10 @@ class DoorKeeper:
     def state(self, door_id: str) -> DoorState | None:
         """Return a door's state."""
         return None if (kept := self._doors.get(door_id)) is None else kept.state
+
+    def states(self) -> tuple[DoorState, ...]:
+        """Return the states of all doors."""
+        return tuple(kept.state for kept in self._doors.values())
 
     def mode(self, door_id: str) -> str:
         """Return the mode that decides at a door: the desired one, or what the door says it is in."""

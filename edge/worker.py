@@ -38,6 +38,7 @@ from edge.keystore import KeyStore
 from edge.membership import Admittance
 from edge.orders import Orders
 from edge.policies import Policies, PolicyAnswer, version
+from edge.power import Mains
 from edge.protection import open_guard
 from edge.relay import Relay
 from edge.spool import Spool
@@ -141,6 +142,7 @@ class Worker:
             driver_key=self._wires.key,
             new_id=lambda: uuid.uuid4().hex,
         )
+        self._mains = Mains(edge_id=self._edge.id, spool=self._spool, clock=self._clock, states=self._keeper.states)
         self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock, spool=self._spool)
 
     def _make_uplink(self, client: httpx.AsyncClient) -> None:
@@ -224,6 +226,7 @@ class Worker:
             except StorageUnavailable as error:  # doors are served by now; the uplink's first policy tries again
                 log.warning("templates whose consent ended could not be destroyed yet: %s", error)
         tasks.create_task(self._lived.run(), name="clock")
+        tasks.create_task(self._mains.run(), name="power")
         tasks.create_task(self._faces.erasing.run(), name="erasing")
         ready = {
             "ready": True,

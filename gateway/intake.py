@@ -24,7 +24,7 @@ from gateway.store.places import place_of
 from gateway.store.visitors import note_pass_use
 from models.alerts import Clear, Raise, alerts_for
 from models.errors import InvalidInput
-from models.events import AccessGranted, AnyFact, ClockDoubted, ClockTrusted, source_of
+from models.events import AccessGranted, AnyFact, ClockDoubted, ClockTrusted, PowerCut, PowerRestored, source_of
 from models.link import MAX_FACTS, Committed
 from models.places import ID_LIMIT
 
@@ -128,8 +128,8 @@ def _check(connection: Connection, fact: AnyFact, *, raw: bytes, edge: EdgeIdent
             raise InvalidInput(name, f"an id has 1 to {ID_LIMIT} characters")
     if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
         raise InvalidInput("fact", "no database keeps the character NUL")
-    if isinstance(fact, ClockDoubted | ClockTrusted) and fact.edge_id != edge.id:
-        raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report about the clock of {fact.edge_id!r}")
+    if isinstance(fact, ClockDoubted | ClockTrusted | PowerCut | PowerRestored) and fact.edge_id != edge.id:
+        raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report about edge {fact.edge_id!r}")
     if not speaks_for(connection, source_of(fact), edge=edge):
         raise InvalidInput("door_id", f"{source_of(fact)!r} is not a device of edge {edge.id!r}")
 

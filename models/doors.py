@@ -75,10 +75,15 @@ __all__ = [
     "awaits_time",
     "committed_through",
     "expect_opening",
+    "held_soon",
     "resume",
     "tick",
+    "warned",
     "withdraw_expectation",
 ]
+
+WARN_AT = 0.8
+"""A door that has been open for this part of its limit warns whoever stands there."""
 
 Happening = TypeVar("Happening", bound=DoorFact)
 
@@ -171,6 +176,7 @@ def _on_snapshot(state: DoorState, report: Snapshot) -> DoorState:
     if state.mode in FREE_MODES and mode not in FREE_MODES:
         state = forget_before(state, report.at)  # openings of the free time may arrive late
     still_open = report.contact == "open"
+    told_now = not report.retained or seq is not None
     opened_at = state.opened_at if state.contact == "open" and state.opened_at is not None else report.at
     state = msgspec.structs.replace(
         state,
@@ -181,6 +187,9 @@ def _on_snapshot(state: DoorState, report: Snapshot) -> DoorState:
         opened_at=opened_at if still_open else None,
         opening_id=state.opening_id if still_open else None,
         held_reported=state.held_reported and still_open,
+        held_warned=state.held_warned and still_open,
+        closed_at=report.at if state.contact == "open" and report.contact == "closed" else state.closed_at,
+        mains=True if report.mains and told_now else state.mains,
     )
     if seq is None:
         return state
@@ -229,7 +238,7 @@ def _apply(state: DoorState, event: Event, *, door: Door) -> Step:
         return _on_opening(state, event, door=door, placed=placed, newest=newest)
     if event.type == "closed":
         closed = _tell(DoorClosed, event, of=state, late=placed.late)
-        return (_closed(state) if newest else state), (closed,)
+        return (_closed(state, at=event.at) if newest else state), (closed,)
     if event.type == "held":
         return _on_held(state, event, door=door, late=placed.late, newest=newest)
     if event.type == "exit_button":
@@ -238,6 +247,8 @@ def _apply(state: DoorState, event: Event, *, door: Door) -> Step:
     if event.type == "emergency":
         state = expect_around(state, event, placed=placed, cause="release", lasting_s=RELEASE_S)
         return state, (_tell(EmergencyReleased, event, of=state, late=placed.late),)
+    if event.type in ("mains_lost", "mains_back") and newest:
+        state = msgspec.structs.replace(state, mains=event.type == "mains_back")
     return _on_simple(state, event, late=placed.late)
 
 
@@ -267,8 +278,9 @@ def _on_opening(state: DoorState, event: Event, *, door: Door, placed: Placed, n
     untold = blind(state, event, placed=placed)
     if newest and not still:
         state = msgspec.structs.replace(
-            state, contact="open", opened_at=event.at, opening_id=event.id, held_reported=False
-        )
+            state, contact="open", opened_at=event.at, opening_id=event.id, held_reported=False,
+            held_warned=False,
+        )  # fmt: skip
     cause, attempt = explanation(state, placed)
     if cause is not None:
         return state, (_tell(DoorOpened, event, of=state, late=placed.late, cause=cause, attempt=attempt),)
@@ -316,16 +328,32 @@ def _forced(state: DoorState, event: Event, *, placed: Placed, about: str | None
     return state, (forced, DoorClosed(id=key, at=event.at, late=placed.late, door_id=state.door_id))
 
 
-def _closed(state: DoorState) -> DoorState:
+def _closed(state: DoorState, *, at: datetime) -> DoorState:
     return msgspec.structs.replace(
-        state, contact="closed", alarm="none", alarm_id="", opened_at=None, opening_id=None, held_reported=False
-    )
+        state, contact="closed", alarm="none", alarm_id="", opened_at=None, opening_id=None, held_reported=False,
+        held_warned=False, closed_at=at,
+    )  # fmt: skip
+
+
+def held_soon(state: DoorState, *, door: Door, at: datetime) -> bool:
+    """Return whether it is time to warn at a door that it will soon be open for too long: once per opening."""
+    return not state.held_warned and _open_for(state, door.held_open_s * WARN_AT, at=at)
+
+
+def warned(state: DoorState) -> DoorState:
+    """Return the state of a door at which it was warned."""
+    return msgspec.structs.replace(state, held_warned=True)
 
 
 def _held_too_long(state: DoorState, *, door: Door, at: datetime) -> bool:
+    return _open_for(state, door.held_open_s, at=at)
+
+
+def _open_for(state: DoorState, limit_s: float, *, at: datetime) -> bool:
+    """Return whether a door that should be closed has been open for longer, and nobody was told yet."""
     if state.held_reported or state.mode in FREE_MODES or state.contact != "open" or state.opened_at is None:
         return False
-    return (at - state.opened_at).total_seconds() > door.held_open_s
+    return (at - state.opened_at).total_seconds() > limit_s
 
 
 def _on_held(state: DoorState, event: Event, *, door: Door, late: bool, newest: bool) -> Step:

@@ -66,6 +66,12 @@ class DoorState(msgspec.Struct, frozen=True, kw_only=True):
     opening_id: str | None = None
     opened_at: datetime | None = None
     held_reported: bool = False
+    held_warned: bool = False
+    """True if it was warned at the door that it will soon be open for too long."""
+    closed_at: datetime | None = None
+    """When it was last seen to close."""
+    mains: bool | None = None
+    """Whether it runs on mains: an event says when it is lost, an event or a snapshot that it is back."""
     settling_until: datetime | None = None
     """Openings before this cannot be told: we were away, or expectations were forgotten."""
     back_at: datetime | None = None

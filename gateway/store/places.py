@@ -300,7 +300,7 @@ def place_of(connection: Connection, source_id: str, *, kind: str, edge_site: st
     return Place(
         site_id=site_id,
         site_name=site.name if site else site_id,
-        door_id=source_id if kind.startswith(("door", "device", "duress", "emergency")) else None,
+        door_id=source_id if kind.startswith(("door", "device", "duress", "emergency", "battery")) else None,
         camera_id=source_id if kind.startswith("camera") else None,
         name=row.name if row else source_id,
         address=address or (site.address if site else ""),

@@ -7,10 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from drivers.door import Executed, Order, Reported, SetMode
+from drivers.door import Executed, Order, Reported, SetMode, Warn
 from edge.doorkeeper import REQUESTS_AT_ONCE
 from models.access import Request
+from models.doors import held_soon
 from models.errors import DeviceRefused, DeviceUnreachable
 from models.events import DoorForced, DoorOpened, kind_of
 from models.policy import DesiredMode
@@ -216,6 +218,38 @@ async def test_a_door_that_stays_open_too_long_is_reported_by_time_alone(house: 
     house.wire.say("d1", event(1))
     await until(lambda: house.keeper.counters.get("door_held_open") == 1, limit_s=5)
     assert house.keeper.statuses()[0].alarm == "held"
+
+
+@pytest.mark.parametrize("can_warn", [True, False])
+async def test_a_door_warns_once_before_it_has_been_open_for_too_long(house: House, *, can_warn: bool) -> None:
+    async def answers(order: Order) -> Executed:
+        able = can_warn or not isinstance(order, Warn)
+        return Executed(ok=able, error=None if able else "unsupported")
+
+    house.wire.answer = answers
+    house.keeper.apply((door(held_open_s=2.0, exit_kind="none"),), ())
+    await settle(house)
+    counted = "warnings" if can_warn else "warnings_not_given"
+    for seq in (1, 3):
+        house.wire.say("d1", event(seq))
+        await until(lambda n=seq: house.keeper.counters.get(counted) == (n + 1) // 2, limit_s=5)  # type: ignore[misc]
+        assert "door_held_open" not in house.keeper.counters, "the warning comes first"
+        house.wire.say("d1", event(seq + 1, "closed"))
+        await until(lambda n=seq: ("d1", n + 1) in house.wire.acknowledged)  # type: ignore[misc]
+    warnings = [order for order in house.wire.orders if isinstance(order, Warn)]
+    assert [(order.door_id, order.reason) for order in warnings] == [("d1", "held_soon")] * 2
+
+
+async def test_nobody_is_warned_at_a_door_that_may_stand_open(house: House) -> None:
+    house.keeper.apply((door(held_open_s=1.0, exit_kind="none"),), ())
+    await settle(house)
+    house.wire.say("d1", Snapshot(at=now(), event_seq=0, contact="open", lock="unlocked", mode="held_open"))
+    await until(lambda: house.keeper.state("d1").contact == "open")  # type: ignore[union-attr]
+    state = house.keeper.state("d1")
+    assert state is not None
+    later = now() + timedelta(seconds=30)
+    assert not held_soon(state, door=door(held_open_s=1.0), at=later)
+    assert held_soon(msgspec.structs.replace(state, mode="normal"), door=door(held_open_s=1.0), at=later)
 
 
 async def test_a_door_that_leaves_the_policy_and_comes_back_keeps_its_state(house: House) -> None:

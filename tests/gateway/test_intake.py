@@ -16,7 +16,7 @@ from gateway.store.edges import add_edge_token
 from gateway.store.facts import set_aside
 from gateway.store.tables import edge_tokens
 from gateway.store.tables_events import quarantine
-from models.events import AccessDenied, AccessGranted, fact_id
+from models.events import AccessDenied, AccessGranted, PowerCut, fact_id
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, forced
 
 
@@ -55,3 +55,10 @@ def test_what_was_set_aside_and_tokens_that_are_over_go_in_time(runtime: Runtime
     clock.turn(days=180)
     store.write_now(clean_up, keep_facts=keep, at=clock())
     assert store.read_now(held) == (0, 0)
+
+
+async def test_a_power_cut_is_told_by_the_edge_whose_doors_it_is_about(edge: SigningEdge) -> None:
+    cut = PowerCut(id=fact_id(EDGE, EDGE, "1", "power_cut"), at=BEGINNING, edge_id=EDGE, doors=("gate",))
+    foreign = PowerCut(id=fact_id("e9", "e9", "1", "power_cut"), at=BEGINNING, edge_id="e9", doors=("gate",))
+    answer = await edge.report(cut, foreign)
+    assert answer.json() == {"committed": [cut.id], "rejected": [foreign.id]}
