@@ -23,7 +23,7 @@ Fault = Literal[
     "expired_certificate", "drops_all_subscriptions_on_unsubscribe", "needs_renew",
 ]  # fmt: skip
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
-ELSEWHERE: Final = "192.0.2.1"
+ELSEWHERE: Final = "198.51.100.1"
 """An address of nobody (RFC 5737): what a device behind a translated address says of itself."""
 _DURATION: Final = re.compile(r"P(?:(\d{1,4})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,8}(?:\.\d{1,9})?)S)?)?")
 T = TypeVar("T")
@@ -54,11 +54,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     def spelled(self, url: str) -> str:
         """Return an address as the device tells it: with `wrong_host`, one that nobody can reach."""
-        if "wrong_host" not in self.faults:
-            return url
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        return urlunsplit(parts._replace(netloc=f"{ELSEWHERE}{port}"))
+        return elsewhere(url) if "wrong_host" in self.faults else url
 
     def text(self, path: str) -> str:
         """Return the text of a required item.
@@ -90,6 +86,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Handler = Callable[[Call], Xml]
+
+
+def elsewhere(url: str) -> str:
+    """Return an address with a host that nobody can reach."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=f"{ELSEWHERE}{port}"))
 
 
 def duration_s(given: str) -> float:

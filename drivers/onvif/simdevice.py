@@ -1,6 +1,6 @@
 """The simulated ONVIF device behind its services: doors, access points, relays, inputs, a camera's senses, its events.
 
-Pure: time and randomness are arguments, nothing is sent; what happens is handed to `listener` in order. Events and
+Pure: time and randomness are arguments, nothing is sent; what happens is handed to the `listeners` in order. Events and
 states carry the topics and items of the ONVIF specifications (Core, Door Control, Access Control, Imaging).
 """
 
@@ -125,10 +125,14 @@ class SimulatedDevice:
         self.preset: str | None = None
         self.journal: deque[Notice] = deque(maxlen=JOURNAL_KEPT)
         self.told = 0
-        self.listener: Callable[[Notice], None] = lambda _: None
+        self.listeners: list[Callable[[Notice], None]] = []
         self._relays_off: dict[str, datetime] = {}
         self._asking: dict[str, Asking] = {}
         self._granted: dict[str, Asking] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Take the present state as told: what comes from here on is news."""
         self._last = self.properties()
 
     def properties(self) -> dict[tuple[str, Pairs], Pairs]:
@@ -289,7 +293,8 @@ class SimulatedDevice:
     def _tell(self, notice: Notice) -> None:
         self.told += 1
         self.journal.append(notice)
-        self.listener(notice)
+        for listener in self.listeners:
+            listener(notice)
 
 
 def _yes(value: object) -> str:

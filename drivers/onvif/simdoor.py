@@ -37,6 +37,16 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     decision_s: float = 5.0
 
 
+class DoorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a door is after a loss of power: an access has ended by then, an alarm is told anew."""
+
+    mode: Mode
+    leaf: Literal["Open", "Closed"]
+    tampered: bool
+    fault: str | None
+    unlocks: int
+
+
 class DoorMachine:
     """Be one door: commands and deeds in, modes and alarms out.
 
@@ -116,6 +126,16 @@ class DoorMachine:
         if self.leaf == "Open" and not self.plain:
             self.alarm = "DoorOpenTooLong"
             self._too_long_at = None
+
+    def record(self) -> DoorRecord:
+        """Return what outlives a loss of power."""
+        mode = self._before if self.mode == "Accessed" else self.mode
+        return DoorRecord(mode=mode, leaf=self.leaf, tampered=self.tampered, fault=self.fault, unlocks=self.unlocks)
+
+    def restore(self, record: DoorRecord) -> None:
+        """Stand as the door stood when power was lost."""
+        self.mode, self.leaf, self.tampered = record.mode, record.leaf, record.tampered
+        self.fault, self.unlocks = record.fault, record.unlocks
 
     def due(self) -> datetime | None:
         """Return when `advance` has something to do next."""

@@ -18,7 +18,6 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 64
 MAX_CONNECTIONS: Final = 64
 IDLE_S: Final = 60.0
-CHUNK_BYTES: Final = 256 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one answer; `repeat` sends the body that many times, without saying so first."""
+    """Hold one answer; with `repeat` the body is sent that many times in chunks, and nothing tells how many come."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -200,11 +199,15 @@ class HttpServer:
 
 async def _write(writer: asyncio.StreamWriter, answer: Response, *, keep: bool) -> None:
     phrase = HTTPStatus(answer.status).phrase
-    headers = [*answer.headers, ("Content-Length", str(len(answer.body) * answer.repeat))]
+    chunked = answer.repeat > 1
+    length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(answer.body)))
+    headers = [*answer.headers, length]
     headers.append(("Connection", "keep-alive" if keep else "close"))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     writer.write(f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode("latin-1"))
     for _ in range(answer.repeat):
-        writer.write(answer.body)
+        writer.write(b"%x\r\n%b\r\n" % (len(answer.body), answer.body) if chunked else answer.body)
         async with asyncio.timeout(IDLE_S):
             await writer.drain()
+    if chunked:
+        writer.write(b"0\r\n\r\n")

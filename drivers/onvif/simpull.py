@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
 from lxml import etree
 
 from drivers.onvif.simcall import Call, Handler, duration_s
@@ -75,7 +74,7 @@ class Subscriptions:
         self.points: dict[str, PullPoint] = {}
         self.pulls = 0
         self.news = asyncio.Event()
-        device.listener = self._take
+        device.listeners.append(self._take)
 
     def create(self, *, topics: tuple[str, ...], life_s: float, now: datetime) -> PullPoint:
         """Open a pull point that begins with every property as `Initialized`.
@@ -112,33 +111,34 @@ class Subscriptions:
         """Queue every property anew as `Initialized`."""
         for notice in self._device.current(now):
             point.offer(notice)
-        self._wake()
+        self.wake()
 
     def drop(self, point: PullPoint) -> None:
         """End a subscription; a device with that fault ends all of them."""
         if "drops_all_subscriptions_on_unsubscribe" in self._faults:
             self.points.clear()
         self.points.pop(point.token, None)
-        self._wake()
+        self.wake()
 
     def forget(self) -> None:
         """Lose all subscriptions, as a restart does."""
         self.points.clear()
-        self._wake()
+        self.wake()
 
     def expire(self, now: datetime) -> None:
         """End the subscriptions whose time has come."""
         for token in [token for token, point in self.points.items() if now >= point.ends_at]:
             del self.points[token]
 
+    def wake(self) -> None:
+        """Wake every pull that waits, once."""
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
     def _take(self, notice: Notice) -> None:
         for point in self.points.values():
             point.offer(notice)
-        self._wake()
-
-    def _wake(self) -> None:
-        news, self.news = self.news, asyncio.Event()
-        news.set()
+        self.wake()
 
 
 async def pull(call: Call, clock: Callable[[], datetime]) -> Xml:
@@ -249,8 +249,8 @@ def _seek(call: Call) -> Xml:
     kept = [notice for notice in call.device.journal if (notice.at <= at if back else notice.at >= at)]
     point.queue.clear()
     for notice in reversed(kept) if back else kept:
-        point.offer(msgspec.structs.replace(notice))
-    call.subscriptions._wake()
+        point.offer(notice)
+    call.subscriptions.wake()
     return tag("tev:SeekResponse")
 
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import io
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +18,8 @@ from PIL import Image, ImageDraw
 
 from drivers.onvif import simcore, simmedia, simpacs, simpull
 from drivers.onvif.simauth import Access, Guard
-from drivers.onvif.simcall import Call, Fault, Handler, Streams
+from drivers.onvif.simcall import Call, Fault, Handler, Streams, elsewhere
+from drivers.onvif.simcertificate import Certificate
 from drivers.onvif.simdevice import SimulatedDevice
 from drivers.onvif.simhttp import HttpServer, Request, Response
 from drivers.onvif.simsoap import (
@@ -83,9 +83,12 @@ class SimulatedOnvif:
         self.subscriptions = simpull.Subscriptions(device, self.faults)
         self.requests = 0
         self.refused = 0
-        self.tls: ssl.SSLContext | None = None
+        self.certificate: Certificate | None = None
+        """With one it speaks TLS."""
         self.address = ("", 0)
-        self.down_until: float = 0.0
+        self.on_return: Callable[[], None] = lambda: None
+        """Called when it is back after a reboot."""
+        self._return: asyncio.TimerHandle | None = None
         self._guard = Guard(access, rng=rng)
         self._now = now
         self._rng = rng
@@ -99,7 +102,16 @@ class SimulatedOnvif:
     @property
     def origin(self) -> str:
         """Return scheme, host and port."""
-        return f"http{'s' if self.tls else ''}://{self.address[0]}:{self.address[1]}"
+        return f"http{'s' if self.certificate else ''}://{self.address[0]}:{self.address[1]}"
+
+    def spelled(self, url: str) -> str:
+        """Return an address as the device tells it: with `wrong_host`, one that nobody can reach."""
+        return elsewhere(url) if "wrong_host" in self.faults else url
+
+    @property
+    def away(self) -> bool:
+        """Return whether it is rebooting."""
+        return self._return is not None
 
     @contextlib.asynccontextmanager
     async def serving(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SimulatedOnvif]:
@@ -108,12 +120,15 @@ class SimulatedOnvif:
         Raises:
             OSError: the port cannot be had.
         """
-        async with self._http.serving(host, port, tls=self.tls) as self.address, asyncio.TaskGroup() as group:
+        tls = self.certificate.context if self.certificate is not None else None
+        async with self._http.serving(host, port, tls=tls) as self.address, asyncio.TaskGroup() as group:
             ticking = group.create_task(self._tick())
             try:
                 yield self
             finally:
                 ticking.cancel()
+                if self._return is not None:
+                    self._return.cancel()
 
     def changed(self) -> None:
         """Wake whoever waits for a condition on this device, and its own timers."""
@@ -131,9 +146,30 @@ class SimulatedOnvif:
 
     def reboot(self, for_s: float = REBOOT_S) -> None:
         """Be away for a while and come back without a subscription."""
-        self.down_until = asyncio.get_running_loop().time() + for_s
+        if self._return is not None:
+            self._return.cancel()
+        self._return = asyncio.get_running_loop().call_later(for_s, self._come_back)
         self.subscriptions.forget()
         self.cut()
+
+    def misbehave(self, fault: Fault, *, on: bool) -> None:
+        """Begin or end a misbehaviour; a reboot and a lost subscription happen at once, the others while they last."""
+        if fault == "reboot":
+            self.reboot(REBOOT_S if on else 0.0)
+        elif on:
+            self.faults.add(fault)
+        else:
+            self.faults.discard(fault)
+        if fault == "lost_subscription" and on:
+            self.subscriptions.forget()
+        if fault == "expired_certificate" and self.certificate is not None:
+            self.certificate.show(expired=on)
+        self.changed()
+
+    def _come_back(self) -> None:
+        self._return = None
+        self.on_return()
+        self.changed()
 
     async def _tick(self) -> None:
         while True:
@@ -148,7 +184,7 @@ class SimulatedOnvif:
 
     async def _answer(self, request: Request) -> Response:
         self.requests += 1
-        if asyncio.get_running_loop().time() < self.down_until:
+        if self.away:
             raise ConnectionResetError
         if "silent" in self.faults:
             await self.until(lambda: "silent" not in self.faults)

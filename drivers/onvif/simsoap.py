@@ -35,6 +35,9 @@ NAMESPACES: Final[dict[str, str]] = {
     "tt": "http://www.onvif.org/ver10/schema",
     "tns1": "http://www.onvif.org/ver10/topics",
     "ter": "http://www.onvif.org/ver10/error",
+    "dn": "http://www.onvif.org/ver10/network/wsdl",
+    "d": "http://schemas.xmlsoap.org/ws/2005/04/discovery",
+    "a": "http://schemas.xmlsoap.org/ws/2004/08/addressing",
 }
 _PREFIXES: Final = {uri: prefix for prefix, uri in NAMESPACES.items()}
 _DECLARED: Final = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
@@ -85,6 +88,11 @@ def envelope(body: Xml, *, action: str | None = None, relates_to: str | None = N
         header = tag("wsa:Action", action, s__mustUnderstand="1")
     if relates_to is not None:
         header = joined(header, tag("wsa:RelatesTo", relates_to))
+    return wrapped(header, body)
+
+
+def wrapped(header: Xml, body: Xml) -> bytes:
+    """Return an envelope around a header, which may be empty, and a body."""
     inside = joined(tag("s:Header", header) if header else Xml(""), tag("s:Body", body))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<s:Envelope{_DECLARED}>{inside}</s:Envelope>'.encode()
 

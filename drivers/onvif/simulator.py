@@ -12,21 +12,22 @@ import asyncio
 import contextlib
 import random
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from drivers.onvif.simauth import Access
-from drivers.onvif.simcall import FAULTS, Fault, Streams
-from drivers.onvif.simdevice import Identity, SimulatedDevice
-from drivers.onvif.simdoor import Timing
+from drivers.onvif.simcall import FAULTS, Fault
+from drivers.onvif.simdiscovery import discoverable
+from drivers.onvif.simoptions import add_arguments, unit_of
 from drivers.onvif.simserver import SimulatedOnvif
+from drivers.onvif.simstore import DeviceStore
 from models.errors import GatehouseError, InvalidInput
-from models.places import check_id
+
+__all__ = ["add_arguments", "main"]
 
 MAX_LINE_BYTES: Final = 16 * 1024
 Ask = Literal["card", "pin", "flat_pin", "button"]
@@ -106,7 +107,9 @@ async def _obey(unit: SimulatedOnvif, order: Order) -> Answer:
     if order.act == "status":
         return _status(unit, order)
     if order.act == "misbehave":
-        misbehave(unit, order.fault, on=order.on)
+        if order.fault is None:
+            raise InvalidInput("fault", f"name one of {', '.join(FAULTS)}")
+        unit.misbehave(order.fault, on=order.on)
     elif order.act == "cut":
         unit.cut()
     elif order.act in {"mains_lost", "mains_back"}:
@@ -181,24 +184,6 @@ async def _ask(unit: SimulatedOnvif, order: Order) -> Answer:
     return Answer(ok=granted, unlocked=granted, feedback=reason or None, ms=ms)
 
 
-def misbehave(unit: SimulatedOnvif, fault: Fault | None, *, on: bool) -> None:
-    """Begin or end a misbehaviour; some of them show at once.
-
-    Raises:
-        InvalidInput: none is named.
-    """
-    if fault is None:
-        raise InvalidInput("fault", f"name one of {', '.join(FAULTS)}")
-    if fault == "reboot":
-        unit.reboot(for_s=2.0 if on else 0.0)
-    elif on:
-        unit.faults.add(fault)
-    else:
-        unit.faults.discard(fault)
-    if fault == "lost_subscription" and on:
-        unit.subscriptions.forget()
-
-
 async def _wait(unit: SimulatedOnvif, order: Order) -> Answer:
     if order.until is None:
         raise InvalidInput("until", "name one of subscribed, pulled, unlocked, locked, open, closed")
@@ -264,77 +249,37 @@ async def controlling(unit: SimulatedOnvif, *, port: int = 0) -> AsyncIterator[t
             task.cancel()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the simulated device to a parser."""
-    parser.description = "Be an ONVIF device with doors and a camera, with a control port."
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=0, help="HTTP port, 0 for a free one (default: %(default)s)")
-    add("--control-port", type=int, default=0, help="control port on 127.0.0.1, 0 for a free one")
-    add("--door", action="append", metavar="TOKEN", help="a door; may repeat (default: gate)")
-    add("--user", default="", help="user name that clients must give; without one nobody is asked")
-    add("--password-file", type=Path, metavar="FILE", help="file whose first line is their password")
-    add("--digest", choices=("md5", "sha256", "both"), default="md5", help="hashes offered (default: %(default)s)")
-    add("--rtsp", metavar="URL", default=Streams().sub, help="where its stream for watching is played")
-    add("--main-rtsp", metavar="URL", help="where its stream for recording is played (default: the same)")
-    add("--plain", action="store_true", help="its doors have no alarm monitor: they never tell forced or too long")
-    add("--credentials", action="store_true", help="requests name credential tokens, as older devices do")
-    add("--access-s", type=float, default=5.0, metavar="S", help="how long a door stays accessed")
-    add("--too-long-s", type=float, default=30.0, metavar="S", help="how long a door may stand open")
-    add("--misbehave", action="append", choices=FAULTS, default=[], help="a misbehaviour; may repeat")
-    add("--serial", default=Identity().serial, help="its serial number (default: %(default)s)")
-    add("--seed", type=int, help="seed of nonces and garbage")
-
-
-def unit_of(args: argparse.Namespace, *, now: Callable[[], datetime]) -> SimulatedOnvif:
-    """Make the device that the options ask for.
-
-    Raises:
-        InvalidInput: a door's token or the password file cannot be used.
-    """
-    doors = tuple(check_id(door, "--door") for door in args.door or ["gate"])
-    password = ""
-    if args.password_file is not None:
-        try:
-            password = args.password_file.read_text(encoding="utf-8").partition("\n")[0]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput("--password-file", f"it cannot be read: {error}") from None
-    device = SimulatedDevice(
-        Identity(serial=args.serial),
-        doors=doors,
-        timing=Timing(access_s=args.access_s, open_too_long_s=args.too_long_s),
-        plain=args.plain,
-        credentials=args.credentials,
-    )
-    unit = SimulatedOnvif(
-        device,
-        access=Access(user=args.user, password=password, digest=args.digest),
-        now=now,
-        rng=random.Random(args.seed),  # noqa: S311 - repeatable on purpose: it guards a simulation
-        streams=Streams(main=args.main_rtsp or args.rtsp, sub=args.rtsp),
-    )
-    unit.faults.update(args.misbehave)
-    return unit
-
-
 async def main(args: argparse.Namespace) -> int:
     """Run the simulated device until SIGINT or SIGTERM; return the exit status."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        unit = unit_of(args, now=lambda: datetime.now(UTC))
-        async with unit.serving(host=args.host, port=args.port), controlling(unit, port=args.control_port) as address:
-            ready = {
-                "ready": True,
-                "address": f"{unit.origin}/onvif/device_service",
-                "doors": list(unit.device.doors),
-                "control": f"{address[0]}:{address[1]}",
-            }
-            sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
-            sys.stdout.flush()
+        async with contextlib.AsyncExitStack() as stack:
+            unit = unit_of(args, now=lambda: datetime.now(UTC))
+            if args.store is not None:
+                stack.enter_context(DeviceStore(args.store)).restore(unit.device)
+            await stack.enter_async_context(unit.serving(host=args.host, port=args.port))
+            if args.discovery:
+                rng = random.Random(args.seed)  # noqa: S311 - ids of messages, no secrets
+                await stack.enter_async_context(discoverable(unit, host=args.host, port=args.discovery_port, rng=rng))
+            control = await stack.enter_async_context(controlling(unit, port=args.control_port))
+            _announce(unit, control)
             await stop.wait()
-    except (OSError, GatehouseError) as error:
+    except (OSError, sqlite3.Error, GatehouseError) as error:
         sys.stderr.write(f"simulated ONVIF device: {error}\n")
         return 1
     return 0
+
+
+def _announce(unit: SimulatedOnvif, control: tuple[str, int]) -> None:
+    ready: dict[str, object] = {
+        "ready": True,
+        "address": f"{unit.origin}/onvif/device_service",
+        "doors": list(unit.device.doors),
+        "control": f"{control[0]}:{control[1]}",
+    }
+    if unit.certificate is not None:
+        ready["fingerprint"] = unit.certificate.fingerprint
+    sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
+    sys.stdout.flush()
