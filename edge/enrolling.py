@@ -90,6 +90,8 @@ class Sitting:
     problem: str = "no_face"
     hint: Hint = "come_closer"
     over: str = ""
+    unclear: bool = False
+    """Whether a good picture was wanting only in life."""
     strange: int = 0
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -118,6 +120,7 @@ class Sitting:
             return "another_person"
         self.strange = 0
         if self.live_only and (seen.liveness is None or seen.liveness.verdict != "live"):
+            self.unclear = True
             return "liveness_unclear"
         if self.taken and not self._another_side(seen):
             return "same_pose"
@@ -218,7 +221,7 @@ class DoorEnrolment:
             except TimeoutError:
                 continue
         if sitting.over or not sitting.taken:
-            return sitting.over or sitting.problem
+            return sitting.over or ("liveness_unclear" if sitting.unclear else sitting.problem)
         return "" if await self._wanted(command, sitting) else "cancelled"
 
     def _left_s(self, command: EnrolAtDoor) -> float:

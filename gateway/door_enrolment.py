@@ -21,7 +21,7 @@ from gateway.store.assessments import assessed
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import consents_of
 from gateway.store.edges import add_command
-from gateway.store.enrolments import DoorEnrolment, call_off, door_enrolment
+from gateway.store.enrolments import DoorEnrolment, call_off, door_enrolment, look_at
 from gateway.store.people import known_on, local_day, person_by_id
 from gateway.store.places import doors_named
 from models.errors import Conflict, ImageRejected, InvalidInput
@@ -146,13 +146,14 @@ def _consent(connection: Connection, person: Person, *, door_id: str, at: dateti
 
 
 def show_enrolment(connection: Connection, enrolment_id: str, *, caller: Caller, at: datetime) -> FaceEnrolment:
-    """Return how far an enrolment is, for who may enrol its person.
+    """Return how far an enrolment is, for who may enrol its person; while somebody looks, it goes on.
 
     Raises:
         NotFound: there is none in the caller's scope.
     """
     found = door_enrolment(connection, enrolment_id)
     person_by_id(connection, found.command.person_id, site_ids=caller.sites)
+    look_at(connection, enrolment_id, at=at)
     return _shown(found, at=at)
 
 

@@ -191,7 +191,7 @@ async def progress(request: Request, edge: Edge, *, runtime: Shared) -> Response
     """Take how far a command is, and answer whether anybody still wants it."""
     told = _decoded(await request.body(), Progress)
     check_time(told.at, where="at")
-    return reply(Heard(wanted=await runtime.store.write(keep_progress, told, edge_id=edge.id)))
+    return reply(Heard(wanted=await runtime.store.write(keep_progress, told, edge_id=edge.id, at=runtime.clock())))
 
 
 @router.post("/status", status_code=204)

@@ -69,8 +69,8 @@ async def enrol_face_at_door(
 
 @router.get("/face-enrolments/{enrolment_id}", **shows(FaceEnrolment))
 async def show_face_enrolment(enrolment_id: str, caller: Writer, *, runtime: Shared) -> Response:
-    """Show how far an enrolment at a door is: its state, good pictures so far, and what the person should do now."""
-    return reply(await runtime.store.read(show_enrolment, enrolment_id, caller=caller, at=runtime.clock()))
+    """Show how far an enrolment at a door is; one at which nobody looks for 15 s is called off."""
+    return reply(await runtime.store.write(show_enrolment, enrolment_id, caller=caller, at=runtime.clock()))
 
 
 @router.delete("/face-enrolments/{enrolment_id}", status_code=204)

@@ -14,6 +14,8 @@ from models.errors import ImageRejected, InvalidInput
 from models.link import PICTURES_MOST
 
 LOOK_S = 0.5
+ALIKE = "looks like {}: the same person twice on record? Keep one record; else one of them should use a card"
+"""What to do about two people who look alike; takes the other one's id."""
 MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 NOT_THE_PHOTO = ("not_found:", "no_consent:", "conflict:", "under_14:")
 """Refusals that no other photo would change."""
@@ -132,7 +134,7 @@ def send_photo(
 
 
 def _line(told: dict[str, Any]) -> str:
-    alike = "".join(f"; looks like {other}: one of them should use a card" for other in told["similar_to"])
+    alike = "".join(f"; {ALIKE.format(other)}" for other in told["similar_to"])
     return f"enrolled, receipt {told['receipt']['id']}, quality {told['receipt']['quality']:.2f}{alike}"
 
 
@@ -153,5 +155,5 @@ def _at_door(person_id: str, body: dict[str, Any], *, about: dict[str, str], as_
         told = ask("GET", path, **about)
     if told["state"] != "confirmed":
         raise ImageRejected(told["reason"] or told["state"], told["detail"] or "no template was made: try again")
-    alike = f"; looks like {told['similar_to']}: one of them should use a card" if told["similar_to"] else ""
+    alike = f"; {ALIKE.format(told['similar_to'])}" if told["similar_to"] else ""
     show(told, f"enrolled from {told['done']} pictures{alike}", as_json=as_json)

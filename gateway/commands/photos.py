@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.bulk.photos import PaperConsent, PhotoArchive, PhotoRow
 from gateway.commands.common import say
-from gateway.commands.enrol import media_type, send_photo
+from gateway.commands.enrol import ALIKE, media_type, send_photo
 from gateway.commands.remote import ask
 from models.errors import Forbidden, GatehouseError, InvalidInput
 
@@ -114,11 +114,7 @@ def _body(consent: PaperConsent) -> dict[str, Any]:
 def photo_lines(results: list[PhotoResult]) -> list[str]:
     """Return the lines for people: each refused photo, who looks alike, and the counts."""
     lines = [f"line {one.line}, {one.photo}: {one.reason}" for one in results if one.state == "refused"]
-    lines += [
-        f"line {one.line}, {one.photo}: looks like {other}: one of them should use a card"
-        for one in results
-        for other in one.similar_to
-    ]
+    lines += [f"line {one.line}, {one.photo}: {ALIKE.format(other)}" for one in results for other in one.similar_to]
     states = [one.state for one in results]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("enrolled", "unchanged", "refused"))
     return [*lines, f"photos: {counts}"]

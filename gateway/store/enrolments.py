@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, select, update
@@ -13,11 +14,19 @@ from models.errors import InvalidInput, NotFound
 from models.link import PICTURES_MOST, EnrolAtDoor, Progress, Result
 
 
+ALONE: Final = timedelta(seconds=15)
+"""An order at which nobody has looked for so long is called off: whoever walks up next must not be enrolled unseen."""
+LOOKED: Final = timedelta(seconds=3)
+"""Looks closer together than this are one."""
+
+
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what an edge last said about a command; once called off it stays so."""
 
     progress: Progress | None = None
     called_off: bool = False
+    looked_at: datetime | None = None
+    """When somebody last asked how far it is."""
 
 
 class DoorEnrolment(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +38,8 @@ class DoorEnrolment(msgspec.Struct, frozen=True, kw_only=True):
     result: Result | None
 
 
-def keep_progress(connection: Connection, told: Progress, *, edge_id: str) -> bool:
-    """Keep how far a command of an edge is; return False if nobody wants it any more.
+def keep_progress(connection: Connection, told: Progress, *, edge_id: str, at: datetime) -> bool:
+    """Keep how far a command of an edge is; return False if it was called off, or nobody looks any more.
 
     Raises:
         InvalidInput: the numbers cannot be.
@@ -38,11 +47,26 @@ def keep_progress(connection: Connection, told: Progress, *, edge_id: str) -> bo
     if not 0 <= told.done <= told.wanted <= PICTURES_MOST:
         raise InvalidInput("done", f"{told.done} of {told.wanted} cannot be")
     own = (commands.c.id == told.command_id) & (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)
-    row = connection.execute(select(commands.c.progress).where(own).with_for_update()).first()
+    row = connection.execute(select(commands.c.progress, commands.c.created_at).where(own).with_for_update()).first()
     if row is None or _kept(row.progress).called_off:
         return False
-    connection.execute(update(commands).where(own).values(progress=as_text(Kept(progress=told))))
-    return True
+    kept = _kept(row.progress)
+    alone = at - max(kept.looked_at or row.created_at, row.created_at) > ALONE
+    kept = msgspec.structs.replace(kept, progress=told, called_off=alone)
+    connection.execute(update(commands).where(own).values(progress=as_text(kept)))
+    return not alone
+
+
+def look_at(connection: Connection, command_id: str, *, at: datetime) -> None:
+    """Note that somebody asked how far a command is that has not ended."""
+    still = (commands.c.id == command_id) & commands.c.ended_at.is_(None)
+    row = connection.execute(select(commands.c.progress).where(still).with_for_update()).first()
+    if row is None:
+        return
+    kept = _kept(row.progress)
+    if kept.looked_at is None or at - kept.looked_at >= LOOKED:
+        seen = msgspec.structs.replace(kept, looked_at=at)
+        connection.execute(update(commands).where(still).values(progress=as_text(seen)))
 
 
 def call_off(connection: Connection, command_id: str) -> bool:

@@ -225,7 +225,7 @@ async def test_where_a_door_can_tell_only_who_is_live_is_pictured(tmp_path: Path
         assert (await at.enrol()).state == "confirmed"
         assert not any(one.embedding[0] > 0.25 for one in at.keys.open_all())
     soon = msgspec.structs.replace(COMMAND, deadline=now() + timedelta(seconds=2.6))
-    async with place(tmp_path / "2", *SIDES, at_door=LIVE_DOOR) as at:
+    async with place(tmp_path / "2", *SIDES, poor("no_face"), at_door=LIVE_DOOR) as at:
         assert (await at.enrol(soon)).reason == "liveness_unclear"
         assert at.keys.sealed() == ()
 

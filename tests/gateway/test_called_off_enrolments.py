@@ -137,7 +137,7 @@ def test_news_of_progress_does_not_undo_that_it_was_called_off(store: Store, clo
     command_id = ordered(store, clock)
     told = Progress(command_id=command_id, at=clock(), done=1, wanted=2)
     off, wanted = meanwhile(
-        store, lambda one: call_off(one, command_id), lambda one: keep_progress(one, told, edge_id=EDGE)
+        store, lambda one: call_off(one, command_id), lambda one: keep_progress(one, told, edge_id=EDGE, at=clock())
     )
     assert (off, wanted) == (True, False)
     assert store.read_now(door_enrolment, command_id).kept.called_off

@@ -168,6 +168,25 @@ async def test_calling_it_off_reaches_the_edge_at_its_next_word(
 
 
 @sqlite_only
+async def test_an_order_at_which_nobody_looks_any_more_is_called_off(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    made, command = await begun(manager, runtime, edge)
+    clock.turn(seconds=12)
+    await call(manager, "GET", f"face-enrolments/{made['id']}")
+    clock.turn(seconds=14)
+    assert await tell(edge, command, done=1), "somebody looked 14 s ago"
+    clock.turn(seconds=2)
+    assert not await tell(edge, command, done=1)
+    await answer(edge, command, receipts=(proof("r1", clock),))
+    assert (await call(manager, "GET", f"face-enrolments/{made['id']}"))["state"] == "cancelled"
+    waiting = runtime.store.read_now(waiting_commands, EDGE, at=clock())
+    assert [one.person_id for one in waiting if isinstance(one, EraseFace)] == ["p1"], (
+        "what was sealed by then is destroyed"
+    )
+
+
+@sqlite_only
 async def test_an_edge_that_says_nothing_lets_it_expire(
     edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
 ) -> None:

@@ -127,7 +127,7 @@ async def test_several_photos_are_enrolled_and_each_is_answered(
     first, second, twin = (picture(tmp_path, f"{n}.jpg", "twin" if n == 2 else f"x{n}") for n in range(3))
     printed = await shell("person", "enrol", "lin", "--photo", first, "--photo", second, "--photo", twin)
     assert "3 of 3 photos enrolled" in printed
-    assert "looks like p-other: one of them should use a card" in printed
+    assert "looks like p-other: the same person twice on record?" in printed
     assert [isinstance(one, EnrolFace) and one.add for one in enroller.obeyed] == [False, True, True]
     with pytest.raises(InvalidInput, match=r"3\.jpg: differs"):
         await shell(

@@ -61,7 +61,7 @@ export const facesEn: Catalogue["faces"] = {
     sending: "Enrolling",
     waiting: "Waiting",
     taken: "Enrolled",
-    similar: (ids) => `Looks very much like another enrolled person (${ids}): one of them should use a card`,
+    similar: (ids) => `Looks very much like another enrolled person (${ids}): the same person twice on record? Keep one record; else one of them should use a card`,
     tooMany: "5 photos at most",
     door: "Door",
     noDoor: "None of the consented doors has a camera",

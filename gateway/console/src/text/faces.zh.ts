@@ -62,7 +62,7 @@ export const facesZh = {
     sending: "正在录入",
     waiting: "等待",
     taken: "已录入",
-    similar: (ids: string) => `与另一位已录入的人非常相像（${ids}），请其中一人改用刷卡`,
+    similar: (ids: string) => `与另一位已录入的人非常相像（${ids}）：若是同一人重复登记，请只保留一条；否则请其中一人改用刷卡`,
     tooMany: "最多 5 张照片",
     door: "门",
     noDoor: "已同意的门中没有带摄像机的门",
