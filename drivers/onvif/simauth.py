@@ -1,6 +1,7 @@
 """How the simulated device knows who asks: HTTP digest (RFC 7616) and the WS-Security UsernameToken. No I/O.
 
-Both refuse a proof that was seen before; a UsernameToken must be made within five minutes of the device's own clock.
+Both refuse a proof that was seen before; a UsernameToken must be made within five minutes of the device's own clock. It
+may come again within a second: libonvif draws its nonces from the second of the day and would be refused else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ REALM: Final = "onvif"
 NONCES_KEPT: Final = 256
 TOKENS_KEPT: Final = 4096
 SKEW: Final = timedelta(minutes=5)
+AGAIN: Final = timedelta(seconds=1)
 _PART: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,"]+))')
 _HASHES: Final = {"MD5": "md5", "SHA-256": "sha256"}
 
@@ -47,7 +49,7 @@ class Guard:
         self.access = access
         self._rng = rng
         self._nonces: OrderedDict[str, int] = OrderedDict()
-        self._tokens: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._tokens: OrderedDict[tuple[str, str], datetime] = OrderedDict()
 
     def challenges(self, *, stale: bool = False) -> list[str]:
         """Return the values of the WWW-Authenticate headers."""
@@ -96,12 +98,12 @@ class Guard:
             salt = base64.b64decode(nonce, validate=True)
         except (ValueError, binascii.Error):
             return False
-        if made.tzinfo is None or abs(made - now) > SKEW or (nonce, created) in self._tokens:
+        if made.tzinfo is None or abs(made - now) > SKEW or now - self._tokens.get((nonce, created), now) > AGAIN:
             return False
         digest = hashlib.sha1(salt + created.encode() + self.access.password.encode())  # noqa: S324 - the profile's
         if not hmac.compare_digest(base64.b64encode(digest.digest()), given.encode()):
             return False
-        self._tokens[nonce, created] = None
+        self._tokens.setdefault((nonce, created), now)
         if len(self._tokens) > TOKENS_KEPT:
             self._tokens.popitem(last=False)
         return True

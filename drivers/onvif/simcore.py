@@ -185,6 +185,18 @@ def _hostname(call: Call) -> Xml:
     return tag("tds:GetHostnameResponse", told)
 
 
+def _gateway(_: Call) -> Xml:
+    return tag("tds:GetNetworkDefaultGatewayResponse", tag("tds:NetworkGateway"))
+
+
+def _names(_: Call) -> Xml:
+    return tag("tds:GetDNSResponse", tag("tds:DNSInformation", tag("tt:FromDHCP", False)))
+
+
+def _clocks(_: Call) -> Xml:
+    return tag("tds:GetNTPResponse", tag("tds:NTPInformation", tag("tt:FromDHCP", False)))
+
+
 def _endpoint(call: Call) -> Xml:
     return tag("tds:GetEndpointReferenceResponse", tag("tds:GUID", f"urn:uuid:{call.device.identity.uuid}"))
 
@@ -231,6 +243,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "tds:GetScopes": _scopes,
     "tds:GetNetworkInterfaces": _interfaces,
     "tds:GetHostname": _hostname,
+    "tds:GetNetworkDefaultGateway": _gateway,
+    "tds:GetDNS": _names,
+    "tds:GetNTP": _clocks,
     "tds:GetEndpointReference": _endpoint,
     "tds:GetRelayOutputs": _relays("tds"),
     "tds:SetRelayOutputState": _set_relay("tds"),

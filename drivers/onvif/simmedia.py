@@ -173,6 +173,29 @@ def _encoders(call: Call) -> Xml:
     return tag("trt:GetVideoEncoderConfigurationsResponse", *told)
 
 
+def _range(name: str, low: int, high: int) -> Xml:
+    return tag(name, tag("tt:Min", low), tag("tt:Max", high))
+
+
+def _encoder_options(call: Call) -> Xml:
+    del call
+    main = PROFILES["main"]
+    sizes = (
+        tag("tt:ResolutionsAvailable", tag("tt:Width", profile.width), tag("tt:Height", profile.height))
+        for profile in PROFILES.values()
+    )
+    h264 = tag(
+        "tt:H264",
+        *sizes,
+        _range("tt:GovLengthRange", 1, main.fps * 4),
+        _range("tt:FrameRateRange", 1, main.fps),
+        _range("tt:EncodingIntervalRange", 1, 1),
+        tag("tt:H264ProfilesSupported", "Main"),
+    )
+    options = tag("trt:Options", _range("tt:QualityRange", 1, 5), h264)
+    return tag("trt:GetVideoEncoderConfigurationOptionsResponse", options)
+
+
 def _encoders2(call: Call) -> Xml:
     _honest(call)
     told = (Xml(_encoder2(p).replace("tr2:VideoEncoder", "tr2:Configurations")) for p in PROFILES.values())
@@ -257,6 +280,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "trt:GetSnapshotUri": _picture,
     "trt:GetVideoSources": _video_sources,
     "trt:GetVideoEncoderConfigurations": _encoders,
+    "trt:GetVideoEncoderConfigurationOptions": _encoder_options,
     "tr2:GetServiceCapabilities": _media2_capabilities,
     "tr2:GetProfiles": _profiles2,
     "tr2:GetStreamUri": _stream2,
