@@ -100,8 +100,33 @@ def _open_onvif(
     return OnvifDoors(endpoint_of(settings), doors=doors, client_id=client_id, now=now)
 
 
-BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif}
-DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {}
+def _open_osdp(
+    settings: Mapping[str, object],
+    *,
+    doors: tuple[str, ...],
+    client_id: str,  # noqa: ARG001 - a serial line knows no clients
+    now: Callable[[], datetime],
+) -> DoorDriver:
+    from drivers.osdp.driver import OsdpDoors
+    from drivers.osdp.settings import read_settings
+
+    return OsdpDoors(read_settings(settings, doors=doors), now=now)
+
+
+def _onvif_discovery() -> Discover:
+    from drivers.onvif.discovery import discover
+
+    return discover
+
+
+def _onvif_probe() -> Probe:
+    from drivers.onvif.probe import probe
+
+    return probe
+
+
+BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
+DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
-PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {}
+PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe}
 """The wires of which one device can be asked what it is, each with what loads that."""
