@@ -28,7 +28,6 @@ from models.errors import DeviceRefused, InvalidInput
 
 SMALL_BYTES: Final = 64 << 10
 """Answers above this are read in a thread: the loop is never blocked."""
-MEDIA2: Final = "http://www.onvif.org/ver20/media/wsdl"
 CLOCK_MOVED: Final = timedelta(seconds=2)
 MAX_SERVICES: Final = 64
 
@@ -45,6 +44,8 @@ class OnvifClient:
         self.endpoint = endpoint
         self.offset = timedelta(0)
         """What to add to our clock to get the device's."""
+        self.told_time = False
+        """Whether it told its time: then it is an ONVIF device, whatever it refuses."""
         self.services: dict[str, str] = {}
         """The address of each service by its namespace, as the device tells it, on the host where we reach it."""
         self._now = now
@@ -126,6 +127,22 @@ class OnvifClient:
                     raise
             return await self._post(envelope, url=url, headers=headers, limit_s=limit_s)
 
+    async def ask_by_hand(self, name: str, arguments: Mapping[str, str], *, service: str) -> etree._Element:
+        """Return the answer to an operation of a service that has no WSDL here; raises what `ask` raises.
+
+        Args:
+            name: the operation.
+            arguments: its items in their order.
+            service: its namespace.
+        """
+        request = etree.Element(etree.QName(service, name), nsmap={"q": service})
+        for item, value in arguments.items():
+            etree.SubElement(request, etree.QName(service, item)).text = value
+        reply = await self.exchange(soap.wrap(request), url=self.services.get(service, self.endpoint.url))
+        where = self.endpoint.address
+        envelope = await asyncio.to_thread(soap.unpack, reply, where=where)
+        return soap.body_of(envelope, where=where)
+
     async def picture(self, url: str, *, max_bytes: int) -> Answer:
         """Return what the device serves at an address of its own, with digest where it asks for it.
 
@@ -198,7 +215,7 @@ class OnvifClient:
         at = asked + (self._now() - asked) / 2
         told = _utc(self._read("device", "GetSystemDateAndTime", reply))
         if told is not None:
-            self.offset = told - at
+            self.offset, self.told_time = told - at, True
 
     async def _post_plain(self, envelope: etree._Element) -> bytes:
         wss, self._wss = self._wss, False
@@ -241,6 +258,15 @@ class OnvifClient:
             if local(element) == "XAddr" and parent is not None and local(parent) in names:
                 found.append((names[local(parent)], text_of(element)))
         return found
+
+    async def identity(self) -> str:
+        """Return the device's own lasting name, the one that discovery tells; empty where it has none."""
+        try:
+            told = await self.ask_by_hand("GetEndpointReference", {}, service=contracts.namespace("device"))
+        except (DeviceRefused, InvalidInput):
+            return ""
+        guid = next((text_of(e) for e in told.iter() if local(e) == "GUID"), "")
+        return guid.removeprefix("urn:uuid:")[:100]
 
     def device_time(self, at: datetime) -> datetime:
         """Return what the device's clock shows at a moment of ours."""

@@ -147,6 +147,28 @@ def same_device(address: str, *, base: str) -> str:
     return urlunsplit(told._replace(fragment=""))
 
 
+def same_host(address: str, *, base: str) -> str:
+    """Return the address of a stream that the device gave, on the host by which we reach it, without credentials.
+
+    Its port stays: streams have one of their own.
+
+    Raises:
+        InvalidInput: it is no address of RTSP.
+    """
+    ours = urlsplit(base)
+    try:
+        told = urlsplit(address.strip())
+        port = told.port
+    except ValueError:
+        raise InvalidInput(ours.netloc, "it gave a stream's address that is no URL") from None
+    plain = len(address) <= 1000 and address.isprintable() and address.isascii() and " " not in address.strip()
+    if told.scheme not in ("rtsp", "rtsps") or not plain or port == 0:
+        raise InvalidInput(ours.netloc, "it gave a stream's address that is none of RTSP")
+    host = ours.hostname or ""
+    spelled = f"[{host}]" if ":" in host else host
+    return urlunsplit(told._replace(netloc=spelled if port is None else f"{spelled}:{port}", fragment=""))
+
+
 def _check_url(url: str) -> None:
     try:
         parts: SplitResult = urlsplit(url)
