@@ -1,0 +1,93 @@
+"""Simulated readers on a pseudo-terminal, and drivers that come through the catalogue, as an edge opens them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from drivers.catalog import open_door
+from drivers.door import DoorDriver, Reported
+from drivers.osdp.simbus import SimulatedBus
+from drivers.osdp.simreader import SimulatedReader
+from models.reports import Event, Presence, Report, Snapshot
+from tests.drivers.contract import now, soon
+
+KEY = bytes(range(1, 17))
+INPUTS = {"open": 0, "exit": 1, "emergency": 2, "mains_lost": 3, "battery_low": 4}
+
+
+def reader_settings(door: str, *, address: int = 1, key: bytes = KEY, **changes: Any) -> dict[str, Any]:
+    given = {"door": door, "address": address, "key": key.hex(), "strike": 0, "inputs": INPUTS}
+    return {**given, **changes}
+
+
+def driver_of(bus: SimulatedBus, *readers: dict[str, Any], **changes: Any) -> DoorDriver:
+    settings = {"kind": "osdp", "port": bus.port, "readers": list(readers), **changes}
+    doors = tuple(dict.fromkeys(str(reader["door"]) for reader in readers))
+    return open_door(settings, doors=doors, client_id="edge", now=now)
+
+
+@dataclass
+class Site:
+    """One reader at one door on one bus."""
+
+    bus: SimulatedBus
+    door: SimulatedReader
+    settings: dict[str, Any] = field(default_factory=lambda: reader_settings("gate"))
+
+    def driver(self, **changes: Any) -> DoorDriver:
+        return driver_of(self.bus, {**self.settings, **changes})
+
+    def fault(self, name: Any) -> None:
+        self.door.faults.add(name)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    door = SimulatedReader("gate", address=1, key=KEY)
+    async with SimulatedBus(door) as bus:
+        yield Site(bus=bus, door=door)
+
+
+async def next_report(reports: AsyncIterator[Reported], kind: type[Report], limit_s: float = 10.0) -> Any:
+    """Return the next report of a kind; the others on the way are of no interest."""
+
+    async def look() -> Report:
+        async for reported in reports:
+            await reported.acknowledge(None)
+            if isinstance(reported.report, kind):
+                return reported.report
+        raise AssertionError("the driver ended without an error")
+
+    return await soon(look(), limit_s)
+
+
+async def next_presence(reports: AsyncIterator[Reported], *, online: bool) -> None:
+    while (await next_report(reports, Presence)).online is not online:
+        pass
+
+
+async def next_type(reports: AsyncIterator[Reported]) -> str:
+    event: Event = await next_report(reports, Event)
+    return event.type
+
+
+async def snapshot_until(reports: AsyncIterator[Reported], **wanted: object) -> Snapshot:
+    """Return the first snapshot with these values."""
+    while True:
+        snapshot: Snapshot = await next_report(reports, Snapshot)
+        if all(getattr(snapshot, name) == value for name, value in wanted.items()):
+            return snapshot
+
+
+@contextlib.asynccontextmanager
+async def opened(driver: DoorDriver) -> AsyncIterator[tuple[DoorDriver, AsyncIterator[Reported]]]:
+    """Open a driver and wait until its reader is there."""
+    async with driver:
+        reports = aiter(driver.reports())
+        await next_presence(reports, online=True)
+        yield driver, reports
