@@ -138,6 +138,10 @@ class PersonEntry(Strict):
     cards: tuple[Card, ...] = Field((), max_length=8, description="Card numbers in hexadecimal.")
     pin: SecretStr | None = Field(None, description="PIN, as ${NAME} from the environment.")
     pin_file: LocalPath | None = Field(None, description="File that holds the PIN.")
+    duress_pin: SecretStr | None = Field(
+        None, description="PIN that opens and raises a silent alarm, as ${NAME} from the environment."
+    )
+    duress_pin_file: LocalPath | None = Field(None, description="File that holds the PIN for duress.")
     consents: tuple[ConsentEntry, ...] = Field((), max_length=16, description="Consents to face matching.")
 
 

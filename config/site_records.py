@@ -30,7 +30,7 @@ READER_ID_CHARS = places.ID_LIMIT - 2
 
 
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a site file as the records of the house. `cards` and `pins` are (person id, canonical value) pairs."""
+    """Hold a site file as the records of the house. `cards`, `pins` and `duress_pins` are pairs: person, value."""
 
     site: places.Site
     areas: tuple[places.Area, ...]
@@ -51,6 +51,7 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     permits: tuple[Permit, ...]
     cards: tuple[tuple[str, str], ...]
     pins: tuple[tuple[str, str], ...]
+    duress_pins: tuple[tuple[str, str], ...]
 
 
 def seed(file: SiteFile) -> Seed:
@@ -86,6 +87,7 @@ def seed(file: SiteFile) -> Seed:
         permits=tuple(_permit(entry, file) for entry in file.permits),
         cards=tuple((who.id, card) for who in file.people for card in who.cards),
         pins=tuple(_pins(file)),
+        duress_pins=tuple(_duress_pins(file)),
     )
 
 
@@ -216,3 +218,10 @@ def _pins(file: SiteFile) -> Iterator[tuple[str, str]]:
         pin = secret(who.pin, who.pin_file, key=f"people.{who.id}.pin_file")
         if pin is not None:
             yield who.id, canonical_pin(pin, where=f"people.{who.id}.pin")
+
+
+def _duress_pins(file: SiteFile) -> Iterator[tuple[str, str]]:
+    for who in file.people:
+        pin = secret(who.duress_pin, who.duress_pin_file, key=f"people.{who.id}.duress_pin_file")
+        if pin is not None:
+            yield who.id, canonical_pin(pin, where=f"people.{who.id}.duress_pin")

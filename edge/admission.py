@@ -113,6 +113,8 @@ class Admission:
             await self._refuse(request, "locked_out")
             return
         decisions = self._weigh(request, door, at=at)
+        if any(found.duress for found, _ in decisions):
+            self._answers.report_duress(request)
         best = min(decisions, key=lambda pair: isinstance(pair[1], Denial))
         claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant) and _wants_face(one.claim))
         if claims and self.faces is not None:

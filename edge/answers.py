@@ -13,7 +13,7 @@ from drivers.door import Executed
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from models.access import Claim, Request, fresh
-from models.events import AccessDenied, AccessGranted, DenialReason, fact_id
+from models.events import AccessDenied, AccessGranted, DenialReason, DuressReported, fact_id
 
 UNLOCK_VALID_MS = 3000
 DENIALS_WINDOW_S = 60.0
@@ -65,6 +65,14 @@ class Answers:
         self._count("unlocks" if executed.ok else "unlocks_failed")
         self._keeper.record(claim.door_id, fact)
         return executed
+
+    def report_duress(self, request: Request) -> None:
+        """Put on record that who asks is under threat; nothing at the reader shows it."""
+        fact = DuressReported(
+            id=fact_id(self._edge_id, request.door_id, request.id, "duress_reported"), at=self._clock.now(),
+            door_id=request.door_id,
+        )  # fmt: skip
+        self._keeper.record(request.door_id, fact)
 
     async def deny(self, claim: Claim, reason: DenialReason, *, occurrence: str | None = None) -> None:
         """Record a refusal and tell the person at the reader."""

@@ -38,6 +38,8 @@ class Found:
     person_id: str | None = None
     pass_id: str | None = None
     refusal: DenialReason | None = None
+    duress: bool = False
+    """Whether the value says that its holder is under threat."""
 
     @property
     def somebody(self) -> bool:
@@ -120,9 +122,12 @@ class Book:
             found = tuple(one for one in self._digests.get(("pin", digest), ()) if self._lives(one.person_id, flat))
             passes = tuple(one for one in self._passes.get(digest, ()) if self._lives(one.host_id, flat))
         people = (
-            Found(person_id=one.person_id, refusal=credential_refusal(one, at, clock_trusted=clock_trusted))
+            Found(
+                person_id=one.person_id, refusal=credential_refusal(one, at, clock_trusted=clock_trusted),
+                duress=one.duress,
+            )
             for one in found
-        )
+        )  # fmt: skip
         return (*people, *(Found(pass_id=one.id) for one in passes)) or (NOBODY,)
 
     def _holders(self, kind: str, canonical: str) -> tuple[Credential, ...]:

@@ -18,6 +18,7 @@ from gateway.on_record import note
 from gateway.person_views import CredentialView, TicketView, VisitorView
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.card_formats import format_named
 from gateway.store.dialect import hold_feed
 from gateway.store.people import occupancies_of
 from gateway.store.places import credential_key, doors_named, doors_of_site
@@ -33,13 +34,13 @@ from gateway.store.rights import (
 from gateway.store.schedules import groups_of
 from gateway.store.ticket_keys import signing_key
 from gateway.store.visitors import add_pass, forget_passes, pass_by_id, passes_of
+from models.cards import AS_IT_COMES, canonical_reading
 from models.errors import Conflict, InvalidInput
 from models.people import (
     PIN_DIGITS,
     Credential,
     Person,
     VisitorPass,
-    canonical_card,
     canonical_pin,
     credential_digest,
 )
@@ -67,6 +68,10 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     replaces: str | None = None
+    format: str | None = None
+    """Id of the card format in which the number was read, at a desk; None for the canonical form."""
+    duress: bool = False
+    """Whether this PIN raises a silent alarm wherever it is used."""
 
 
 def digits_needed(connection: Connection, *, site_id: str, flat_ids: list[str]) -> int:
@@ -125,15 +130,20 @@ def issue_credential(
     """Give a person a card or a PIN and put it on record; a made-up PIN is in the view, this once.
 
     Raises:
-        InvalidInput: the value is no card number or PIN, or the PIN is too short or too easy.
+        InvalidInput: the value is no card number or PIN, the PIN is too short or too easy, or a card is for duress.
         Conflict: somebody has it.
     """
+    if wanted.duress and wanted.kind != "pin":
+        raise InvalidInput("duress", "only a PIN can raise a silent alarm: a card shows nobody under threat")
     if wanted.valid_from and wanted.valid_until and wanted.valid_from >= wanted.valid_until:
         raise InvalidInput("valid_until", "it must be after valid_from")
     key = bytes.fromhex(credential_key(connection, person.site_id))
     made_up, digits = None, None
     if wanted.kind == "card":
-        canonical = canonical_card(wanted.value or "")
+        by = AS_IT_COMES
+        if wanted.format is not None:
+            by = format_named(connection, wanted.format, site_id=person.site_id, where="format")
+        canonical = canonical_reading(wanted.value or "", by)
     else:
         flats = [held.flat_id for held in occupancies_of(connection, person.id) if held.holds(at)]
         digits = digits_needed(connection, site_id=person.site_id, flat_ids=flats)
@@ -147,7 +157,7 @@ def issue_credential(
     credential = Credential(
         id=f"cr-{uuid.uuid4().hex}", person_id=person.id, kind="card" if wanted.kind == "card" else "pin",
         digest=credential_digest(wanted.kind, canonical, key), valid_from=wanted.valid_from,
-        valid_until=wanted.valid_until,
+        valid_until=wanted.valid_until, duress=wanted.duress,
     )  # fmt: skip
     add_credential(
         connection, credential, site_id=person.site_id, at=at, label=wanted.label, digits=digits,

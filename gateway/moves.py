@@ -194,5 +194,5 @@ def replace_credential(
     note(connection, caller, action="credential.replace", subject=person.id, at=at, credential=old.id, why=why)
     if wanted is None:
         return Replaced(old=shut)
-    issue = msgspec.structs.replace(wanted, replaces=old.id)
+    issue = msgspec.structs.replace(wanted, replaces=old.id, duress=old.duress)  # what stands in does the same
     return Replaced(old=shut, new=issue_credential(connection, person, wanted=issue, caller=caller, at=at))

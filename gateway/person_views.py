@@ -55,6 +55,8 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     """active, lost, blocked or replaced; only what is active opens doors."""
     digits: int | None = None
     """How long a PIN is."""
+    duress: bool = False
+    """A PIN that opens as always and raises a silent alarm."""
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     created_at: datetime

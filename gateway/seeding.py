@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Literal
 
 from config.site import Seed
 from gateway.store import Connection
@@ -17,6 +18,7 @@ from gateway.store.places import (
     credential_key,
     put_area,
     put_camera,
+    put_card_format,
     put_company,
     put_controller,
     put_door,
@@ -30,8 +32,8 @@ from models.events import NAMESPACE
 from models.people import Credential, credential_digest
 
 COUNTED = (
-    "areas", "companies", "flats", "controllers", "doors", "cameras", "calendars", "schedules", "groups", "notices",
-    "assessments", "people", "permits",
+    "areas", "companies", "flats", "controllers", "card_formats", "doors", "cameras", "calendars", "schedules", "groups",
+    "notices", "assessments", "people", "permits",
 )  # fmt: skip
 
 
@@ -75,6 +77,8 @@ def _plant_places(connection: Connection, seed: Seed) -> None:
     check_keypads(connection, seed.site.id)
     for controller in seed.controllers:
         put_controller(connection, controller, seeded=True)
+    for card_format in seed.card_formats:
+        put_card_format(connection, card_format, seeded=True)
     for door in seed.doors:
         check_edge(connection, door.edge_id, site_id=door.site_id)
         put_door(connection, door, seeded=True)
@@ -99,12 +103,13 @@ def _plant_rules(connection: Connection, seed: Seed, *, at: datetime) -> None:
 def _plant_credentials(connection: Connection, seed: Seed, *, at: datetime) -> None:
     key = bytes.fromhex(credential_key(connection, seed.site.id))
     wanted: dict[str, Credential] = {}
-    for kind, pairs in (("card", seed.cards), ("pin", seed.pins)):
+    for kind, pairs in (("card", seed.cards), ("pin", seed.pins), ("duress", seed.duress_pins)):
         for person_id, value in pairs:
-            digest = credential_digest(kind, value, key)
+            made: Literal["card", "pin"] = "card" if kind == "card" else "pin"
+            digest = credential_digest(made, value, key)
             credential_id = f"seed-{uuid.uuid5(NAMESPACE, f'{person_id}{kind}{digest}')}"
             wanted[credential_id] = Credential(
-                id=credential_id, person_id=person_id, kind="card" if kind == "card" else "pin", digest=digest
+                id=credential_id, person_id=person_id, kind=made, digest=digest, duress=kind == "duress"
             )
     for person in seed.people:
         for held in credentials_of(connection, person.id):

@@ -140,6 +140,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hex HMAC-SHA256 of the canonical value under the site's credential key (`credential_digest`)."""
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    duress: bool = False
+    """A PIN to be used under threat: the door does as always, and a silent alarm is raised."""
 
 
 class VisitorPass(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -39,14 +39,17 @@ Label = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class CredentialBody(BaseModel):
-    """Give a card number (hexadecimal) or a PIN; without a value Gatehouse makes up a PIN and shows it once."""
+    """Give a card number (hexadecimal, or read by the card format `format`) or a PIN; without a value one is made up."""
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["card", "pin"]
     value: Annotated[SecretStr, Field(min_length=1, max_length=64)] | None = None
+    format: Id | None = None
     label: Label = ""
     valid_from: Moment | None = None
     valid_until: Moment | None = None
+    duress: bool = False
+    """A second PIN of the person: the door does as always, and a silent alarm is raised."""
 
     def wanted(self) -> Issue:
         """Return what to issue.
@@ -58,7 +61,7 @@ class CredentialBody(BaseModel):
             raise InvalidInput("value", "give the number of the card")
         return Issue(
             kind=self.kind, value=self.value.get_secret_value() if self.value else None, label=self.label,
-            valid_from=self.valid_from, valid_until=self.valid_until,
+            valid_from=self.valid_from, valid_until=self.valid_until, duress=self.duress, format=self.format,
         )  # fmt: skip
 
 

@@ -74,10 +74,12 @@ def credential(
     token: Token = "", label: Annotated[str, typer.Option(help="what it looks like, for people")] = "",
     value: Annotated[str | None, typer.Option(help="the card number; a PIN is read from standard input")] = None,
     make_up: Annotated[bool, typer.Option("--make-up", help="make up a PIN and print it, once")] = False,
+    duress: Annotated[bool, typer.Option("--duress", help="a PIN that opens and raises a silent alarm")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a person a card or a PIN."""
-    body = {"kind": kind, "value": credential_value(kind, value, make_up=make_up), "label": label}
+    digits = credential_value(kind, value, make_up=make_up)
+    body = {"kind": kind, "value": digits, "label": label, "duress": duress}
     made = ask("POST", f"people/{person_id}/credentials", url=url, token=token, reason=reason, json=body)
     show(made, made["pin"] or made["id"], as_json=as_json)
 

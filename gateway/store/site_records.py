@@ -211,12 +211,13 @@ def _credentials(connection: Connection, site_id: str) -> tuple[Credential, ...]
     """Return the credentials that work: a lost, blocked or replaced one is not in a policy."""
     table = credentials
     query = select(
-        table.c.id, table.c.person_id, table.c.kind, table.c.digest, table.c.valid_from, table.c.valid_until
-    ).where(table.c.site_id == site_id, table.c.state == "active")
+        table.c.id, table.c.person_id, table.c.kind, table.c.digest, table.c.valid_from, table.c.valid_until,
+        table.c.duress,
+    ).where(table.c.site_id == site_id, table.c.state == "active")  # fmt: skip
     return tuple(
         Credential(
             id=row[0], person_id=row[1], kind=row[2], digest="" if row[2] == "qr" else row[3], valid_from=row[4],
-            valid_until=row[5],
+            valid_until=row[5], duress=row[6],
         )
         for row in connection.execute(query.order_by(table.c.id))
     )  # fmt: skip

@@ -85,6 +85,7 @@ credentials = Table(
     Column("label", Text, nullable=False, default="", server_default=""),
     Column("state", String(16), nullable=False, default="active", server_default="active"),
     Column("digits", Integer),
+    Column("duress", Boolean, nullable=False, default=False, server_default="0"),
     Column("valid_from", UtcTime),
     Column("valid_until", UtcTime),
     Column("ended_at", UtcTime),

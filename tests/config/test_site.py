@@ -126,18 +126,20 @@ people:
   - id: p
     name: P
     pin_file: pin
+    duress_pin: "${{UNDER_THREAT}}"
     consents:
       - {{id: c, doors: [d], text_version: "1", text_sha256: "{"0" * 64}", given_at: "2026-03-01T08:00:00+08:00",
          channel: office, evidence: folder 7}}
 """
     )
-    records = seed(read_site(path, environment={}))
+    records = seed(read_site(path, environment={"UNDER_THREAT": "135792"}))
     assert records.pins == (("p", "246810"),)
+    assert records.duress_pins == (("p", "135792"),)
     (consent,) = records.consents
     assert (consent.person_id, consent.doors, consent.given_at) == ("p", ("d",), datetime(2026, 3, 1, tzinfo=UTC))
     (tmp_path / "pin").write_text("secret")
     with pytest.raises(InvalidInput, match="4 to 12 digits") as caught:
-        seed(read_site(path, environment={}))
+        seed(read_site(path, environment={"UNDER_THREAT": "135792"}))
     assert "secret" not in str(caught.value)
 
 

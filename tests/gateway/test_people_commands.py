@@ -61,6 +61,11 @@ async def test_a_household_is_kept_from_the_shell(shell: Shell, runtime: Runtime
     assert (await shell("person", "qr", "lin", "--renew")).startswith("GH1.")
     shown = msgspec.json.decode(await shell("person", "show", "lin"))
     assert [one["state"] for one in shown["credentials"]].count("active") == 4
+    threat = await shell("person", "credential", "lin", "pin", "--duress", stdin="8402957\n")
+    again = await shell("person", "replace", "lin", threat, "--kind", "pin", stdin="9513068\n")
+    assert [one.id for one in policy_of(runtime).credentials if one.duress] == [again]
+    with pytest.raises(GatehouseError, match="only a PIN"):
+        await shell("person", "credential", "lin", "card", "--value", "AA02", "--duress")
     assert (await shell("person", "move-out", "f101")).startswith("2 moved out, 2 of them")
     assert policy_of(runtime).credentials == ()
 
