@@ -18,6 +18,7 @@ from drivers.door import Executed
 from edge.answers import UNLOCK_VALID_MS, Answers
 from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
+from edge.door_rules import DoorRules
 from edge.doorkeeper import DoorKeeper
 from edge.guesses import Family, Guesses
 from edge.passes import Passes
@@ -62,6 +63,7 @@ class Admission:
         self.faces = faces
         self._book = Book()
         self._passes = Passes(spool)
+        self._rules = DoorRules(keeper=keeper, clock=clock)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._guesses = Guesses(clock.unix)
         self.counters: dict[str, int] = {}
@@ -167,7 +169,8 @@ class Admission:
             return
         if claimed:
             self._note(door, FAMILIES[request.kind], self._flat(request), decision=decision)
-        await self._let_in(msgspec.structs.replace(decision.claim, evidence=match.evidence), waited_ms=waited_ms)
+        claim = msgspec.structs.replace(decision.claim, evidence=match.evidence)
+        await self._let_in(claim, door, waited_ms=waited_ms)
 
     async def refuse(
         self, request: Request, door: Door, *, reason: DenialReason, claims: tuple[Claim, ...] = ()
@@ -204,7 +207,7 @@ class Admission:
         if isinstance(decision, Denial):
             await self._answers.deny(claim, decision.reason)
             return
-        executed = await self._let_in(claim)
+        executed = await self._let_in(claim, door)
         if taking and counted is not None and not executed.ok and executed.certain:
             self._passes.give_back(counted, attempt=_of_door(claim))
 
@@ -234,7 +237,11 @@ class Admission:
             policy_ended=self._book.ended(at, clock_trusted=trusted), used=used, presented=presented,
         )  # fmt: skip
 
-    async def _let_in(self, claim: Claim, *, waited_ms: float = 0.0) -> Executed:
+    async def _let_in(self, claim: Claim, door: Door, *, waited_ms: float = 0.0) -> Executed:
+        """Open for a granted claim, unless the doors around forbid it at this moment; answered at the reader."""
+        if self._rules.interlocked(door):
+            await self._answers.deny(claim, "interlocked")
+            return Executed(ok=False, error="interlocked")
         executed = await self._answers.open(claim, waited_ms=waited_ms)
         if not executed.ok:
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
@@ -249,9 +256,11 @@ class Admission:
         if door is None:
             return Result(command_id=command.id, state="refused", reason="no_such_door", at=self._clock.now())
         claim = Claim(attempt=command.id, door_id=door.id, method="remote", person_id=None)
-        if self._keeper.mode(door.id) == "locked_down":
-            await self._answers.deny(claim, "locked_down")
-            return Result(command_id=command.id, state="refused", reason="locked_down", at=self._clock.now())
+        shut: DenialReason | None = "locked_down" if self._keeper.mode(door.id) == "locked_down" else None
+        shut = shut or ("interlocked" if self._rules.interlocked(door) else None)
+        if shut is not None:
+            await self._answers.deny(claim, shut)
+            return Result(command_id=command.id, state="refused", reason=shut, at=self._clock.now())
         left_ms = int((command.deadline - self._clock.now()).total_seconds() * 1000)
         if left_ms <= 0:
             return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from models.door_rules import check_rules
 from models.errors import InvalidInput
 from models.liveness import DECLARING, Provider, Species
 from models.zones import WHOLE, Zone, check_zone
@@ -367,7 +368,8 @@ def check_door(door: Door) -> Door:
 
     Raises:
         InvalidInput: the door takes only faces, takes a bare face at high security, is hands-free without an
-            assessment, has no camera for its faces, declares a liveness without its basis, or a time out of bounds.
+            assessment, has no camera for its faces, declares a liveness without its basis, has rules that contradict one
+            another, or a time out of bounds.
     """
     where = f"doors.{door.id}"
     if all("face" in factor for factor in door.factors):
@@ -383,6 +385,7 @@ def check_door(door: Door) -> Door:
             f"{where}.liveness_covers",
             "only model and device declare what they cover, and only with liveness_basis, the report it rests on",
         )
+    check_rules(door)
     if not 1.0 <= door.held_open_s <= 3600.0:
         raise InvalidInput(f"{where}.held_open_s", "use 1 to 3600 seconds")
     if not 1.0 <= door.unlock_s <= 60.0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -10,11 +12,12 @@ import pytest
 from drivers.door import GiveFeedback, UnlockDoor
 from models.access import Request
 from models.events import AccessDenied, AccessGranted, DuressReported
+from models.link import Unlock
 from models.people import Credential
 from models.places import Door
-from models.policy import Policy
+from models.policy import DesiredMode, Policy
 from tests.edge.conftest import House
-from tests.edge.doubles import card, door, online, permit, pin, policy, until
+from tests.edge.doubles import card, door, event, now, online, permit, pin, policy, until
 
 CARDS = {"p1": "A1", "p2": "A2", "p3": "A3"}
 PIN, UNDER_THREAT = "480213", "771904"
@@ -97,3 +100,49 @@ async def test_a_pin_for_duress_that_does_not_open_is_refused_as_always_and_told
     facts = await house.facts()
     assert len([fact for fact in facts if isinstance(fact, DuressReported)]) == 1
     assert len([fact for fact in facts if isinstance(fact, AccessDenied)]) == 2
+
+
+# ---- sluice -------------------------------------------------------------------------------------------------------
+
+SLUICE = (door("d1", interlock="sluice"), door("d2", interlock="sluice"), door("d3"))
+
+
+async def pass_through(house: House, door_id: str, seq: int) -> None:
+    """Let somebody open a door and close it behind them."""
+    for number, kind in ((seq, "opened"), (seq + 1, "closed")):
+        house.wire.say(door_id, event(number, kind))
+        await until(lambda n=number: (door_id, n) in house.wire.acknowledged)  # type: ignore[misc]
+
+
+async def test_of_a_sluice_one_door_at_a_time_opens(house: House, ask: Visitors) -> None:
+    await live_in(house, *SLUICE)
+    assert await ask("p1", "d1") == "unlocked"
+    assert await ask("p2", "d2") == "interlocked", "the first door may still be opened"
+    assert await ask("p2", "d3") == "unlocked", "another door is none of its business"
+    assert await ask("p1", "d1") == "unlocked", "the same door may be asked again"
+    await pass_through(house, "d1", 1)
+    assert await ask("p1", "d2") == "unlocked"
+    house.wire.say("d2", event(1, "opened"))
+    await until(lambda: ("d2", 1) in house.wire.acknowledged)
+    assert await ask("p2", "d1") == "interlocked"
+
+
+async def test_two_who_ask_at_both_doors_of_a_sluice_at_once_open_one(house: House, ask: Visitors) -> None:
+    await live_in(house, *SLUICE)
+    answers = await asyncio.gather(*(ask(f"p{1 + n % 2}", f"d{1 + n % 2}") for n in range(6)))
+    assert set(answers) == {"unlocked", "interlocked"}
+    assert len({order.door_id for order in house.wire.unlocks()}) == 1
+
+
+async def test_an_order_from_afar_opens_no_second_door_of_a_sluice(house: House, ask: Visitors) -> None:
+    await live_in(house, *SLUICE)
+    assert await ask("p1", "d1") == "unlocked"
+    order = Unlock(id="c", door_id="d2", reason="r", requested_by="u", deadline=now() + timedelta(seconds=5))
+    result = await house.admission.unlock(order)
+    assert (result.state, result.reason) == ("refused", "interlocked")
+
+
+async def test_an_evacuation_releases_a_sluice(house: House, ask: Visitors) -> None:
+    await live_in(house, *SLUICE, modes=(DesiredMode(door_id="d1", version=1, mode="evacuating"),))
+    assert await ask("p1", "d1") == "unlocked"
+    assert await ask("p2", "d2") == "unlocked"

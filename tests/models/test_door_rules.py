@@ -1,0 +1,71 @@
+"""Rules of doors: what makes a door of a sluice one that somebody may go through now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from models.door_rules import interlocked, passable
+from models.doors import DoorState, expect_opening
+from models.errors import InvalidInput
+from models.places import Door, Reader, check_door
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+BOTH_SIDES = (Reader(), Reader(side="out"))
+
+
+def after(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def state(**more: Any) -> DoorState:
+    return DoorState(door_id="d", edge_id="e", **more)
+
+
+GRANTED = expect_opening(state(contact="closed", lock="locked"), attempt="a", at=T0, until=after(9))
+
+
+@pytest.mark.parametrize(
+    ("stands", "at", "expected"),
+    [
+        (state(), T0, False),
+        (state(contact="closed", lock="locked"), T0, False),
+        (state(contact="open"), T0, True),
+        (state(contact="closed", lock="unlocked"), T0, True),
+        (state(contact="open", lost=True), T0, False),
+        (GRANTED, after(1), True),
+        (GRANTED, after(9.1), False),
+        (GRANTED, after(-1), False),
+    ],
+)
+def test_a_door_is_passable_while_it_is_open_or_may_be_opened(
+    stands: DoorState, at: datetime, *, expected: bool
+) -> None:
+    assert passable(stands, at=at) is expected
+    assert interlocked([state(), stands], modes=["normal", "locked_down"], at=at) is expected
+    assert not interlocked([stands], modes=["normal", "evacuating"], at=at)
+
+
+@pytest.mark.parametrize(
+    ("rules", "complaint"),
+    [
+        ({"interlock": "s", "free_schedule_id": "day"}, "free_schedule_id: a door of a sluice"),
+        ({"first_person": True}, "first_person: it needs free_schedule_id"),
+        ({"passback": "hard"}, "passback: it needs a reader on either side"),
+        ({"second_within_s": 2.0}, "second_within_s: use 3 to 120"),
+        ({"passback_reset_min": -1}, "passback_reset_min: use 0"),
+    ],
+)
+def test_rules_that_contradict_one_another_are_refused(rules: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidInput, match=complaint):
+        check_door(Door(id="d", site_id="s", name="d", edge_id="e", **rules))
+
+
+def test_rules_that_go_together_are_taken() -> None:
+    wanted = Door(
+        id="d", site_id="s", name="d", edge_id="e", passback="hard", two_person=True, first_person=True,
+        free_schedule_id="day", readers=BOTH_SIDES,
+    )  # fmt: skip
+    assert check_door(wanted) is wanted
