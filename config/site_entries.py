@@ -17,6 +17,7 @@ from config.site_people import (
 from config.site_places import (
     AreaEntry,
     CameraEntry,
+    CardFormatEntry,
     CompanyEntry,
     ControllerEntry,
     DoorEntry,
@@ -33,6 +34,9 @@ class SiteFile(Strict):
     companies: tuple[CompanyEntry, ...] = Field((), max_length=1000, description="Property companies.")
     flats: tuple[FlatEntry, ...] = Field((), max_length=20_000, description="Flats.")
     controllers: tuple[ControllerEntry, ...] = Field((), max_length=1000, description="Boards that drive doors.")
+    card_formats: tuple[CardFormatEntry, ...] = Field(
+        (), max_length=100, description="How readers write the numbers of cards."
+    )
     doors: tuple[DoorEntry, ...] = Field((), max_length=1000, description="Doors.")
     cameras: tuple[CameraEntry, ...] = Field((), max_length=1000, description="Cameras.")
     calendars: tuple[CalendarEntry, ...] = Field((), max_length=100, description="Calendars of holidays.")

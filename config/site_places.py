@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from config.reading import LocalPath, Strict
 from config.site_fields import PASSWORD_LIMIT, CameraUrl, Fraction, Id, Keypad, Name, Zone
-from models import places
+from models import cards, places
 from models.liveness import Provider, Species
 from models.zones import MAX_NUMBERS, WHOLE
 
@@ -73,6 +73,21 @@ class ControllerEntry(Strict):
     model: str = Field("", max_length=256, description="Maker and model.")
     serial: str = Field("", max_length=256, description="Serial number; change it when the board is replaced.")
     address: str = Field("", max_length=256, description="Where it hangs.")
+
+
+class CardFormatEntry(Strict):
+    """How readers write the numbers of cards."""
+
+    id: Id = Field(description="Its id, which readers name.")
+    name: str = Field("", max_length=128, description="Its name, for people.")
+    notation: cards.Notation = Field(
+        "hex", description="What they write: hex, decimal, or facility (facility code and number in decimal)."
+    )
+    frame: cards.Frame = Field(0, description="Bits of the Wiegand frame, parity included; 0 is the number alone.")
+    width: cards.Width = Field(0, description="Bytes of the number; 0 as many as come.")
+    reverse: bool = Field(False, description="Whether the first byte is the last of the number that is kept.")
+    keep: cards.Width = Field(0, description="Bytes that are kept once they are in order; 0 is all.")
+    keep_from: Literal["start", "end"] = Field("end", description="Which of them are kept.")
 
 
 class ReaderEntry(Strict):

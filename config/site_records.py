@@ -19,9 +19,10 @@ from config.site_people import (
     ScheduleEntry,
     WindowEntry,
 )
-from config.site_places import CameraEntry, ControllerEntry, DoorEntry, RegisterEntry
+from config.site_places import CameraEntry, CardFormatEntry, ControllerEntry, DoorEntry, RegisterEntry
 from models import places
 from models.assessments import Assessment, Topics
+from models.cards import CardFormat
 from models.notices import Notice, NoticeText
 from models.people import Consent, Group, Occupancy, Permit, Person, canonical_pin
 from models.schedules import EVERY_DAY, Calendar, Schedule, SpecialDay, Window, named_by_content
@@ -37,6 +38,7 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
     companies: tuple[places.Company, ...]
     flats: tuple[places.Flat, ...]
     controllers: tuple[places.Controller, ...]
+    card_formats: tuple[CardFormat, ...]
     doors: tuple[places.Door, ...]
     cameras: tuple[places.Camera, ...]
     calendars: tuple[Calendar, ...]
@@ -68,6 +70,7 @@ def seed(file: SiteFile) -> Seed:
         companies=tuple(places.Company(**company.model_dump()) for company in file.companies),
         flats=tuple(places.Flat(site_id=site_id, **flat.model_dump()) for flat in file.flats),
         controllers=tuple(controller_from(entry, site_id) for entry in file.controllers),
+        card_formats=tuple(card_format_from(entry, site_id) for entry in file.card_formats),
         doors=tuple(door_from(entry, site_id) for entry in file.doors),
         cameras=tuple(_camera(entry, site_id) for entry in file.cameras),
         calendars=tuple(calendar_from(entry, site_id) for entry in file.calendars),
@@ -101,6 +104,11 @@ def controller_from(entry: ControllerEntry, site_id: str) -> places.Controller:
     return places.Controller(site_id=site_id, edge_id=entry.edge, **entry.model_dump(exclude={"edge"}))
 
 
+def card_format_from(entry: CardFormatEntry, site_id: str) -> CardFormat:
+    """Return the record of a card format."""
+    return CardFormat(site_id=site_id, **entry.model_dump())
+
+
 def door_from(entry: DoorEntry, site_id: str) -> places.Door:
     """Return the record of a door."""
     return places.Door(
@@ -114,6 +122,7 @@ def door_from(entry: DoorEntry, site_id: str) -> places.Door:
                 side=reader.side,
                 kinds=reader.kinds,
                 name=reader.name,
+                format=reader.format,
             )
             for number, reader in enumerate(entry.readers, 1)
         ),

@@ -13,16 +13,26 @@ from pydantic import SecretStr
 from config.reading import Key, Mistake
 from config.site_entries import SiteFile
 from config.site_fields import EVERY_DOOR
-from config.site_records import always, calendar_from, door_from, notice_from, register_from, schedule_from, site_from
+from config.site_records import (
+    always,
+    calendar_from,
+    card_format_from,
+    door_from,
+    notice_from,
+    register_from,
+    schedule_from,
+    site_from,
+)
 from models import places
+from models.cards import check_format
 from models.errors import InvalidInput
 from models.notices import check_notice
 from models.schedules import check_calendar, check_schedule
 from models.zones import check_zone
 
 GROUPS = (
-    "areas", "companies", "flats", "controllers", "doors", "cameras", "calendars", "schedules", "groups", "notices",
-    "assessments", "people", "permits",
+    "areas", "companies", "flats", "controllers", "card_formats", "doors", "cameras", "calendars", "schedules", "groups",
+    "notices", "assessments", "people", "permits",
 )  # fmt: skip
 
 
@@ -98,6 +108,8 @@ def _door_mistakes(file: SiteFile) -> Iterator[Mistake]:
 
 
 def _rule_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    for index, entry in enumerate(file.card_formats):
+        yield from _complaints(("card_formats", index), partial(check_format, card_format_from(entry, file.site.id)))
     for index, calendar in enumerate(file.calendars):
         yield from _complaints(("calendars", index), partial(check_calendar, calendar_from(calendar, file.site.id)))
     for index, schedule in enumerate(file.schedules):
@@ -156,6 +168,9 @@ def _unknown_names(file: SiteFile) -> Iterator[Mistake]:
     for index, door in enumerate(file.doors):
         yield from _unknown(("doors", index, "camera"), [door.camera], cameras)
         yield from _unknown(("doors", index, "controller"), [door.controller], {one.id for one in file.controllers})
+        for place, reader in enumerate(door.readers):
+            key = ("doors", index, "readers", place, "format")
+            yield from _unknown(key, [reader.format or None], {one.id for one in file.card_formats})
     for index, camera in enumerate(file.cameras):
         yield from _unknown(("cameras", index, "door"), [camera.door], doors)
         try:

@@ -18,9 +18,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.access import Request
+from models.cards import AS_IT_COMES, CardFormat, canonical_reading
 from models.errors import InvalidInput
 from models.events import DenialReason
-from models.people import Credential, VisitorPass, canonical_card, canonical_pin, credential_digest
+from models.people import Credential, VisitorPass, canonical_pin, credential_digest
 from models.policy import Policy
 from models.rights import Rights, credential_refusal
 from models.tickets import read_ticket
@@ -63,6 +64,7 @@ class Book:
     _flats: dict[str, frozenset[str]] = field(default_factory=dict)
     _codes: frozenset[str] = frozenset()
     _signers: dict[str, Ed25519PublicKey] = field(default_factory=dict)
+    _formats: dict[tuple[str, str], tuple[CardFormat, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(policy: Policy) -> Book:
@@ -87,6 +89,7 @@ class Book:
             _flats={person.id: frozenset(person.flats) for person in policy.people},
             _codes=frozenset(code for person in policy.people for code in person.flats),
             _signers={key.id: signer for key in policy.ticket_keys if (signer := _signer(key.public_key, key.id))},
+            _formats=_formats(policy),
         )
 
     def time(self, at: datetime) -> datetime:
@@ -114,7 +117,7 @@ class Book:
         if not self._key:
             return (NOBODY,)
         if request.kind == "card":
-            found = self._holders("card", canonical_card(request.value))
+            found = self._card_holders(request.value, request)
             passes: tuple[VisitorPass, ...] = ()
         else:
             flat, pin = flat_and_pin(request)
@@ -132,6 +135,22 @@ class Book:
 
     def _holders(self, kind: str, canonical: str) -> tuple[Credential, ...]:
         return self._digests.get((kind, credential_digest(kind, canonical, self._key)), ())
+
+    def _card_holders(self, reading: str, request: Request) -> tuple[Credential, ...]:
+        """Return whose card it is by the formats of the readers there; several on one side cannot be told apart.
+
+        Raises:
+            InvalidInput: no reader there could have read that.
+        """
+        canonicals, complaint = dict[str, None](), None
+        for by in self._formats.get((request.door_id, request.reader), (AS_IT_COMES,)):
+            try:
+                canonicals[canonical_reading(reading, by)] = None
+            except InvalidInput as error:
+                complaint = error
+        if complaint is not None and not canonicals:
+            raise complaint
+        return tuple(one for canonical in canonicals for one in self._holders("card", canonical))
 
     def _lives(self, person_id: str | None, flat: str | None) -> bool:
         """Return whether a person belongs to a flat; at a keypad that asks for no flat, everybody does."""
@@ -175,6 +194,17 @@ def flat_and_pin(request: Request) -> tuple[str | None, str]:
         return None, value
     flat, _, pin = value.partition(FLAT_MARK)
     return flat, pin
+
+
+def _formats(policy: Policy) -> dict[tuple[str, str], tuple[CardFormat, ...]]:
+    """Return by which formats each side of each door reads cards; a format that is not known here reads as it comes."""
+    known = {one.id: one for one in policy.card_formats}
+    found: dict[tuple[str, str], dict[str, CardFormat]] = defaultdict(dict)
+    for door in policy.doors:
+        for reader in door.readers:
+            by = known.get(reader.format, AS_IT_COMES)
+            found[door.id, reader.side][by.id] = by
+    return {key: tuple(several.values()) for key, several in found.items()}
 
 
 def _signer(public_key: str, key_id: str) -> Ed25519PublicKey | None:

@@ -11,6 +11,7 @@ from gateway.commands import (
     backup,
     bulk,
     calibration,
+    cards,
     doors,
     edges,
     enrol,
@@ -42,6 +43,7 @@ app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(doors.door, name="door")
+app.add_typer(cards.card, name="card")
 person.person.command("enrol")(enrol.enrol)
 person.person.command("enrol")(enrol.enrol)
 app.add_typer(person.person, name="person")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from models.cards import CardFormat
 from models.places import Area, CameraRegister, Company, Controller, Door, Flat, Hardware, Reader, Site
 
 
@@ -57,6 +58,13 @@ class DoorReader(Reader, frozen=True, kw_only=True):
 
 class ReaderView(DoorReader, frozen=True, kw_only=True):
     """Show one reader."""
+
+    version: int
+    seeded: bool
+
+
+class CardFormatView(CardFormat, frozen=True, kw_only=True, omit_defaults=False):
+    """Show how a site's readers write the numbers of cards."""
 
     version: int
     seeded: bool

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_type_hints
 import msgspec
 
 from models.calibration import ImpostorEvidence
+from models.cards import CardFormat
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, VisitorPass
 from models.places import Camera, Door
@@ -87,6 +88,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     siblings: tuple[Sibling, ...] = ()
     calibrations: tuple[ImpostorEvidence, ...] = ()
     """Counted evidence of false matches that holds for this edge: labelled photos, and its own gallery's."""
+    card_formats: tuple[CardFormat, ...] = ()
+    """How the readers of these doors write the numbers of cards, where they do not give the canonical form."""
     assessed: tuple[Assessed, ...] = ()
     """What an approved impact assessment covers at this site (R33); faces are matched only with "face"."""
 
@@ -94,7 +97,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 COLLECTIONS: Final = {
     "doors": "id", "cameras": "id", "people": "id", "groups": "id", "schedules": "id", "calendars": "id",
     "permits": "id", "passes": "id", "credentials": "id", "ticket_keys": "id", "consents": "id", "modes": "door_id",
-    "siblings": "edge_id", "calibrations": "id",
+    "siblings": "edge_id", "calibrations": "id", "card_formats": "id",
 }  # fmt: skip
 """The collections of a policy, each with what names its records."""
 _TYPES: Final = get_type_hints(Policy)

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, or_, select
 
 from gateway.place_views import CameraSettings, ControllerView, DoorReader, DoorSettings, ReaderView, RegisterRow
+from gateway.store.card_formats import format_named
 from gateway.store.edges import of_another_site
 from gateway.store.kept import Act, Kind, names, rows_of
 from gateway.store.places import door_by_id, put_camera, put_controller, put_door
@@ -172,6 +173,8 @@ def _check_reader(connection: Connection, reader: DoorReader, act: Act) -> None:
     others = [one for one in door_by_id(connection, reader.door_id).readers if one.id and one.id != reader.id]
     if len(others) >= DOOR_READERS:
         raise InvalidInput("door_id", f"a door has at most {DOOR_READERS} readers")
+    if reader.format:
+        format_named(connection, reader.format, site_id=row.site_id, where="format")
 
 
 def _bare(reader: DoorReader) -> Reader:

@@ -13,9 +13,21 @@ from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, selec
 from gateway.store.dialect import insert_into
 from gateway.store.edges import EdgeIdentity
 from gateway.store.sealed import unwrapped, wrapped
-from gateway.store.tables import areas, cameras, companies, controllers, device_status, doors, flats, readers, sites
+from gateway.store.tables import (
+    areas,
+    cameras,
+    card_formats,
+    companies,
+    controllers,
+    device_status,
+    doors,
+    flats,
+    readers,
+    sites,
+)
 from gateway.store.types import as_text
 from gateway.views import CameraView, DoorView, Place
+from models.cards import CardFormat
 from models.errors import Conflict, NotFound
 from models.link import CameraStatus, DoorStatus
 from models.places import Area, Camera, Company, Controller, Door, Flat, Site
@@ -108,6 +120,12 @@ def put_door(connection: Connection, door: Door, *, seeded: bool = False) -> Non
         _put(connection, readers, key=reader.id, values=row, first={})
     kept = [reader.id for reader in door.readers]
     connection.execute(delete(readers).where(readers.c.door_id == door.id, readers.c.id.not_in(kept)))
+
+
+def put_card_format(connection: Connection, one: CardFormat, *, seeded: bool = False) -> None:
+    """Write a card format under its id."""
+    values = {"site_id": one.site_id, "name": one.name, "record": as_text(one), "seeded": seeded}
+    _put(connection, card_formats, key=one.id, values=values, first={})
 
 
 def put_camera(connection: Connection, camera: Camera, *, seeded: bool = False, keep_password: bool = False) -> None:

@@ -17,9 +17,10 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from gateway.store.dialect import insert_into
-from gateway.store.site_records import SiteRecords, site_records
+from gateway.store.site_records import OwnedDoor, SiteRecords, site_records
 from gateway.store.tables import doors, edges, marks, policy_versions
 from gateway.store.tables_events import counters
+from models.cards import CardFormat
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, Person, VisitorPass, is_under_14
 from models.places import Camera, check_register
@@ -185,8 +186,14 @@ def content_of(
         modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
         siblings=siblings,
         calibrations=tuple(one for one in records.calibrations if one.edge_id in ("", edge_id)),
+        card_formats=_card_formats(records, owned),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
+
+
+def _card_formats(records: SiteRecords, owned: Iterable[OwnedDoor]) -> tuple[CardFormat, ...]:
+    named = {reader.format for one in owned for reader in one.door.readers}
+    return tuple(one for one in records.card_formats if one.id in named)
 
 
 def _cameras(records: SiteRecords, edge_id: str) -> tuple[Camera, ...]:

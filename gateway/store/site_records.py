@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Table, select
 
 from gateway.store.calibrations import evidence_of
+from gateway.store.card_formats import formats_of
 from gateway.store.modes import desired_of
 from gateway.store.sealed import unwrapped
 from gateway.store.tables import (
@@ -30,6 +31,7 @@ from gateway.store.tables_people import consents, credentials, occupancies, peop
 from gateway.store.ticket_keys import ticket_keys
 from models.assessments import Assessment
 from models.calibration import ImpostorEvidence
+from models.cards import CardFormat
 from models.people import Consent, Credential, Group, Permit, VisitorPass
 from models.places import Camera, Door
 from models.policy import DesiredMode, TicketKey
@@ -97,6 +99,7 @@ class SiteRecords(msgspec.Struct, frozen=True, kw_only=True):
     erased: tuple[Erased, ...]
     assessments: tuple[Assessment, ...]
     calibrations: tuple[ImpostorEvidence, ...]
+    card_formats: tuple[CardFormat, ...]
 
 
 class _Lists:
@@ -270,6 +273,7 @@ PARTS: Final[dict[str, tuple[Callable[[Connection, str], Any], frozenset[str]]]]
     "erased": (_erased, frozenset({"tombstones"})),
     "assessments": (_assessments, frozenset({"assessments"})),
     "calibrations": (evidence_of, frozenset({"calibrations"})),
+    "card_formats": (formats_of, frozenset({"card_formats"})),
 }
 """Each part of `SiteRecords`: how it is read, and the tables that it depends on."""
 

@@ -70,6 +70,7 @@ def test_the_example_names_boards_readers_schedules_groups_and_notices() -> None
         ["east-gate-in"],
         ["bicycle-cellar-1"],
     ]
+    assert [one.format for one in records.doors[1].readers] == [one.id for one in records.card_formats] == ["backwards"]
     working = next(one for one in records.schedules if one.id == "working-hours")
     calendars = {one.id: one for one in records.calendars}
     shanghai = ZoneInfo("Asia/Shanghai")
@@ -235,6 +236,14 @@ people:
             "3: groups[0].doors: there is no 'x' in this file",
         ),
         (SITE + "groups: [{id: g, doors: all, schedule: s}]\n", "2: groups[0].schedule: there is no 's' in this file"),
+        (
+            SITE + "card_formats: [{id: f, frame: 26, width: 4}]\n",
+            "2: card_formats[0].width: leave it out: a frame of 26 bits holds 3 bytes",
+        ),
+        (
+            SITE + "doors: [{id: d, name: D, readers: [{format: f}]}]\n",
+            "2: doors[0].readers[0].format: there is no 'f' in this file",
+        ),
         (SITE + "schedules: [{id: s, calendars: [c]}]\n", "2: schedules[0].calendars: there is no 'c' in this file"),
         (
             SITE + "schedules: [{id: s, windows: [{weekdays: [7]}]}]\n",

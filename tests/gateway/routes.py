@@ -74,6 +74,11 @@ BODIES: dict[str, Any] = {
     "PUT /api/v1/doors/{door_id}/mode": {"mode": "held_open", "until": _UNTIL, "reason": "moving in"},
     "POST /api/v1/readers": {"door_id": "gate", "kinds": ["card"]},
     "PATCH /api/v1/readers/{reader_id}": {"name": "Outside"},
+    "POST /api/v1/card-formats": {"name": "Desk", "site_id": "a", "notation": "decimal"},
+    "POST /api/v1/card-formats/learn": {
+        "cards": [{"reading": "1EA68671", "number": "7186A61E"}, {"reading": "44332211", "number": "11223344"}]
+    },
+    "PATCH /api/v1/card-formats/{format_id}": {"name": "Other"},
     "POST /api/v1/cameras": {"name": "New", "edge_id": "edge-1", "url": "rtsp://192.0.2.2/s", "site_id": "a"},
     "PATCH /api/v1/cameras/{camera_id}/settings": {"name": "Other"},
     "POST /api/v1/people": {"name": "Wu Di", "site_id": "a"},
@@ -114,6 +119,7 @@ MADE_BY: tuple[tuple[str, Role, str], ...] = (
     ("flat_id", "manager", "POST /api/v1/flats"),
     ("controller_id", "manager", "POST /api/v1/controllers"),
     ("reader_id", "manager", "POST /api/v1/readers"),
+    ("format_id", "manager", "POST /api/v1/card-formats"),
     ("person_id", "manager", "POST /api/v1/people"),
     ("guardian_id", "manager", "POST /api/v1/people"),
     ("occupancy_id", "manager", "POST /api/v1/people/{person_id}/occupancies"),

@@ -67,7 +67,7 @@ def test_everything_that_the_example_names_arrives(store: Store, tmp_path: Path)
     counts = apply(store, example(), tmp_path)
     assert counts == {
         "areas": 3, "companies": 1, "flats": 1, "controllers": 1, "doors": 2, "cameras": 1, "calendars": 1,
-        "schedules": 2, "groups": 2, "notices": 1, "assessments": 2, "people": 1, "permits": 3,
+        "schedules": 2, "groups": 2, "notices": 1, "assessments": 2, "people": 1, "permits": 3, "card_formats": 1,
     }  # fmt: skip
     found = rows(store)
     assert {name: sorted(keys) for name, keys in found.items() if name in {"companies", "controllers", "readers"}} == {

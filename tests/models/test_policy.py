@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calibration import ImpostorEvidence
+from models.cards import CardFormat
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, VisitorPass
 from models.places import Camera, Door
@@ -55,6 +56,7 @@ RECORDS: dict[str, st.SearchStrategy[Any]] = {
         Consent, id=ids, person_id=ids, doors=few, text_version=ids, text_sha256=ids, given_at=moments,
         channel=st.just("office"), evidence=st.just(""), withdrawn_at=st.none() | moments,
     ),
+    "card_formats": st.builds(CardFormat, id=ids, reverse=st.booleans(), frame=st.sampled_from([0, 26])),
     "modes": st.builds(DesiredMode, door_id=ids, version=st.integers(0, 9), mode=st.just("normal")),
     "siblings": st.builds(Sibling, edge_id=ids, seal_key=ids, doors=few),
     "calibrations": st.builds(
