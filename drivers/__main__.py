@@ -12,7 +12,10 @@ PROGRAMS: Final = {
     ("simulate", "door"): "drivers.mqtt.simulator",
     ("simulate", "camera"): "drivers.rtsp.simulator",
     ("simulate", "onvif"): "drivers.onvif.simulator",
+    ("simulate", "osdp"): "drivers.osdp.simulator",
     ("mqtt", "broker"): "drivers.mqtt.broker",
+    ("osdp", "install"): "drivers.osdp.install",
+    ("osdp", "probe"): "drivers.osdp.probe",
 }
 """Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from models.devices import Wire
 from models.errors import InvalidInput
 
@@ -80,15 +78,18 @@ def _open_mqtt(
     settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
 ) -> DoorDriver:
     from drivers.mqtt.driver import MqttDoors
-    from drivers.mqtt.endpoint import Endpoint, tls_context
+    from drivers.mqtt.endpoint import endpoint_of
 
-    try:
-        endpoint = msgspec.convert({"client_id": client_id, **settings}, Endpoint)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("driver", str(error)) from None
-    if endpoint.tls:
-        tls_context(endpoint)
-    return MqttDoors(endpoint, doors=doors, now=now)
+    own = dict(settings)
+    known, names = own.pop("map", None), own.pop("names", None)
+    endpoint = endpoint_of({"client_id": client_id, **own})
+    if known is None:
+        return MqttDoors(endpoint, doors=doors, now=now)
+    from drivers.mqtt.mapped import MappedSpeech
+    from drivers.mqtt.maps import load_map
+
+    speech = MappedSpeech(frozenset(doors), known=load_map(known), names=names)
+    return MqttDoors(endpoint, doors=doors, now=now, speech=speech)
 
 
 def _open_onvif(
@@ -125,8 +126,14 @@ def _onvif_probe() -> Probe:
     return probe
 
 
+def _osdp_probe() -> Probe:
+    from drivers.osdp.probe import probe
+
+    return probe
+
+
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
 DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
-PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe}
+PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe, "osdp": _osdp_probe}
 """The wires of which one device can be asked what it is, each with what loads that."""

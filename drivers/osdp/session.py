@@ -88,6 +88,7 @@ class Session:
         self._asked: set[Topic] = set()
         self._refused: set[Topic] = set()
         self._asking: Topic | None = None
+        self._was_up = False
         self._present = False
         self._told_away: Away | None = None
         self._gone_since: float | None = clock()
@@ -108,14 +109,12 @@ class Session:
             self._panel.refresh()
             self._look_after(self._clock())
         self._expire(self._clock())
-        if self._gone_since is not None and now - self._gone_since > AWAY_AFTER_S and self._why != self._told_away:
-            self._present, self._told_away = False, self._why
-            self._say(Offline(address=self._setup.address, why=self._why))
+        self._tell_if_away(now)
 
     def _begin(self) -> None:
         self._turn = Turn(self._setup.address, bus=self._bus)
         self._began = self._clock()
-        self._asked = set(self._refused)
+        self._asked, self._was_up = set(self._refused), False
         self.begun += 1
         info = osdp.PDInfo(
             self._setup.address,
@@ -149,7 +148,9 @@ class Session:
             return
         if not self._up():
             self._still_down(now)
-        elif self._turn.unanswered_since is not None and now - self._turn.unanswered_since > SILENT_S:
+            return
+        self._was_up = True
+        if self._turn.unanswered_since is not None and now - self._turn.unanswered_since > SILENT_S:
             self._why, self._gone_since = "silent", self._turn.unanswered_since
             self._end(rest_s=0.0)
         elif self._ask_next():
@@ -162,15 +163,26 @@ class Session:
         return bool(self._panel.status() & 1) and (self._setup.trust == "plain" or bool(self._panel.sc_status() & 1))
 
     def _still_down(self, now: float) -> None:
-        if self._turn.idle or self._asking is not None:  # it was up, and libosdp has given it up
-            if self._asking is not None and self._turn.answer == wire.NAK:
-                self._refused.add(self._asking)
+        if self._was_up:  # libosdp has given it up
             self._why = "silent"
             self._end(rest_s=0.0)
         elif now - self._began > (TRY_S if self._turn.heard else KNOCK_S):
             self._why = self._reason()
             self._end(rest_s=self._rest_s)
             self._rest_s = min(self._rest_s * 2, LAST_REST_S)
+
+    def _tell_if_away(self, now: float) -> None:
+        """Tell that the reader is away, and again once more is known of why; not while it is being talked to."""
+        talking = self._panel is not None and self._turn.heard
+        if (
+            self._gone_since is None
+            or now - self._gone_since <= AWAY_AFTER_S
+            or talking
+            or self._why == self._told_away
+        ):
+            return
+        self._present, self._told_away = False, self._why
+        self._say(Offline(address=self._setup.address, why=self._why))
 
     def _reason(self) -> Away:
         if not self._turn.heard:
@@ -265,8 +277,9 @@ class Session:
 
     def _on_completion(self, _reader: int, command: dict[str, object], status: int) -> None:
         if command.get("command") == osdp.Command.Status:
-            if status == osdp.CompletionStatus.Ok:
-                self._asking = None
+            if status != osdp.CompletionStatus.Ok and self._asking is not None and self._turn.answer == wire.NAK:
+                self._refused.add(self._asking)
+            self._asking = None
             return
         if self._acting is None:
             return

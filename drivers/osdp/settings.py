@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,11 +70,17 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def read_settings(settings: Mapping[str, object], *, doors: tuple[str, ...]) -> BusSettings:
     """Return the settings of a bus for these doors; readers of doors that are not served here are left out.
 
+    A line with one reader may name it without a list: its keys beside `port`, its door the only one.
+
     Raises:
         InvalidInput: they cannot be used; the text says what to write, and never quotes a key.
     """
+    given = dict(settings)
+    if "readers" not in given and len(doors) == 1:
+        line = {name: given.pop(name) for name in given.keys() & {"port", "baud_rate"}}
+        given = line | {"readers": [given | {"door": doors[0]}]}
     try:
-        bus = msgspec.convert(dict(settings), BusSettings)
+        bus = msgspec.convert(given, BusSettings)
     except msgspec.ValidationError as error:
         raise InvalidInput("driver", str(error)) from None
     check_port(bus.port)
@@ -115,19 +122,45 @@ def key_of(reader: ReaderSettings) -> bytes:
     Raises:
         InvalidInput: there is none, it cannot be read, or it is the one that everybody knows.
     """
-    where = f"driver.readers.{'key' if reader.key_file is None else 'key_file'}"
-    text = reader.key or ""
     if reader.key_file is not None:
-        try:
-            with Path(reader.key_file).open(encoding="ascii") as file:
-                text = file.read(256)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(where, f"reader {reader.address}: its key file cannot be read: {error}") from None
-    text = text.strip()
-    if re.fullmatch(r"[0-9A-Fa-f]{32}", text) is None:
-        what = "give its key as 32 hexadecimal digits in `key` or `key_file`, or say `plain: true`"
-        raise InvalidInput(where, f"reader {reader.address}: {what}")
-    key = bytes.fromhex(text)
+        return read_key(Path(reader.key_file), where="driver.readers.key_file")
+    what = (
+        f"reader {reader.address}: give its key as 32 hexadecimal digits in `key` or `key_file`, or say `plain: true`"
+    )
+    return parse_key(reader.key or "", where="driver.readers.key", what=what)
+
+
+def read_key(file: Path, *, where: str) -> bytes:
+    """Return the key that a file holds.
+
+    Raises:
+        InvalidInput: it cannot be read, or holds no key; the text never quotes it.
+    """
+    try:
+        with file.open(encoding="ascii") as stream:
+            text = stream.read(256)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not ASCII"
+        raise InvalidInput(where, f"{file} cannot be read: {reason}") from None
+    return parse_key(text, where=where, what=f"{file} needs 32 hexadecimal digits")
+
+
+def parse_key(text: str, *, where: str, what: str) -> bytes:
+    """Return a key from its 32 hexadecimal digits.
+
+    Raises:
+        InvalidInput: it is none (`what` says what to do), or the one that everybody knows.
+    """
+    if re.fullmatch(r"[0-9A-Fa-f]{32}", text.strip()) is None:
+        raise InvalidInput(where, what)
+    key = bytes.fromhex(text.strip())
     if key in {WELL_KNOWN_KEY, bytes(KEY_BYTES)}:
-        raise InvalidInput(where, f"reader {reader.address}: that key keeps nobody out: draw one at random")
+        raise InvalidInput(where, "that key keeps nobody out: draw one at random")
     return key
+
+
+def write_key(file: Path, key: bytes) -> None:
+    """Keep a key in a file that only its owner can read. Raises `OSError` if it cannot be written."""
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="ascii") as stream:
+        stream.write(f"{key.hex()}\n")

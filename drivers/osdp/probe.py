@@ -1,0 +1,168 @@
+"""Asking one reader what it is: for adoption, and as `python -m drivers osdp probe`. Adopts nothing, opens nothing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+
+from drivers.osdp.line import BAUD_RATES, check_port
+from drivers.osdp.link import PanelLink
+from drivers.osdp.messages import Address, FromPanel, Offline, Online, ReaderSetup, Setup
+from drivers.osdp.reader import Reader
+from drivers.osdp.settings import Inputs, ReaderSettings, key_of
+from models.devices import Candidate, Part
+from models.errors import DeviceUnreachable, GatehouseError, InvalidInput
+
+ANSWER_S: Final = 6.0
+TROUBLES: Final = {"silent": "unreachable", "key": "credentials", "insecure": "unsupported"}
+
+
+class ProbeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Say where a reader is, and by which key it is to be trusted."""
+
+    port: str
+    baud_rate: int = 9600
+    address: Address = 0
+    key: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    key_file: str | None = None
+    plain: bool = False
+
+    def __repr__(self) -> str:
+        """Show the place without the key."""
+        return f"ProbeSettings(port={self.port!r}, address={self.address})"
+
+
+async def probe(settings: Mapping[str, object], *, now: Callable[[], datetime]) -> Candidate:
+    """Return what a reader says that it is; without its key, only that it answers.
+
+    Args:
+        settings: `port`, `baud_rate`, `address`, and `key`, `key_file` or `plain`.
+        now: the clock.
+
+    Raises:
+        InvalidInput: settings that cannot be used.
+    """
+    asked = read_probe(settings)
+    setup = ReaderSetup(
+        address=asked.address, trust="plain" if asked.plain else "key", key=None if asked.plain else _key(asked)
+    )
+    found = Candidate(
+        id=f"osdp-{asked.port}-{asked.address}", wire="osdp", address=f"{asked.port}#{asked.address}", seen_at=now()
+    )
+    try:
+        reached = await reach(asked.port, setup, baud_rate=asked.baud_rate)
+    except DeviceUnreachable as error:
+        return msgspec.structs.replace(found, trouble="unreachable", detail=error.what)
+    if isinstance(reached, Offline):
+        heard = "heard" if reached.why == "silent" else "answers"
+        return msgspec.structs.replace(found, reach=heard, trouble=TROUBLES[reached.why])
+    return msgspec.structs.replace(
+        found,
+        id=f"osdp-{reached.vendor:06x}-{reached.serial:08x}",
+        reach="known",
+        maker=f"{reached.vendor:06X}",
+        model=str(reached.model),
+        serial=f"{reached.serial:08X}",
+        firmware=".".join(str(byte) for byte in reached.firmware.to_bytes(4, "big")[1:]),
+        parts=(_part(asked, reached),),
+    )
+
+
+async def reach(port: str, setup: ReaderSetup, *, baud_rate: int) -> Online | Offline:
+    """Return the first word of a reader, within 6 s; a reader that has none is silent.
+
+    Raises:
+        DeviceUnreachable: the port is not there, is in use, or went away.
+    """
+    first: asyncio.Future[Online | Offline] = asyncio.get_running_loop().create_future()
+
+    def on_record(record: FromPanel) -> None:
+        if isinstance(record, Online | Offline) and not first.done():
+            first.set_result(record)
+
+    async with PanelLink(Setup(port=port, baud_rate=baud_rate, readers=(setup,)), on_record=on_record) as link:
+        link.ended.add_done_callback(lambda ended: None if first.done() else first.set_exception(_gone(port, ended)))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await first
+        except TimeoutError:
+            return Offline(address=setup.address, why="silent")
+
+
+def read_probe(settings: Mapping[str, object]) -> ProbeSettings:
+    """Return where a reader is. Raises `InvalidInput` for settings that cannot be used."""
+    try:
+        asked = msgspec.convert(dict(settings), ProbeSettings)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("osdp", str(error)) from None
+    check_port(asked.port)
+    if asked.baud_rate not in BAUD_RATES:
+        raise InvalidInput("baud_rate", f"use one of {', '.join(map(str, BAUD_RATES))}")
+    return asked
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a reader to a parser."""
+    add = parser.add_argument
+    add("--port", required=True, help="serial port, or tcp://HOST:PORT of a converter")
+    add(
+        "--baud-rate",
+        type=int,
+        default=9600,
+        choices=sorted(BAUD_RATES),
+        help="rate of the line (default: %(default)s)",
+    )
+    add("--address", type=int, default=0, help="the reader's address, 0 to 126 (default: %(default)s)")
+    add("--key-file", help="its key, 32 hexadecimal digits")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the probe to a parser."""
+    parser.description = "Ask an OSDP reader what it is. Nothing else may use the line meanwhile."
+    add_place(parser)
+    parser.add_argument("--plain", action="store_true", help="ask in clear, without its key")
+
+
+async def main(args: argparse.Namespace) -> int:
+    """Ask a reader what it is, print that as JSON, and return the exit status: 0 if it told."""
+    given = {"port": args.port, "baud_rate": args.baud_rate, "address": args.address, "plain": args.plain}
+    try:
+        found = await probe({**given, "key_file": args.key_file}, now=lambda: datetime.now(UTC))
+    except GatehouseError as error:
+        sys.stderr.write(f"osdp probe: {error}\n")
+        return 1
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+    return 0 if found.reach == "known" else 1
+
+
+def _gone(port: str, ended: asyncio.Future[str]) -> DeviceUnreachable:
+    return DeviceUnreachable(port, ended.result())
+
+
+def _key(asked: ProbeSettings) -> bytes:
+    return key_of(ReaderSettings(door="-", address=asked.address, key=asked.key, key_file=asked.key_file))
+
+
+def _part(asked: ProbeSettings, online: Online) -> Part:
+    """Return the reader as a door to be adopted: what is wired to it, only an installer can tell."""
+    reader = Reader(ReaderSettings(door="-", strike=0, inputs=Inputs()))
+    reader.arrive(online)
+    return Part(
+        id=str(asked.address),
+        kind="door",
+        name=f"reader {asked.address}",
+        capabilities=tuple(sorted(reader.capabilities())),
+        settings={
+            "kind": "osdp",
+            "port": asked.port,
+            "baud_rate": asked.baud_rate,
+            "address": asked.address,
+            "plain": asked.plain,
+        },
+    )
