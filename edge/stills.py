@@ -51,9 +51,8 @@ class Stills:
                 order, picture.reason or "unusable", "this camera gave no picture to show", state="failed"
             )
         media = Upload(id=order.id, camera_id=camera.id, at=self._clock.now(), kind="image/jpeg", blurred=True)
-        headers = {HEADER_DIGEST: hashlib.sha256(picture.jpeg).hexdigest(), "Content-Type": media.kind}
         try:
-            await self._channel.request("POST", media.target, content=picture.jpeg, headers=headers)
+            await send_still(self._channel, media, jpeg=picture.jpeg)
         except (DeviceRefused, DeviceUnreachable) as error:
             return self._ended(order, "not_sent", str(error), state="failed")
         log.info("a still of camera %s was sent: %d faces hidden", camera.id, picture.faces)
@@ -61,3 +60,14 @@ class Stills:
 
     def _ended(self, order: TakeStill, reason: str, detail: str, *, state: Literal["failed", "refused"]) -> Result:
         return Result(command_id=order.id, state=state, reason=reason, detail=detail[:200], at=self._clock.now())
+
+
+async def send_still(channel: Channel, media: Upload, *, jpeg: bytes) -> None:
+    """Send a picture whose faces are hidden, in one signed request.
+
+    Raises:
+        DeviceRefused: the gateway does not take it.
+        DeviceUnreachable: it does not answer.
+    """
+    headers = {HEADER_DIGEST: hashlib.sha256(jpeg).hexdigest(), "Content-Type": media.kind}
+    await channel.request("POST", media.target, content=jpeg, headers=headers)

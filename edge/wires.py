@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from config.settings import BrokerLink, secret
 from drivers.catalog import open_door
 from drivers.door import DoorDriver
+from models.devices import Wire
 from models.places import Door
 
 
@@ -61,6 +62,29 @@ class Wires:
             self._ended.update(self._drivers[key].counters)
         self._drivers[key] = driver
         return driver
+
+    def reached(self, wire: Wire) -> dict[str, object]:
+        """Return how a wire is reached as a whole, no device named: the edge's broker; nothing for the others.
+
+        Raises:
+            SettingsError: the broker's password file cannot be read.
+        """
+        return self._from_broker() if wire == "mqtt" else {}
+
+    def open_trial(self, wire: Wire, settings: Mapping[str, object], *, part: str) -> DoorDriver:
+        """Return a driver for one part of a device that is not adopted, not yet entered; no broker keeps its session.
+
+        Raises:
+            InvalidInput: settings that the driver refuses.
+            SettingsError: the broker's password file cannot be read.
+        """
+        kept: dict[str, object] = {"session_expiry_s": 0} if wire == "mqtt" else {}
+        return open_door(
+            {**self.reached(wire), **settings, **kept, "kind": wire},
+            doors=(part,),
+            client_id=f"gatehouse-{self._edge_id}-trial",
+            now=self._now,
+        )
 
     def _from_broker(self) -> dict[str, object]:
         broker = self._broker

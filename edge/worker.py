@@ -25,6 +25,7 @@ import httpx
 from config.process import Backoff, Good, Supervisor, keep_running, run, set_up_logging
 from config.settings import Settings, read_settings
 from edge.admission import Admission
+from edge.adopting import Adopting
 from edge.attention import Faces
 from edge.cameras import Cameras
 from edge.channel import TIMEOUT, Channel
@@ -43,10 +44,11 @@ from edge.protection import open_guard
 from edge.relay import Relay
 from edge.spool import Spool
 from edge.times import Lived, last_times
+from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
-from models.link import EdgeStatus, Introduction, Unlock
+from models.link import Discover, EdgeStatus, Introduction, ProbeDevice, TryPart, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -120,6 +122,7 @@ class Worker:
         self._make_uplink(client)
         self._make_cameras(children)
         self._make_faces(tasks)
+        self._make_adopting(children)
         self._keeper.on_change = self._cameras.on_change = self._uplink.changed
         self._faces.attention.galleries.on_change = self._uplink.changed
         await self._begin(tasks, children)
@@ -209,6 +212,25 @@ class Worker:
         )
         self._faces = FaceParts(around)
         self._orders.give(Unlock, self._admission.unlock)
+
+    def _make_adopting(self, children: Supervisor) -> None:
+        eyes = TrialEyes(
+            children=children,
+            run_dir=self._run_dir,
+            faces_socket=self._link.socket if self._edge.faces.enabled else None,
+            log_style=self._settings.logging.format,
+        )
+        adopting = Adopting(
+            clock=self._clock,
+            channel=self._channel,
+            link=self._link,
+            eyes=eyes,
+            open_trial=self._wires.open_trial,
+            reached=self._wires.reached,
+        )
+        self._orders.give(Discover, adopting.discover)
+        self._orders.give(ProbeDevice, adopting.probe)
+        self._orders.give(TryPart, adopting.attempt)
 
     def _faces_allowed(self) -> Faces:
         return faces_allowed(self._edge)

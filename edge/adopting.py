@@ -1,0 +1,236 @@
+"""Devices that are not adopted yet: searched for, asked what they are, and tried once, as the gateway orders and never else.
+
+Nothing found here is used or kept: the gateway holds what a search told, and a policy brings what was adopted. A picture
+of such a camera leaves this edge only with the faces in it made unrecognisable, as a still for a near zone does (R12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from drivers.camera import CameraSettings, check_settings
+from drivers.catalog import DISCOVERERS, PROBERS
+from drivers.discovery import Discover, Probe
+from drivers.door import DoorDriver, UnlockDoor
+from edge.channel import Channel, Upload
+from edge.clock import SteadyClock
+from edge.facelink import FaceLink
+from edge.stills import MOST_BYTES, send_still
+from edge.trial_eyes import TrialEyes
+from models.devices import CANDIDATES_MOST, LADDER, Candidate, Part, Setting, Wire
+from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
+from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
+from models.link import Discover as Search
+
+log = logging.getLogger("gatehouse.edge.adopting")
+
+MARGIN_S: Final = 1.5
+"""What is kept of an order's time for its answer to arrive."""
+TRIALS_AT_ONCE: Final = 2
+HOLD_S: Final = 3.0
+UNLOCK_MS: Final = 3000
+State = Literal["confirmed", "failed", "refused"]
+
+
+class OpenTrial(Protocol):
+    """Make the driver that tries one part of a device."""
+
+    def __call__(self, wire: Wire, settings: Mapping[str, Setting], /, *, part: str) -> DoorDriver:
+        """Return a driver that is not yet entered; raises `InvalidInput` for settings that cannot be used."""
+
+
+class Adopting:
+    """Obey the orders about devices that are not adopted.
+
+    Args:
+        clock: the edge's.
+        channel: takes pictures to the gateway.
+        link: the face process, which hides faces.
+        eyes: opens a camera for one look.
+        open_trial: makes the driver that tries a door.
+        reached: how a wire is reached, by its name: the broker, for one.
+        discoverers: the wires that can be searched.
+        probers: the wires of which one device can be asked what it is; cameras by RTSP are looked at with an eye.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: SteadyClock,
+        channel: Channel,
+        link: FaceLink,
+        eyes: TrialEyes,
+        open_trial: OpenTrial,
+        reached: Callable[[Wire], Mapping[str, object]],
+        discoverers: Mapping[Wire, Callable[[], Discover]] = DISCOVERERS,
+        probers: Mapping[Wire, Callable[[], Probe]] = PROBERS,
+    ) -> None:
+        self._clock = clock
+        self._channel = channel
+        self._link = link
+        self._eyes = eyes
+        self._open_trial = open_trial
+        self._reached = reached
+        self._discoverers = discoverers
+        self._probers = probers
+        self._trials = asyncio.Semaphore(TRIALS_AT_ONCE)
+
+    # ---- search -----------------------------------------------------------------------------------------------------
+
+    async def discover(self, order: Search) -> Result:
+        """Search wires at the same time; one that is away takes nothing from the others and is named in the result."""
+        wires = order.wires or tuple(self._discoverers)
+        found: dict[str, Candidate] = {}
+        troubles = await asyncio.gather(*(self._search(wire, order, found=found) for wire in wires))
+        said = "; ".join(trouble for trouble in troubles if trouble)
+        if not found and said:
+            return self._ended(order.id, "failed", reason="unsearchable", detail=said)
+        candidates = fitting(found.values())
+        if len(candidates) < len(found):
+            said = f"{len(found) - len(candidates)} more were found: search fewer addresses at once. {said}"
+        log.info("a search of %s found %d devices", ", ".join(wires) or "no wire", len(found))
+        return self._ended(order.id, "confirmed", detail=said, candidates=candidates)
+
+    async def _search(self, wire: Wire, order: Search, *, found: dict[str, Candidate]) -> str:
+        """Add what a wire finds; return why it found no more, if it did not search to its end."""
+        load = self._discoverers.get(wire)
+        if load is None:
+            return f"{wire}: cannot be searched, ask a device by its address"
+        limit_s = self._left_s(order.deadline)
+        try:
+            async with asyncio.timeout(limit_s + MARGIN_S / 2):
+                searching = load()(
+                    self._reached(wire), networks=order.networks, now=self._clock.now, limit_s=max(0.1, limit_s)
+                )
+                async for candidate in searching:
+                    known = found.get(candidate.id)
+                    if known is not None or len(found) < CANDIDATES_MOST:
+                        found[candidate.id] = candidate if known is None else better(known, candidate)
+        except TimeoutError:
+            return f"{wire}: not searched to its end"
+        except GatehouseError as error:
+            return f"{wire}: {error}"
+        return ""
+
+    # ---- one device -------------------------------------------------------------------------------------------------
+
+    async def probe(self, order: ProbeDevice) -> Result:
+        """Ask one device what it is; one that cannot be reached is told with its trouble."""
+        if order.wire == "rtsp":
+            return self._ended(order.id, "confirmed", candidates=(await self._look(order),))
+        load = self._probers.get(order.wire)
+        if load is None:
+            detail = f"a device by {order.wire} cannot be asked what it is: search for it"
+            return self._ended(order.id, "refused", reason="unsupported", detail=detail)
+        given = {"address": order.address, "user": order.user, "password": order.password}
+        settings = {**given, "fingerprint": order.fingerprint}
+        candidate = await load()({name: value for name, value in settings.items() if value}, now=self._clock.now)
+        return self._ended(order.id, "confirmed", candidates=(candidate,))
+
+    async def _look(self, order: ProbeDevice) -> Candidate:
+        """Return a camera that is known by the address of its stream only, by its first picture."""
+        camera = CameraSettings(camera_id=order.id, url=order.address, user=order.user, password=order.password)
+        check_settings(camera, schemes=("rtsp", "rtsps"))
+        key = hashlib.sha256(order.address.encode()).hexdigest()[:24]
+        stream = Part(id="stream", kind="camera", url=order.address)
+        one = Candidate(
+            id=f"rtsp-{key}", wire="rtsp", address=order.address, parts=(stream,), seen_at=self._clock.now()
+        )
+        try:
+            async with self._trials, self._eyes.open(camera, limit_s=self._left_s(order.deadline)) as health:
+                seen = msgspec.structs.replace(stream, width_px=health.width_px, height_px=health.height_px)
+                return msgspec.structs.replace(one, reach="ready", parts=(seen,))
+        except DeviceRefused as error:
+            return msgspec.structs.replace(one, reach="answers", trouble="credentials", detail=error.what[:200])
+        except DeviceUnreachable as error:
+            return msgspec.structs.replace(one, trouble="unreachable", detail=error.what[:200])
+
+    # ---- one part ---------------------------------------------------------------------------------------------------
+
+    async def attempt(self, order: TryPart) -> Result:
+        """Try a part of a device once: unlock a door, or take a still of a camera."""
+        log.info("order %s of %s tries part %r: %s", order.id, order.requested_by, order.part, order.act)
+        async with self._trials:
+            return await (self._still(order) if order.act == "still" else self._unlock(order))
+
+    async def _unlock(self, order: TryPart) -> Result:
+        driver = self._open_trial(order.wire, order.settings, part=order.part)
+        try:
+            async with driver:
+                left_ms = int(self._left_s(order.deadline) * 1000)
+                unlock = UnlockDoor(
+                    id=order.id, door_id=order.part, attempt=None, hold_s=HOLD_S, valid_ms=min(UNLOCK_MS, left_ms)
+                )
+                ended = await driver.execute(unlock)
+        except DeviceRefused as error:
+            return self._ended(order.id, "refused", reason="refused", detail=error.what)
+        except DeviceUnreachable as error:
+            return self._ended(order.id, "failed", reason="unreachable", detail=error.what)
+        if ended.ok:
+            return self._ended(order.id, "confirmed")
+        reason = "refused" if ended.certain else "no_answer"
+        return self._ended(order.id, "refused" if ended.certain else "failed", reason=reason, detail=ended.error or "")
+
+    async def _still(self, order: TryPart) -> Result:
+        known = {name: value for name, value in order.settings.items() if name in CameraSettings.__struct_fields__}
+        camera = msgspec.convert({**known, "camera_id": order.id}, CameraSettings)
+        check_settings(camera, schemes=("rtsp", "rtsps"))
+        try:
+            async with self._eyes.open(camera, limit_s=self._left_s(order.deadline)):
+                return await self._picture(order)
+        except DeviceRefused as error:
+            return self._ended(order.id, "refused", reason="credentials", detail=error.what)
+        except DeviceUnreachable as error:
+            return self._ended(order.id, "failed", reason="unreachable", detail=error.what)
+        except InvalidInput as error:
+            return self._ended(order.id, "failed", reason="no_video", detail=error.what)
+
+    async def _picture(self, order: TryPart) -> Result:
+        """Have a picture of the camera that an eye holds open sent without a recognisable face, or send none."""
+        try:
+            picture = await self._link.picture(order.id, masks=(), request_id=order.id)
+        except DeviceUnreachable as error:
+            return self._ended(order.id, "failed", reason="not_ready", detail=error.what)
+        if not picture.ok or not 0 < len(picture.jpeg) <= MOST_BYTES:
+            return self._ended(order.id, "failed", reason=picture.reason or "unusable", detail="it gave no picture")
+        media = Upload(id=order.id, camera_id=order.id, at=self._clock.now(), kind="image/jpeg", blurred=True)
+        try:
+            await send_still(self._channel, media, jpeg=picture.jpeg)
+        except (DeviceRefused, DeviceUnreachable) as error:
+            return self._ended(order.id, "failed", reason="not_sent", detail=str(error))
+        return self._ended(order.id, "confirmed", media_id=order.id)
+
+    def _left_s(self, deadline: datetime) -> float:
+        return (deadline - self._clock.now()).total_seconds() - MARGIN_S
+
+    def _ended(
+        self, order_id: str, state: State, *, reason: str | None = None, detail: str = "",
+        candidates: tuple[Candidate, ...] = (), media_id: str | None = None,
+    ) -> Result:  # fmt: skip
+        return Result(
+            command_id=order_id, state=state, reason=reason, detail=detail[:500], at=self._clock.now(),
+            candidates=candidates, media_id=media_id,
+        )  # fmt: skip
+
+
+def better(known: Candidate, other: Candidate) -> Candidate:
+    """Return what two searches tell of one device: the one that came further, the later one if both came as far."""
+    return known if LADDER.index(known.reach) > LADDER.index(other.reach) else other
+
+
+def fitting(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Return as many candidates, in order, as one result may carry."""
+    kept, left_bytes = [], MAX_BODY_BYTES - 8192
+    for candidate in candidates:
+        left_bytes -= len(msgspec.json.encode(candidate)) + 1
+        if left_bytes < 0:
+            break
+        kept.append(candidate)
+    return tuple(kept)
