@@ -119,13 +119,13 @@ class OnvifClient:
         """Return the answer to an envelope as bytes; faults and refused credentials are raised as in `ask`."""
         limit_s = self.endpoint.timeout_s if limit_s is None else limit_s
         async with asyncio.timeout(limit_s + self.endpoint.timeout_s):
-            headers = tuple(headers)
+            headers, shown = tuple(headers), (self._wss, self.offset)
             try:
-                return await self._post(envelope, url=url, headers=headers, limit_s=limit_s)
+                return await self._post(envelope, url=url, headers=self._proven(headers), limit_s=limit_s)
             except soap.Fault as fault:
-                if not fault.unauthorised or not await self._other_way():
+                if not fault.unauthorised or not await self._other_way(*shown):
                     raise
-            return await self._post(envelope, url=url, headers=headers, limit_s=limit_s)
+            return await self._post(envelope, url=url, headers=self._proven(headers), limit_s=limit_s)
 
     async def ask_by_hand(self, name: str, arguments: Mapping[str, str], *, service: str) -> etree._Element:
         """Return the answer to an operation of a service that has no WSDL here; raises what `ask` raises.
@@ -164,13 +164,9 @@ class OnvifClient:
     async def _post(
         self, envelope: etree._Element, *, url: str, headers: tuple[etree._Element, ...], limit_s: float
     ) -> bytes:
-        endpoint, own = self.endpoint, [deepcopy(header) for header in headers]
-        if self._wss and endpoint.user:
-            created = self._now() + self.offset
-            own.append(username_token(endpoint.user, endpoint.password, created=created))
         answer = await self._transport.post(
             url,
-            soap.pack(deepcopy(envelope), own),
+            soap.pack(deepcopy(envelope), (deepcopy(header) for header in headers)),
             content_type=soap.CONTENT_TYPE,
             limit_s=limit_s,
             max_bytes=MAX_XML_BYTES,
@@ -178,6 +174,14 @@ class OnvifClient:
         if answer.status >= 300:
             self._refused(answer)
         return answer.body
+
+    def _proven(self, headers: tuple[etree._Element, ...]) -> tuple[etree._Element, ...]:
+        """Return headers with a fresh token of WS-Security where the device wants one."""
+        endpoint = self.endpoint
+        if not self._wss or not endpoint.user:
+            return headers
+        created = self._now() + self.offset
+        return (*headers, username_token(endpoint.user, endpoint.password, created=created))
 
     def _refused(self, answer: Answer) -> None:
         """Raise what an answer that is not 2xx means: a fault if it brings one, else its number."""
@@ -190,16 +194,19 @@ class OnvifClient:
         codes = ("ActionNotSupported",) if answer.status in (404, 405, 501) else ()
         raise soap.Fault(where, f"it answered HTTP {answer.status}", codes=codes)
 
-    async def _other_way(self) -> bool:
-        """Return whether the credentials may be shown in another way: by WS-Security, or with its clock read anew."""
+    async def _other_way(self, wss: bool, offset: timedelta) -> bool:
+        """Return whether the credentials may be shown in another way than they were.
+
+        That is by WS-Security, or stamped by the device's clock as it is now; another question may have found out.
+        """
         if not self.endpoint.user or self.endpoint.auth == "digest":
             return False
-        if not self._wss:
+        if not wss:
             self._wss = True
             return True
-        before = self.offset
-        await self.measure_clock()
-        return abs(self.offset - before) > CLOCK_MOVED
+        if abs(self.offset - offset) <= CLOCK_MOVED:
+            await self.measure_clock()
+        return abs(self.offset - offset) > CLOCK_MOVED
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 
@@ -209,20 +216,13 @@ class OnvifClient:
         envelope, _ = contracts.request("device", "GetSystemDateAndTime", {})
         asked = self._now()
         try:
-            reply = await self._post_plain(envelope)
+            reply = await self._post(envelope, url=self.endpoint.url, headers=(), limit_s=self.endpoint.timeout_s)
         except soap.Fault:
             return  # an old device that wants credentials first: its clock is taken for right
         at = asked + (self._now() - asked) / 2
         told = _utc(self._read("device", "GetSystemDateAndTime", reply))
         if told is not None:
             self.offset, self.told_time = told - at, True
-
-    async def _post_plain(self, envelope: etree._Element) -> bytes:
-        wss, self._wss = self._wss, False
-        try:
-            return await self._post(envelope, url=self.endpoint.url, headers=(), limit_s=self.endpoint.timeout_s)
-        finally:
-            self._wss = wss
 
     async def _find_services(self) -> dict[str, str]:
         try:

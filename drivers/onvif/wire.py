@@ -7,9 +7,8 @@ A notification that cannot be read costs nothing but itself.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
@@ -22,7 +21,6 @@ MAX_ITEMS: Final = 32
 VALUE_CHARS: Final = 512
 SANE_YEARS: Final = range(2020, 2100)
 """A device's time outside these years is a clock that was never set: the event counts, its time does not."""
-DURATION: Final = re.compile(r"-?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 Operation = Literal["Initialized", "Changed", "Deleted", ""]
 OPERATIONS: Final[dict[str, Operation]] = {"Initialized": "Initialized", "Changed": "Changed", "Deleted": "Deleted"}
 Items = tuple[tuple[str, str], ...]
@@ -102,18 +100,6 @@ def moment(text: str) -> datetime | None:
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     try:
         return at.astimezone(UTC) if at.year in SANE_YEARS else None
-    except OverflowError:
-        return None
-
-
-def duration(text: str) -> timedelta | None:
-    """Return an xs:duration of days and less, or None if it is none."""
-    found = DURATION.fullmatch(text.strip()[:64])
-    if found is None or not any(found.groups()):
-        return None
-    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    try:
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
         return None
 
