@@ -1,4 +1,4 @@
-"""The certificate of the simulated device: self-signed, made once per folder, and an expired one of the same key."""
+"""The certificate of the simulated device: self-signed, made once per folder, and an expired one that it has signed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from models.errors import InvalidInput
 
 YEARS: Final = timedelta(days=3650)
+NAME: Final = "Simulated ONVIF device"
 PEM: Final = serialization.Encoding.PEM
 
 
@@ -71,17 +72,20 @@ class Certificate:
 
 
 def _made(host: str, start: datetime, end: datetime, key: object = None) -> bytes:
-    """Return a self-signed certificate and its key as PEM."""
+    """Return a certificate and its key as PEM: self-signed, or with a given key issued by the one that has it."""
     own = key if isinstance(key, ec.EllipticCurvePrivateKey) else ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Simulated ONVIF device")])
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{NAME}, expired")]) if key is not None else issuer
     try:
         alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         alternative = x509.DNSName(host)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(own.public_key())
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(own.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end)
     builder = builder.add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(
+        x509.BasicConstraints(ca=key is None, path_length=0 if key is None else None), critical=True
+    )
     certificate = builder.sign(own, hashes.SHA256())
     plain = serialization.NoEncryption()
     return certificate.public_bytes(PEM) + own.private_bytes(PEM, serialization.PrivateFormat.PKCS8, plain)

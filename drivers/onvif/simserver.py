@@ -121,12 +121,13 @@ class SimulatedOnvif:
             OSError: the port cannot be had.
         """
         tls = self.certificate.context if self.certificate is not None else None
-        async with self._http.serving(host, port, tls=tls) as self.address, asyncio.TaskGroup() as group:
-            ticking = group.create_task(self._tick())
+        async with self._http.serving(host, port, tls=tls) as self.address:
+            ticking = asyncio.create_task(self._tick())
             try:
                 yield self
             finally:
                 ticking.cancel()
+                await asyncio.wait((ticking,))
                 if self._return is not None:
                     self._return.cancel()
 
@@ -184,6 +185,7 @@ class SimulatedOnvif:
 
     async def _answer(self, request: Request) -> Response:
         self.requests += 1
+        self.changed()
         if self.away:
             raise ConnectionResetError
         if "silent" in self.faults:

@@ -5,6 +5,7 @@ No I/O and no services. XML from outside may not bring a document type, so neith
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
@@ -41,6 +42,9 @@ NAMESPACES: Final[dict[str, str]] = {
 }
 _PREFIXES: Final = {uri: prefix for prefix, uri in NAMESPACES.items()}
 _DECLARED: Final = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
+
+_UNSAYABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to say (clause 2.2)."""
 
 
 class Xml(str):
@@ -176,4 +180,4 @@ def text(element: etree._Element, path: str, *, limit: int = 256) -> str | None:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "".join(c for c in str(value) if c in "\t\n\r" or " " <= c <= "\ud7ff" or c >= "\ue000")
+    return _UNSAYABLE.sub("", str(value))

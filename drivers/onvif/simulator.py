@@ -2,7 +2,7 @@
 
 `python -m drivers simulate onvif` runs it and prints one JSON line when it is ready. Tests may hold a `SimulatedOnvif`
 in their own process instead. Control: one JSON object per line, one answer per line, in the simulated MQTT door's words,
-e.g. `{"door":"gate","act":"card","value":"17"}`, `{"act":"motion"}`, `{"act":"misbehave","fault":"reboot"}` (docs/onvif.md).
+e.g. `{"door":"gate","act":"card","value":"17"}` or `{"act":"misbehave","fault":"reboot"}` (docs/onvif-simulator.md).
 """
 
 from __future__ import annotations
