@@ -20,13 +20,15 @@ from models.errors import InvalidInput
 MAX_WIDTH_PX: Final = 4096
 MAX_HEIGHT_PX: Final = 2304
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Rate = Literal["full", "key"]
+Rate = Literal["full", "key", "glance"]
+"""What is decoded: all, key frames only, or the two pictures of a glance every `GLANCE_S`."""
+GLANCE_S: Final = 10.0
 
 
 class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach one camera. `url` never holds credentials: they are given apart and encoded by the driver.
 
-    `rate` key decodes key frames only, which suits a quiet overview camera.
+    `rate` says what is decoded to begin with.
     """
 
     camera_id: str
@@ -89,6 +91,8 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     width_px: int = 0
     height_px: int = 0
     opened_ms: float = 0.0
+    clock_off_s: float | None = None
+    """By how much the camera's clock is ahead of this machine's, by its last report; None where it does not say."""
 
 
 class Camera(Protocol):

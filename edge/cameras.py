@@ -1,7 +1,8 @@
 """The cameras of one edge: keeps an eye process per camera, hears how each is, and turns a lasting loss into a fact.
 
-Pictures never pass here (edge.eye, edge.faces). A camera is lost after its hold-off without a live picture, and back
-with its first good report; which ones are lost is remembered over restarts, so that no alert stays open for ever.
+Pictures never pass here (edge.eye, edge.faces), and troubles of those that do come are told by edge.camera_troubles. A
+camera is lost after its hold-off without a live picture, and back with its first good report; which ones are lost is
+remembered over restarts, so that no alert stays open for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from config.process import Command, Supervisor
 from edge import wire
+from edge.camera_troubles import CameraTroubles
 from edge.clock import SteadyClock
 from edge.sockets import listen
 from edge.spool import Spool
@@ -74,6 +76,8 @@ class Cameras:
         self._log_style = log_style
         self._watched: dict[str, Watched] = {}
         self._lost: dict[str, str] = {}
+        self._troubles = CameraTroubles(edge_id=edge_id, spool=spool, clock=clock)
+        self._troubles.on_change = self._changed
         self.on_change: Callable[[], None] = lambda: None
         self.counters: dict[str, int] = {}
 
@@ -87,6 +91,7 @@ class Cameras:
         stored = await self._spool.recall(LOST_KEY)
         if stored is not None:
             self._lost = _ids.decode(stored)
+        await self._troubles.load()
         server = await listen(self.socket, self._hear)
         tasks.create_task(self._serve(server), name="cameras: socket")
         tasks.create_task(self._watch_forever(), name="cameras: watch")
@@ -119,7 +124,7 @@ class Cameras:
             "user": camera.user,
             "password": camera.password,
             "transport": camera.transport,
-            "rate": "full" if camera.door_id is not None else "key",
+            "rate": camera.rate,
             "worker_socket": str(self.socket),
             "near_zone": bounds(camera.near_zone),
             "log_style": self._log_style,
@@ -142,7 +147,8 @@ class Cameras:
             state = "live"
         else:
             state = "refused" if health is not None and health.state == "refused" else "starting"
-        detail = "" if health is None else (health.detail or health.state)
+        troubles = ", ".join(self._troubles.of(camera_id))
+        detail = troubles if health is None else (troubles or health.detail or health.state)
         return CameraStatus(camera_id=camera_id, state=state, detail=detail[:200], at=at)  # type: ignore[arg-type]
 
     # ---- what eyes say ----------------------------------------------------------------------------------------------
@@ -184,6 +190,8 @@ class Cameras:
             await asyncio.sleep(CHECK_S)
             for watched in tuple(self._watched.values()):
                 await self._watch(watched)
+                if watched.health is not None:
+                    await self._troubles.follow(watched.health)
 
     async def _watch(self, watched: Watched) -> None:
         now, camera_id = self._clock.unix(), watched.camera.id
@@ -215,9 +223,13 @@ class Cameras:
             else:
                 return
 
+    def _changed(self) -> None:
+        self.on_change()
+
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
 
 
 def _stream(camera: Camera) -> tuple[object, ...]:
-    return camera.url, camera.user, camera.password, camera.transport, camera.door_id, camera.near_zone
+    address = camera.url, camera.user, camera.password, camera.transport
+    return *address, camera.rate, camera.door_id, camera.near_zone

@@ -15,100 +15,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from config.process import Backoff, keep_running, set_up_logging
-from drivers.camera import Camera, CameraSettings, Frame, OpenCamera
+from drivers.camera import Camera, CameraSettings, OpenCamera, Pixels
 from drivers.catalog import open_camera
 from edge import wire
-from edge.motion import Area, MotionGate, Zone
+from edge.eye_settings import EyeSettings, read_settings
+from edge.glimpse import Glimpse, Slot
+from edge.looks import Looks
+from edge.motion import MotionGate
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
+from models.picture_health import Limits
 
 HEALTH_EVERY_S: Final = 10.0
-FROZEN_AFTER_S: Final = 60.0
 STALE_MS: Final = 1500.0
 MAX_PIXEL_BYTES: Final = 6 * 1024 * 1024
 MAX_SETTINGS_BYTES: Final = 65_536
 LINK_BACKOFF: Final = Backoff(first_s=0.1, cap_s=5.0)
 CAMERA_BACKOFF: Final = Backoff(first_s=1.0, cap_s=60.0)
 Opener = Callable[[CameraSettings], OpenCamera]
-
-
-class EyeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an eye is told on standard input, as one line of JSON; what names no secret may come as an argument too.
-
-    Without `faces_socket` no picture ever leaves the process. Motion outside `near_zone` (x0, y0, x1, y1, parts of the
-    frame) is not looked at. `rate` key decodes key frames only while nothing moves, for a quiet overview camera.
-    """
-
-    url: str
-    camera_id: str = ""
-    user: str = ""
-    password: str = ""
-    transport: Literal["tcp", "udp"] = "tcp"
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 5.0
-    rate: Literal["full", "key"] = "full"
-    faces_socket: str | None = None
-    worker_socket: str | None = None
-    near_zone: Zone = (0.0, 0.0, 1.0, 1.0)
-    log_style: Literal["text", "json"] = "text"
-
-    def __repr__(self) -> str:
-        """Name the camera only: the rest may hold its password."""
-        return f"EyeSettings(camera_id={self.camera_id!r})"
-
-    def camera(self) -> CameraSettings:
-        """Return what the driver needs."""
-        names = CameraSettings.__struct_fields__
-        return CameraSettings(**{name: getattr(self, name) for name in names})
-
-
-class Glimpse(msgspec.Struct, frozen=True, kw_only=True):
-    """A frame in which something is worth a look, and when it was decoded (monotonic s)."""
-
-    frame: Frame
-    area: Area
-    decoded_s: float
-
-
-class Slot:
-    """Hold one glimpse, the newest; count those that nobody took. `put` may be called from another thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.dropped = 0
-        self._loop = loop
-        self._glimpse: Glimpse | None = None
-        self._filled = asyncio.Event()
-        self._lock = threading.Lock()
-
-    def put(self, glimpse: Glimpse) -> None:
-        """Leave a glimpse, in place of one that was not taken."""
-        with self._lock:
-            waits = self._glimpse is not None
-            self._glimpse = glimpse
-            self.dropped += waits
-        if not waits:
-            self._loop.call_soon_threadsafe(self._filled.set)
-
-    async def take(self) -> Glimpse:
-        """Wait for the newest glimpse and take it."""
-        while True:
-            await self._filled.wait()
-            with self._lock:
-                glimpse, self._glimpse = self._glimpse, None
-                self._filled.clear()
-            if glimpse is not None:
-                return glimpse
-
-    def clear(self) -> None:
-        """Forget a glimpse that waits; may be called from another thread."""
-        with self._lock:
-            self._glimpse = None
-            self._filled.clear()
 
 
 class Eye:
@@ -118,6 +46,7 @@ class Eye:
         settings: the camera and the sockets.
         opener: makes the camera of its settings.
         camera_backoff: spacing of attempts at a camera that is away.
+        limits: for how long a trouble of the picture must last.
     """
 
     def __init__(
@@ -126,12 +55,12 @@ class Eye:
         *,
         opener: Opener = open_camera,
         camera_backoff: Backoff = CAMERA_BACKOFF,
-        frozen_after_s: float = FROZEN_AFTER_S,
+        limits: Limits | None = None,
     ) -> None:
         self._settings = settings
         self._opener = opener
         self._camera_backoff = camera_backoff
-        self._frozen_after_s = frozen_after_s
+        self._looks = Looks(limits or Limits())
         self._gate = MotionGate(settings.near_zone)
         self._state: wire.EyeState = "starting"
         self._detail = ""
@@ -177,6 +106,8 @@ class Eye:
             fps=round(seen / elapsed_s, 1) if elapsed_s > 0 else 0.0,
             width_px=self._size[0],
             height_px=self._size[1],
+            troubles=self._looks.troubles,
+            absent=self._looks.absent,
         )
 
     # --- the camera, in its own thread -------------------------------------------------------------------------------
@@ -222,29 +153,31 @@ class Eye:
 
     def _look(self, camera: Camera, stop: threading.Event, good: Callable[[], None]) -> None:
         lived = False
-        frozen = False
-        errors_before, frames_before = self._errors, self._frames
+        before = (self._frames, self._errors)
         for frame in camera.frames():
             if stop.is_set():
                 return
-            now = time.monotonic()
-            area = self._gate.observe(frame.luma(), now)
-            health = camera.health
-            self._frames, self._size = frames_before + health.frames, frame.size
-            self._errors = errors_before + health.decode_errors
-            still = self._gate.still_for_s(now) > self._frozen_after_s
-            if not lived or still != frozen:
-                lived, frozen = True, still
+            now, luma, health = time.monotonic(), frame.luma(), camera.health
+            self._size = frame.size
+            self._frames, self._errors = before[0] + health.frames, before[1] + health.decode_errors
+            if self._looks.observe(luma, now, clock_off_s=health.clock_off_s):
+                self._loop.call_soon_threadsafe(self._changed.set)
+            if not lived:
+                lived = True
                 self._loop.call_soon_threadsafe(good)
-                detail = f"the same picture for {self._frozen_after_s:.0f} s" if frozen else ""
-                self._loop.call_soon_threadsafe(self._become, "frozen" if frozen else "live", detail)
-            if self._settings.rate == "key":
-                camera.rate = "full" if area else "key"
-            wanted = (0, 0, *frame.size) if self._whole else area
-            if wanted and self._linked and frame.age_ms <= STALE_MS:
-                self._slot.put(Glimpse(frame=frame, area=wanted, decoded_s=now))
-            elif not wanted:
-                self._slot.clear()  # nobody took it, and nobody may find it later (R11)
+                self._loop.call_soon_threadsafe(self._become, "live", "")
+            if camera.rate != "glance":
+                self._watch_for_motion(camera, Glimpse(frame=frame, area=(0, 0, *frame.size), decoded_s=now), luma)
+
+    def _watch_for_motion(self, camera: Camera, whole: Glimpse, luma: Pixels) -> None:
+        area = self._gate.observe(luma, whole.decoded_s)
+        if self._settings.rate == "key":
+            camera.rate = "full" if area else "key"
+        wanted = whole.area if self._whole else area
+        if wanted and self._linked and whole.frame.age_ms <= STALE_MS:
+            self._slot.put(msgspec.structs.replace(whole, area=wanted))
+        elif not wanted:
+            self._slot.clear()  # nobody took it, and nobody may find it later (R11)
 
     def _become(self, state: wire.EyeState, detail: str) -> None:
         if (state, detail) == (self._state, self._detail):
@@ -342,26 +275,6 @@ def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
         ended.set_result(None)
     else:
         ended.set_exception(error)
-
-
-def read_settings(line: bytes, arguments: argparse.Namespace | None = None) -> EyeSettings:
-    """Read an eye's settings from one line of JSON; what `arguments` names goes before it.
-
-    Raises:
-        InvalidInput: not JSON, an unknown or missing key, or a socket path that no socket can have.
-    """
-    try:
-        settings = msgspec.json.decode(line, type=EyeSettings)
-    except msgspec.MsgspecError as error:
-        raise InvalidInput("settings of an eye", str(error)) from error
-    named = {name: value for name, value in vars(arguments or argparse.Namespace()).items() if value is not None}
-    settings = msgspec.structs.replace(settings, **named)
-    if not settings.camera_id:
-        raise InvalidInput("settings of an eye", "camera_id is missing")
-    for path in (settings.faces_socket, settings.worker_socket):
-        if path is not None and (not Path(path).is_absolute() or len(path.encode()) > 100):
-            raise InvalidInput("settings of an eye", "a socket path must be absolute and at most 100 bytes long")
-    return settings
 
 
 async def _until_told(settings: EyeSettings) -> None:

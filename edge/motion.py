@@ -37,20 +37,14 @@ class MotionGate:
     def __init__(self, zone: Zone = (0.0, 0.0, 1.0, 1.0)) -> None:
         self._zone = zone
         self._past: Grid | None = None
-        self._last: Grid | None = None
         self._recent: deque[tuple[float, Area]] = deque()
         self._area: Area | None = None
         self._moved_at = -1e9
-        self._changed_at: float | None = None
         self._watch: tuple[float, Zone | None] = (-1e9, None)
 
     def watch(self, until_s: float, zone: Zone | None) -> None:
         """Report an area until `until_s` (clock of `observe`) even if nothing moves; callable from another thread."""
         self._watch = (until_s, zone)
-
-    def still_for_s(self, at_s: float) -> float:
-        """Return for how many seconds the picture has been the same to the last bit of the grid: a frozen camera."""
-        return 0.0 if self._changed_at is None else at_s - self._changed_at
 
     def observe(self, luma: Luma, at_s: float) -> Area | None:
         """Take the next picture, (height, width) uint8; return x, y, w, h in px of what to look at, or None.
@@ -60,9 +54,6 @@ class MotionGate:
             at_s: its time on a monotonic clock.
         """
         grid = coarse(luma)
-        if self._last is None or self._last.shape != grid.shape or not np.array_equal(self._last, grid):
-            self._changed_at = at_s
-        self._last = grid
         moving = self._moving(grid)
         size = (luma.shape[1], luma.shape[0])
         if moving is not None:

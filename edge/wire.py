@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from models.errors import InvalidInput
+from models.events import Trouble
 from models.liveness import Provider, Reading
 from models.recognition import FaceQuality
 from models.zones import WHOLE, Rectangle, Zone
@@ -23,7 +24,7 @@ from models.zones import WHOLE, Rectangle, Zone
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
-EyeState = Literal["starting", "live", "refused", "unreachable", "garbage", "frozen", "stopped"]
+EyeState = Literal["starting", "live", "refused", "unreachable", "garbage", "stopped"]
 
 
 M = TypeVar("M")
@@ -83,7 +84,7 @@ class EyeHealth(msgspec.Struct, frozen=True, kw_only=True, tag="eye_health"):
     """How one camera is, sent on every change and every 10 s. Counters run from the start of the eye process.
 
     `since` is when `state` began (Unix time, s). `detail` never holds a credential. `dropped` counts frames nobody had
-    time for.
+    time for. `troubles` are what makes its pictures useless, lastingly; `absent` those known not to be there.
     """
 
     camera_id: str
@@ -98,6 +99,8 @@ class EyeHealth(msgspec.Struct, frozen=True, kw_only=True, tag="eye_health"):
     fps: float = 0.0
     width_px: int = 0
     height_px: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    absent: tuple[Trouble, ...] = ()
 
 
 class WorkerHello(msgspec.Struct, frozen=True, kw_only=True, tag="worker_hello"):

@@ -30,6 +30,8 @@ from drivers.camera import (
     Pixels,
     check_settings,
 )
+from drivers.rtsp.pace import Pace
+from drivers.rtsp.stream_clock import StreamAge, clock_off_s
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 
 SCHEMES: Final = ("rtsp", "rtsps")
@@ -37,42 +39,12 @@ PROTOCOLS: Final = "rtsp,rtp,tcp,udp,tls"
 MAX_CREDENTIALS_BYTES: Final = 127  # FFmpeg's RTSP client cuts off the rest without a word
 NO_PICTURE_S: Final = 12.0
 NO_KEY_PICTURE_S: Final = 60.0
-CLOCK_DRIFT: Final = 2e-4
-CLOCK_JUMP_S: Final = 2.0
 _EIGHT_BIT_LUMA: Final = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
 )
 
 # A crash or a log of FFmpeg must never show the password: no message of the library reaches a log.
 av.logging.set_level(None)
-
-
-class StreamAge:
-    """Tell how late a picture is, from the stream's own clock against the smallest offset seen.
-
-    A stalled connection that delivers a burst is not fresh: each picture in it is as old as the stall. The smallest
-    offset may rise by 200 ppm, so that a camera whose clock runs slow does not age for ever.
-    """
-
-    def __init__(self) -> None:
-        self.jumps = 0
-        self._base_s: float | None = None
-        self._pts_s = 0.0
-        self._now_s = 0.0
-
-    def age_s(self, pts_s: float, now_s: float) -> float:
-        """Return the age in s of a picture stamped `pts_s` that arrived at `now_s` (monotonic)."""
-        offset = now_s - pts_s
-        if self._base_s is None:
-            base = offset
-        elif pts_s < self._pts_s - 0.5:
-            self.jumps += 1
-            base = offset
-        else:
-            self.jumps += offset < self._base_s - CLOCK_JUMP_S
-            base = min(offset, self._base_s + (now_s - self._now_s) * CLOCK_DRIFT)
-        self._base_s, self._pts_s, self._now_s = base, pts_s, now_s
-        return offset - base
 
 
 class RtspFrame:
@@ -140,6 +112,8 @@ class RtspCamera:
         self._opened_ms = 0.0
         self._codec = ""
         self._size = (0, 0)
+        self._clock_off_s: float | None = None
+        self._pace = Pace()
 
     @property
     def health(self) -> CameraHealth:
@@ -152,6 +126,7 @@ class RtspCamera:
             width_px=self._size[0],
             height_px=self._size[1],
             opened_ms=self._opened_ms,
+            clock_off_s=self._clock_off_s,
         )
 
     def __enter__(self) -> Self:
@@ -193,12 +168,21 @@ class RtspCamera:
         for packet, _ in self._demuxed():
             self._check_progress()
             if packet.is_keyframe:
-                # Only here: between key frames the pictures that were left out would be missed.
-                packet.stream.codec_context.skip_frame = "NONKEY" if self.rate == "key" else "DEFAULT"
-            for picture in self._decode(packet):
+                self._turn_key(packet)
+            for picture in self._decode(packet) if self._pace.decoding else ():
                 self._check_size(picture.width, picture.height)
                 self._number += 1
+                self._pace.decoded()
                 yield self._frame(picture)
+
+    def _turn_key(self, packet: av.Packet[av.VideoStream]) -> None:
+        """Take up the rate; only at a key frame, because later the pictures that were left out would be missed."""
+        codec = packet.stream.codec_context
+        codec.skip_frame = "NONKEY" if self.rate == "key" else "DEFAULT"
+        if self._pace.at_key(self.rate, self._monotonic()):
+            codec.flush_buffers()
+        if packet.has_sidedata("prft"):
+            self._clock_off_s = clock_off_s(bytes(packet.get_sidedata("prft")), self._wall())
 
     def _frame(self, picture: av.VideoFrame) -> RtspFrame:
         now = self._wall()

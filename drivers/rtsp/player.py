@@ -18,10 +18,12 @@ from drivers.rtsp.rtp import CLOCK_HZ, packets, sender_report
 from drivers.rtsp.scenes import Clip, Picture
 
 Fault = Literal[
-    "cut", "mute", "stall", "freeze", "corrupt", "noise_payload", "wrong_credentials", "slow", "clock_jump", "garbage"
-]
+    "cut", "mute", "stall", "freeze", "corrupt", "noise_payload", "wrong_credentials", "slow", "clock_jump", "clock_off",
+    "garbage",
+]  # fmt: skip
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 CLOCK_JUMP_S: Final = 100
+CLOCK_OFF_S: Final = 3600
 BURST_S: Final = 3.0
 REPORT_S: Final = 5.0
 MAX_SEQUENCE: Final = 0x1_0000
@@ -77,7 +79,7 @@ class Track:
         )
         self.sequence = (self.sequence + len(cut)) % MAX_SEQUENCE
         if self._reported_at is None or unix_s - self._reported_at >= REPORT_S:
-            self._report(unix_s, tick.timestamp)
+            self._report(unix_s, tick.timestamp, off_s=CLOCK_OFF_S if fault == "clock_off" else 0)
         for packet in cut:
             self._packet_count += 1
             self._octet_count += len(packet) - 12
@@ -85,10 +87,10 @@ class Track:
             if damaged is not None:
                 self._send_rtp(damaged)
 
-    def _report(self, unix_s: float, timestamp: int) -> None:
+    def _report(self, unix_s: float, timestamp: int, *, off_s: float) -> None:
         self._reported_at = unix_s
         counts = {"packet_count": self._packet_count, "octet_count": self._octet_count}
-        self._send_rtcp(sender_report(ssrc=self.ssrc, unix_s=unix_s, timestamp=timestamp, **counts))
+        self._send_rtcp(sender_report(ssrc=self.ssrc, unix_s=unix_s + off_s, timestamp=timestamp, **counts))
 
     def _damage(self, packet: bytes, fault: Fault | None) -> bytes | None:
         if fault == "noise_payload":

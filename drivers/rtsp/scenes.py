@@ -25,8 +25,9 @@ from drivers.rtsp.scenes_relief import LENS_PX, Pixels, Place
 from models.errors import InvalidInput
 
 SceneName = Literal[
-    "quiet", "approach", "pass", "black", "moved", "head", "head_still", "print", "print_moved", "print_bent", "screen"
-]
+    "quiet", "approach", "pass", "black", "moved", "covered", "blurred", "night", "headlights",
+    "head", "head_still", "print", "print_moved", "print_bent", "screen",
+]  # fmt: skip
 SCENES: Final[tuple[SceneName, ...]] = get_args(SceneName)
 WITH_PERSON: Final = ("approach", "pass", *ACTS)
 
@@ -159,6 +160,26 @@ def backdrop(look: Look, *, moved: bool = False) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(1.2)).crop((left, top, left + look.width, top + look.height))
 
 
+def _lit(view: Image.Image, name: SceneName) -> Image.Image:
+    """Return the view as what happens to the camera shows it: something before it, a blur, another light."""
+    if name == "black":
+        return Image.new("RGB", view.size, (6, 6, 6))
+    if name == "blurred":
+        return view.filter(ImageFilter.GaussianBlur(view.width / 80))
+    if name not in ("covered", "night", "headlights"):
+        return view
+    across = np.linspace(-1, 1, view.width, dtype=np.float32)[None, :, None]
+    down = np.linspace(-1, 1, view.height, dtype=np.float32)[:, None, None]
+    if name == "covered":  # a cloth, through which some light comes
+        return Image.fromarray((np.array((70, 62, 58), np.float32) + 9 * across + 5 * down).astype(np.uint8))
+    pixels = np.asarray(view, dtype=np.float32)
+    if name == "night":  # a lamp beside the lens, in black and white
+        grey = pixels.mean(axis=2, keepdims=True) * np.exp(-((across / 0.9) ** 2) - (down / 0.9) ** 2)
+        return Image.fromarray(np.repeat((8 + 0.45 * grey).astype(np.uint8), 3, axis=2))
+    lamps = sum(np.exp(-(((across - x) / 0.2) ** 2) - ((down - 0.3) / 0.25) ** 2) for x in (-0.4, 0.1))
+    return Image.fromarray(np.clip(0.4 * pixels + 420 * lamps, 0, 255).astype(np.uint8))
+
+
 def paint(look: Look, scene: Scene) -> Iterator[Pixels]:
     """Draw the pictures of a scene, (height, width, 3) uint8 RGB each.
 
@@ -168,9 +189,7 @@ def paint(look: Look, scene: Scene) -> Iterator[Pixels]:
     rng = np.random.default_rng(look.seed)
     shape = (look.height, look.width, 1)
     grain = [np.rint(rng.normal(0, look.noise, shape)).astype(np.int16) for _ in range(7 if look.noise else 0)]
-    still = backdrop(look, moved=scene.name == "moved")
-    if scene.name == "black":
-        still = Image.new("RGB", still.size, (6, 6, 6))
+    still = _lit(backdrop(look, moved=scene.name == "moved"), scene.name)
     perform = _performer(scene)
     path = pass_by if scene.name == "pass" else walk
     for number in range(_length(look, scene)):

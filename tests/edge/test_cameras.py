@@ -15,9 +15,9 @@ from config.process import Command
 from edge import wire
 from edge.cameras import Cameras
 from edge.clock import SteadyClock
-from edge.eye import read_settings
+from edge.eye_settings import read_settings
 from edge.spool import Spool
-from models.events import AnyFact, CameraBack, CameraLost
+from models.events import AnyFact, CameraBack, CameraLost, CameraSettled, CameraTroubled
 from models.places import Camera
 from tests.edge.doubles import EDGE, until
 
@@ -47,9 +47,9 @@ class Yard:
         rows = await self.spool.oldest(1000, max_bytes=10**9)
         return [msgspec.json.decode(row.body, type=AnyFact) for row in rows]
 
-    async def says(self, state: wire.EyeState, camera_id: str = "c1") -> None:
+    async def says(self, state: wire.EyeState, camera_id: str = "c1", **more: Any) -> None:
         _, writer = await asyncio.open_unix_connection(str(self.cameras.socket))
-        await wire.write(writer, wire.EyeHealth(camera_id=camera_id, state=state, since=0.0))
+        await wire.write(writer, wire.EyeHealth(camera_id=camera_id, state=state, since=0.0, **more))
         writer.close()
         await writer.wait_closed()
 
@@ -132,6 +132,42 @@ async def test_a_camera_that_was_lost_before_a_restart_comes_back_as_a_fact(tmp_
         assert [type(fact).__name__ for fact in await at.facts()] == ["CameraLost", "CameraBack"]
 
 
+async def test_a_trouble_and_its_end_are_one_fact_each_however_often_they_are_said(tmp_path: Path) -> None:
+    async with yard(tmp_path) as at:
+        at.cameras.apply([camera()])
+        for _ in range(3):
+            await at.says("live", troubles=("covered",), absent=("clock_skew",))
+        await until(lambda: at.cameras.statuses()[0].detail == "covered")
+        assert at.cameras.statuses()[0].state == "live"
+        await at.says("live", troubles=("covered", "clock_skew"))
+        await until(lambda: at.spool.backlog == 2)
+        await at.says("unreachable", absent=("covered",))
+        await until(lambda: at.spool.backlog >= 3)
+        facts = [fact for fact in await at.facts() if not isinstance(fact, CameraLost)]
+        assert [(type(fact).__name__, getattr(fact, "trouble", "")) for fact in facts] == [
+            ("CameraTroubled", "covered"), ("CameraTroubled", "clock_skew"), ("CameraSettled", "covered"),
+        ]  # fmt: skip
+        assert len({fact.id for fact in facts}) == 3
+
+
+async def test_a_trouble_outlasts_a_restart_until_an_eye_knows_that_it_is_over(tmp_path: Path) -> None:
+    async with yard(tmp_path) as at:
+        at.cameras.apply([camera()])
+        await at.says("live", troubles=("moved",))
+        await until(lambda: at.spool.backlog == 1)
+    async with yard(tmp_path) as at:
+        at.cameras.apply([camera()])
+        await at.says("live")
+        await until(lambda: at.cameras.statuses()[0].state == "live")
+        assert at.cameras.statuses()[0].detail == "moved"
+        await at.says("live", absent=("covered", "moved"))
+        await until(lambda: at.spool.backlog == 2)
+        told, settled = await at.facts()
+        assert isinstance(told, CameraTroubled)
+        assert isinstance(settled, CameraSettled)
+        assert (told.trouble, settled.trouble) == ("moved", "moved")
+
+
 async def test_only_what_changed_is_started_again(tmp_path: Path) -> None:
     async with yard(tmp_path) as at:
         at.cameras.apply([camera("c1"), camera("c2")])
@@ -153,9 +189,9 @@ async def test_an_eye_is_told_everything_on_its_standard_input_and_nothing_on_it
         settings = read_settings(command.stdin or b"")
         assert settings.password == password
         assert settings.near_zone == (0.2, 0.1, 0.6, 0.9), "motion needs no more than the bounds of a drawn zone"
-        assert (settings.faces_socket, settings.rate) == (str(tmp_path / "f.sock"), "full")
+        assert (settings.faces_socket, settings.rate) == (str(tmp_path / "f.sock"), "auto")
         other = read_settings(at.children.kept["eye c2"].stdin or b"")
-        assert (other.faces_socket, other.rate) == (None, "key")
+        assert (other.faces_socket, other.rate) == (None, "auto")
 
 
 async def test_what_cannot_be_read_or_is_unknown_is_counted(tmp_path: Path) -> None:

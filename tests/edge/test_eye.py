@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -25,8 +26,10 @@ from drivers.rtsp.driver import RtspCamera
 from drivers.rtsp.scenes import Look, Scene, Script
 from drivers.rtsp.server import Access, CameraServer
 from edge import wire
-from edge.eye import Eye, EyeSettings, Glimpse, Slot, main, read_settings
-from models.errors import InvalidInput
+from edge.eye import Eye, main
+from edge.eye_settings import EyeSettings
+from edge.glimpse import Glimpse, Slot
+from models.picture_health import Limits
 
 ROOT = Path(__file__).parents[2]
 QUICK = Backoff(first_s=0.05, cap_s=0.2)
@@ -253,7 +256,7 @@ async def test_the_face_process_may_go_and_come_back(cameras: CameraServer, ends
 async def test_an_eye_without_a_face_process_sends_no_picture(
     cameras: CameraServer, ends: Listener, approach: Scene
 ) -> None:
-    async with _running(Eye(_settings(cameras, ends, faces_socket=None))) as eye:
+    async with _running(Eye(_settings(cameras, ends, faces_socket=None, rate="full"))) as eye:
         await ends.until(lambda: ends.state() == "live")
         await cameras.show("gate", approach)
         before = eye.health().frames
@@ -318,13 +321,46 @@ async def test_a_dead_host_and_a_wrong_address_have_their_reasons(ends: Listener
     assert "hush" not in ends.health[-1].detail
 
 
-async def test_a_frozen_picture_is_a_state_of_its_own(cameras: CameraServer, ends: Listener) -> None:
+QUICK_LIMITS = Limits(covered_s=1.0, moved_s=1.0, defocused_s=1.0, frozen_s=2.0, ends_s=0.5)
+
+
+@pytest.mark.parametrize(("scene", "trouble"), [("covered", "covered"), ("blurred", "defocused")])
+async def test_a_picture_that_is_no_use_is_a_trouble_while_the_camera_lives(
+    cameras: CameraServer, ends: Listener, monkeypatch: pytest.MonkeyPatch, scene: str, trouble: str
+) -> None:
+    monkeypatch.setattr("models.picture_health.LEARN_S", 1.0)
+    await cameras.prepare(Scene(name=scene))  # type: ignore[arg-type]
+    async with _running(Eye(_settings(cameras, ends), limits=QUICK_LIMITS)):
+        await ends.until(lambda: ends.health and set(ends.health[-1].absent) >= {"covered", "moved", "defocused"})
+        await cameras.show("gate", Scene(name=scene))  # type: ignore[arg-type]
+        await ends.until(lambda: ends.health[-1].troubles == (trouble,))
+        assert ends.state() == "live"
+        await cameras.show("gate", Scene())
+        await ends.until(lambda: ends.health[-1].troubles == () and trouble in ends.health[-1].absent)
+
+
+async def test_a_frozen_picture_is_a_trouble_for_an_eye_that_only_glances(
+    cameras: CameraServer, ends: Listener
+) -> None:
     cameras.misbehave("gate", "freeze")
-    async with _running(Eye(_settings(cameras, ends), frozen_after_s=0.5)):
-        await ends.until(lambda: ends.state() == "frozen")
-        assert "the same picture" in ends.health[-1].detail
+    settings = _settings(cameras, ends, faces_socket=None, read_timeout_s=5.0)
+    async with _running(Eye(settings, limits=msgspec.structs.replace(QUICK_LIMITS, frozen_s=0.05))) as eye:
+        await ends.until(lambda: ends.health and "frozen" in ends.health[-1].troubles, limit_s=30)
+        assert eye.health().frames <= 4, "two pictures every ten seconds"
+        assert ends.state() == "live"
+
+
+async def test_a_clock_that_is_an_hour_off_is_a_trouble(
+    cameras: CameraServer, ends: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.looks.CLOCK_LASTS_S", 1.0)
+    async with _running(Eye(_settings(cameras, ends), limits=QUICK_LIMITS)):
+        await ends.until(lambda: ends.health and "clock_skew" in ends.health[-1].absent)
+        cameras.misbehave("gate", "clock_off")
+        await ends.until(lambda: "clock_skew" in ends.health[-1].troubles)
+        assert ends.state() == "live"
         cameras.misbehave("gate", None)
-        await ends.until(lambda: ends.state() == "live")
+        await ends.until(lambda: "clock_skew" in ends.health[-1].absent)
 
 
 # --- the process ------------------------------------------------------------------------------------------------------
@@ -355,28 +391,6 @@ async def test_the_process_is_small_and_its_password_is_nowhere_to_be_seen(
     said = (await process.stderr.read()).decode()
     assert "camera gate is lost" in said
     assert "ss/#" not in said
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        (b"not json", "malformed"),
-        (b"{}", "missing required field `url`"),
-        (b'{"url":"rtsp://h/x"}', "camera_id is missing"),
-        (b'{"url":"rtsp://h/x","camera_id":"g","pasword":"x"}', "pasword"),
-        (b'{"url":"rtsp://h/x","camera_id":"g","transport":"sctp"}', "sctp"),
-        (b'{"url":"rtsp://h/x","camera_id":"g","faces_socket":"relative"}', "absolute"),
-        (b'{"url":"rtsp://h/x","camera_id":"g","worker_socket":"/' + b"x" * 120 + b'"}', "100 bytes"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(line: bytes, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
-        read_settings(line)
-
-
-def test_settings_do_not_show_their_password() -> None:
-    settings = read_settings(b'{"url":"rtsp://h/x","camera_id":"g","password":"hush"}')
-    assert "hush" not in f"{settings!r} {settings.camera()!r}"
 
 
 def test_an_eye_without_settings_ends_with_a_reason(

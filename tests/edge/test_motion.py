@@ -89,17 +89,6 @@ def test_while_watched_an_area_is_reported_without_motion() -> None:
     assert late[0] + late[2] == 480
 
 
-def test_a_frozen_picture_is_noticed_and_forgotten() -> None:
-    gate = MotionGate()
-    assert gate.still_for_s(1.0) == 0
-    same = _picture()
-    for n in range(50):
-        gate.observe(same, n / 10)
-    assert gate.still_for_s(4.9) == pytest.approx(4.9)
-    gate.observe(_picture(), 5.0)
-    assert gate.still_for_s(5.0) == 0
-
-
 def test_a_camera_that_changes_its_size_starts_anew() -> None:
     gate = MotionGate()
     _settled(gate)

@@ -194,6 +194,20 @@ async def test_a_sick_camera_is_shown_and_comes_back(stage: StoryStage, fault: s
     )
 
 
+async def test_a_camera_that_is_covered_is_an_alert_until_the_view_is_free(stage: StoryStage) -> None:
+    await stage.becomes("gate", "live")
+    mark = stage.ear.mark()
+    await stage.cameras.ask(camera="gate", scene="covered")
+    _, alert = await stage.ear.hear("alert", lambda a: a["kind"] == "camera_covered", since=mark, within_s=60)
+    assert (alert["severity"], alert["place"]["camera_id"]) == ("major", "gate")
+    assert await stage.camera_state("gate") == "live", "it is not lost: pictures come"
+    await card_opens(stage)
+    await stage.cameras.ask(camera="gate", scene="quiet")
+    await stage.ear.hear(
+        "alert", lambda a: a["id"] == alert["id"] and a["condition"] == "cleared", since=mark, within_s=40
+    )
+
+
 @pytest.mark.needs("ffmpeg")
 async def test_ffprobe_sees_the_stream_that_an_eye_watches(stage: StoryStage) -> None:
     site = await stage._checked(stage.manager.get("/api/v1/cameras"))

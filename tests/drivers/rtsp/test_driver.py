@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.camera import CameraSettings, Frame, Packet, without_credentials
-from drivers.rtsp.driver import RtspCamera, StreamAge, dial_url, explain, open_camera
+from drivers.rtsp.driver import RtspCamera, dial_url, explain, open_camera
+from drivers.rtsp.player import Fault
 from drivers.rtsp.server import Access, CameraServer
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 
@@ -45,49 +46,6 @@ async def _failure(settings: CameraSettings, count: int = 1000) -> GatehouseErro
     with pytest.raises(GatehouseError) as caught:
         await asyncio.to_thread(_frames, settings, count)
     return caught.value
-
-
-# --- the age of a picture ---------------------------------------------------------------------------------------------
-
-
-def test_a_burst_after_a_stall_is_as_old_as_the_stall() -> None:
-    age = StreamAge()
-    assert [age.age_s(n / 10, 100 + n / 10) for n in range(5)] == pytest.approx([0] * 5)
-    burst = [age.age_s(0.5 + n / 10, 103.5) for n in range(30)]
-    assert burst[0] == pytest.approx(3.0, abs=0.01)
-    assert burst == sorted(burst, reverse=True)
-    assert age.age_s(3.5, 103.5) == pytest.approx(0, abs=0.01)
-    assert age.jumps == 0
-
-
-def test_pictures_lost_in_a_stall_do_not_make_the_late_ones_fresh() -> None:
-    age = StreamAge()
-    age.age_s(0, 100)
-    assert age.age_s(0.1, 105) == pytest.approx(4.9, abs=0.01)
-    assert age.age_s(3.0, 105) == pytest.approx(2.0, abs=0.01)
-    assert age.jumps == 0
-
-
-@pytest.mark.parametrize("jump_s", [-100, 100])
-def test_a_clock_that_jumps_starts_a_new_count(jump_s: int) -> None:
-    age = StreamAge()
-    for n in range(10):
-        age.age_s(200 + n / 10, 100 + n / 10)
-    ages = [age.age_s(200 + jump_s + n / 10, 100 + n / 10) for n in range(10, 20)]
-    assert ages == pytest.approx([0] * 10, abs=0.01)
-    assert age.jumps == 1
-
-
-def test_a_clock_that_runs_slow_does_not_age_for_ever() -> None:
-    age = StreamAge()
-    ages = [age.age_s(n * (1 - 1e-4), float(n)) for n in range(100_000)]
-    assert max(ages) < 0.01
-
-
-@given(st.lists(st.floats(0, 5), min_size=1, max_size=50))
-def test_an_age_is_never_negative(delays: list[float]) -> None:
-    age = StreamAge()
-    assert all(age.age_s(n / 10, n / 10 + delay) >= -1e-9 for n, delay in enumerate(delays))
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -199,6 +157,43 @@ async def test_it_goes_to_full_rate_with_the_next_key_frame(cameras: CameraServe
     gaps = np.diff(await asyncio.to_thread(read))
     assert gaps[:2] == pytest.approx(1.0, abs=0.3)
     assert float(np.median(gaps[2:])) == pytest.approx(0.1, abs=0.05)
+
+
+async def test_a_glance_decodes_two_pictures_and_then_none(cameras: CameraServer) -> None:
+    started = time.monotonic()
+
+    def read() -> list[float]:
+        # A clock that runs four times as fast, so that the ten seconds between two glances pass in 2.5.
+        settings = _settings(cameras.url("gate"), rate="glance", read_timeout_s=5.0)
+        with RtspCamera(settings, monotonic=lambda: time.monotonic() * 4) as camera:
+            at = []
+            for frame in camera.frames():
+                at.append(time.monotonic() - started)
+                if frame.number == 4:
+                    camera.rate = "full"
+                if frame.number == 8:
+                    assert camera.health.decode_errors == 0
+                    return at
+        return []
+
+    gaps = np.diff(await asyncio.wait_for(asyncio.to_thread(read), 20))
+    assert gaps[0] == pytest.approx(0.1, abs=0.09)
+    assert 1.5 < gaps[1] < 4
+    assert gaps[2] == pytest.approx(0.1, abs=0.09)
+    assert gaps[3] < 1.5, "full from the next key frame on"
+    assert gaps[4:] == pytest.approx(0.1, abs=0.09)
+
+
+async def test_the_cameras_clock_is_compared_with_ours(cameras: CameraServer) -> None:
+    def off(fault: Fault | None) -> float | None:
+        cameras.misbehave("gate", fault)
+        with open_camera(_settings(cameras.url("gate"))) as camera:
+            camera.snapshot()
+            return camera.health.clock_off_s
+
+    right, wrong = await asyncio.to_thread(off, None), await asyncio.to_thread(off, "clock_off")
+    assert right == pytest.approx(0, abs=1)
+    assert wrong == pytest.approx(3600, abs=1)
 
 
 async def test_reading_stops_when_told_from_another_thread(cameras: CameraServer) -> None:

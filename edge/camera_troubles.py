@@ -1,0 +1,75 @@
+"""Facts of cameras whose pictures are no use: each trouble is told when it begins and when it is over.
+
+The eyes judge (edge.looks, models.picture_health). What was told is remembered over restarts, so that no alert stays
+open for ever; a trouble that an eye cannot judge just now, or after a restart not yet, stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from edge.clock import SteadyClock
+from edge.spool import Spool
+from edge.wire import EyeHealth
+from models.errors import StorageUnavailable
+from models.events import CameraSettled, CameraTroubled, Trouble, fact_id
+
+TROUBLED_KEY = "cameras_troubled"
+RETRY_S = 1.0
+_told = msgspec.json.Decoder(dict[str, dict[Trouble, str]])
+
+
+class CameraTroubles:
+    """Turn what eyes find into facts. `on_change` is called when a camera's troubles are others."""
+
+    def __init__(self, *, edge_id: str, spool: Spool, clock: SteadyClock) -> None:
+        self._edge_id = edge_id
+        self._spool = spool
+        self._clock = clock
+        self._told: dict[str, dict[Trouble, str]] = {}
+        self.on_change: Callable[[], None] = lambda: None
+
+    async def load(self) -> None:
+        """Recall what was told before this process."""
+        stored = await self._spool.recall(TROUBLED_KEY)
+        if stored is not None:
+            self._told = _told.decode(stored)
+
+    def of(self, camera_id: str) -> tuple[Trouble, ...]:
+        """Return the troubles of a camera that are in force."""
+        return tuple(self._told.get(camera_id, ()))
+
+    async def follow(self, health: EyeHealth) -> None:
+        """Tell what began and what is over; waits until it is stored."""
+        camera_id, at = health.camera_id, self._clock.now()
+        told = dict(self._told.get(camera_id, {}))
+        facts: list[CameraTroubled | CameraSettled] = []
+        for trouble in health.troubles:
+            if trouble not in told:
+                told[trouble] = key = fact_id(self._edge_id, camera_id, trouble, at.isoformat())
+                facts.append(CameraTroubled(id=key, at=at, camera_id=camera_id, trouble=trouble))
+        for trouble in health.absent:
+            if trouble in told:
+                key = fact_id(self._edge_id, camera_id, told.pop(trouble), "camera_settled")
+                facts.append(CameraSettled(id=key, at=at, camera_id=camera_id, trouble=trouble))
+        if not facts:
+            return
+        self._told = {**{name: kept for name, kept in self._told.items() if name != camera_id}, camera_id: told}
+        if not told:
+            del self._told[camera_id]
+        self.on_change()
+        await self._store(facts)
+
+    async def _store(self, facts: list[CameraTroubled | CameraSettled]) -> None:
+        while True:
+            try:
+                # Together: a trouble that was told and not noted would never be told to be over.
+                notes = {TROUBLED_KEY: msgspec.json.encode(self._told)}
+                await self._spool.commit(None, tuple(facts), notes=notes)
+            except StorageUnavailable:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
