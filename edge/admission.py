@@ -63,11 +63,19 @@ class Admission:
         self.faces = faces
         self._book = Book()
         self._passes = Passes(spool)
-        self._rules = DoorRules(keeper=keeper, clock=clock)
+        self._rules = DoorRules(keeper=keeper, clock=clock, spool=spool)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._guesses = Guesses(clock.unix)
         self.counters: dict[str, int] = {}
         self._answers = Answers(edge_id=edge_id, keeper=keeper, clock=clock, count=self._count)
+
+    async def load(self) -> None:
+        """Take up what the last run left, before the first request.
+
+        Raises:
+            StorageUnavailable: the spool cannot be read.
+        """
+        await self._rules.load()
 
     def apply(self, policy: Policy) -> None:
         """Decide by this policy from now on.
@@ -80,6 +88,7 @@ class Admission:
         except ValueError as error:
             raise InvalidInput("policy.credential_key", "is not hexadecimal") from error
         self._passes.forget(policy)
+        self._rules.apply(policy)
 
     async def consider(self, request: Request) -> None:
         """Answer one request: unlock, look for a face, or say at the reader why not."""
@@ -117,7 +126,6 @@ class Admission:
         decisions = self._weigh(request, door, at=at)
         if any(found.duress for found, _ in decisions):
             self._answers.report_duress(request)
-        best = min(decisions, key=lambda pair: isinstance(pair[1], Denial))
         claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant) and _wants_face(one.claim))
         if claims and self.faces is not None:
             await self.faces.attend(request, door, claims=claims)
@@ -125,6 +133,8 @@ class Admission:
         if claims:
             await self.refuse(request, door, reason="unsupported", claims=claims)
             return
+        judged = [(found, self._rules.judge(one, door)) for found, one in decisions]
+        best = min(judged, key=lambda pair: isinstance(pair[1], Denial))
         self._note(door, family, flat, decision=best[1])
         await self._answer(door, best[0], decision=best[1], at=at)
 
@@ -159,12 +169,13 @@ class Admission:
         decisions = (
             [one for _, one in self._weigh(request, door, at=at)] if claimed else [self.decide(claim, door, at=at)]
         )
-        own = [one for one in decisions if one.claim.person_id == match.person_id]
+        own = [self._rules.judge(one, door) for one in decisions if one.claim.person_id == match.person_id]
         others: list[Grant | Denial] = [
             one if isinstance(one, Denial) else Denial(claim=one.claim, reason="face_differs") for one in decisions
         ]
         decision = min(own or others, key=lambda one: isinstance(one, Denial))
         if isinstance(decision, Denial):
+            self._wait(decision)
             await self.refuse(request, door, reason=decision.reason, claims=(decision.claim,))
             return
         if claimed:
@@ -205,11 +216,16 @@ class Admission:
         if taking and counted is not None:
             decision = await self._take_use(claim, door, at=at, one=counted, presented=found.refusal)
         if isinstance(decision, Denial):
+            self._wait(decision)
             await self._answers.deny(claim, decision.reason)
             return
         executed = await self._let_in(claim, door)
         if taking and counted is not None and not executed.ok and executed.certain:
             self._passes.give_back(counted, attempt=_of_door(claim))
+
+    def _wait(self, denial: Denial) -> None:
+        if denial.reason == "awaits_second_person":
+            self._rules.waits(denial.claim)
 
     async def _take_use(
         self, claim: Claim, door: Door, *, at: datetime, one: VisitorPass, presented: DenialReason | None
@@ -242,8 +258,13 @@ class Admission:
         if self._rules.interlocked(door):
             await self._answers.deny(claim, "interlocked")
             return Executed(ok=False, error="interlocked")
+        again, take_back = self._rules.noticed(claim, door), self._rules.passes(claim, door)
         executed = await self._answers.open(claim, waited_ms=waited_ms)
+        if executed.ok and again:
+            self._answers.notice_passback(claim)
         if not executed.ok:
+            if executed.certain:
+                take_back()
             await self._keeper.feedback(claim.door_id, attempt=claim.attempt, reason="device_failed")
         return executed
 

@@ -13,7 +13,7 @@ from drivers.door import Executed
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from models.access import Claim, Request, fresh
-from models.events import AccessDenied, AccessGranted, DenialReason, DuressReported, fact_id
+from models.events import AccessDenied, AccessGranted, DenialReason, DuressReported, PassbackNoticed, fact_id
 
 UNLOCK_VALID_MS = 3000
 DENIALS_WINDOW_S = 60.0
@@ -73,6 +73,14 @@ class Answers:
             door_id=request.door_id,
         )  # fmt: skip
         self._keeper.record(request.door_id, fact)
+
+    def notice_passback(self, claim: Claim) -> None:
+        """Put on record that somebody was let in again who had not left."""
+        fact = PassbackNoticed(
+            id=fact_id(self._edge_id, claim.door_id, claim.attempt, "passback_noticed"), at=self._clock.now(),
+            door_id=claim.door_id, attempt=claim.attempt, person_id=claim.person_id or "",
+        )  # fmt: skip
+        self._keeper.record(claim.door_id, fact)
 
     async def deny(self, claim: Claim, reason: DenialReason, *, occurrence: str | None = None) -> None:
         """Record a refusal and tell the person at the reader."""

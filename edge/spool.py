@@ -1,4 +1,4 @@
-"""The edge's memory: door states, facts that the gateway has not confirmed yet, uses of passes, in one SQLite file.
+"""The edge's memory: door states, facts that the gateway has not confirmed, uses of passes, who is inside; in one SQLite file.
 
 A door's state and the facts that led to it are written in one transaction (WAL, synchronous=FULL), in a thread of its
 own; whatever waits meanwhile joins the next transaction. Nothing is deleted but what the gateway confirmed, by id. When
@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS facts (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT N
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pass_uses (
   pass_id TEXT NOT NULL, n INTEGER NOT NULL, attempt TEXT NOT NULL UNIQUE, until REAL NOT NULL, PRIMARY KEY (pass_id, n)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS insiders (
+  door_id TEXT NOT NULL, person_id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (door_id, person_id)
 ) WITHOUT ROWID;
 """
 
@@ -178,11 +181,7 @@ class Spool:
 
     def remember(self, key: str, value: bytes) -> asyncio.Future[None]:
         """Store a named value: the policy, the last wall time."""
-
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-        return self._submit(work)
+        return self._run_sql("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
 
     def recall(self, key: str) -> asyncio.Future[bytes | None]:
         """Return a named value, or None."""
@@ -231,6 +230,23 @@ class Spool:
 
         return self._submit(work)
 
+    def insiders(self) -> asyncio.Future[dict[tuple[str, str], datetime]]:
+        """Return who came in by which door, and when: times by door and person."""
+
+        def work(db: sqlite3.Connection) -> dict[tuple[str, str], datetime]:
+            rows = db.execute("SELECT door_id, person_id, at FROM insiders")
+            return {(door_id, person_id): datetime.fromtimestamp(at, UTC) for door_id, person_id, at in rows}
+
+        return self._submit(work)
+
+    def note_insider(self, door_id: str, person_id: str, *, at: datetime) -> asyncio.Future[None]:
+        """Note that somebody came in by a door."""
+        return self._run_sql("INSERT OR REPLACE INTO insiders VALUES (?, ?, ?)", door_id, person_id, at.timestamp())
+
+    def forget_insider(self, door_id: str, person_id: str) -> asyncio.Future[None]:
+        """Forget that somebody came in by a door."""
+        return self._run_sql("DELETE FROM insiders WHERE door_id = ? AND person_id = ?", door_id, person_id)
+
     async def wait_for_facts(self, timeout_s: float) -> bool:
         """Wait until there is a fact to send, at most `timeout_s`; return whether there is one."""
         if self.backlog == 0:
@@ -241,6 +257,12 @@ class Spool:
             except TimeoutError:
                 return False
         return self.backlog > 0
+
+    def _run_sql(self, query: str, *values: object) -> asyncio.Future[None]:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(query, values)
+
+        return self._submit(work)
 
     def _submit(self, work: Work) -> asyncio.Future[Any]:
         job = _Job(work, asyncio.get_running_loop())

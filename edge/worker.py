@@ -237,6 +237,7 @@ class Worker:
 
     async def _begin(self, tasks: asyncio.TaskGroup, children: Supervisor) -> None:
         """Start what needs no gateway: doors, cameras and faces by the last policy."""
+        await self._admission.load()
         await self._keeper.start(self._admission.consider)
         await self._cameras.start(tasks)
         self._faces.start(children)

@@ -1,10 +1,15 @@
-"""Rules of a door beyond who may pass: a sluice opens one door at a time. Pure: states and times in, verdicts out."""
+"""Rules of a door beyond who may pass: who has not left, who must not come alone, which door of a sluice stays shut.
+
+Pure: states and times in, verdicts out. What has to be remembered for them is kept at the edge (edge.door_rules).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from models.errors import InvalidInput
 from models.openings import DoorState
@@ -41,6 +46,30 @@ def interlocked(others: Iterable[DoorState], *, modes: Iterable[str], at: dateti
     if "evacuating" in modes:
         return False
     return any(passable(state, at=at) for state in others)
+
+
+def inside(came_in: datetime, *, door: Door, state: DoorState, at: datetime) -> bool:
+    """Return whether somebody who was let in at a time, and has not shown that they left, is inside.
+
+    They are not, if the door has a contact and was not opened since, or if the door's time for it is over.
+    """
+    if door.passback_reset_min and at - came_in >= timedelta(minutes=door.passback_reset_min):
+        return False
+    return state.contact != "closed" or (state.closed_at is not None and state.closed_at >= came_in)
+
+
+class First(msgspec.Struct, frozen=True, kw_only=True):
+    """Remember who asked first at a door that opens for two."""
+
+    person_id: str
+    at: datetime
+
+
+def awaits_second(first: First | None, person_id: str, *, door: Door, at: datetime) -> bool:
+    """Return whether somebody is the first of two at a door, or the same one again, or comes too late after another."""
+    if first is None or first.person_id == person_id:
+        return True
+    return not timedelta(0) <= at - first.at <= timedelta(seconds=door.second_within_s)
 
 
 def check_rules(door: Door) -> None:

@@ -55,6 +55,7 @@ async def open_house(
             new_id=lambda: uuid.uuid4().hex,
         )
         admission = Admission(edge_id=EDGE, keeper=keeper, clock=clock, spool=spool)
+        await admission.load()
         await keeper.start(admission.consider)
         yield House(spool=spool, clock=clock, keeper=keeper, admission=admission, wire=wire, tasks=tasks)
         for task in list(tasks._tasks):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from drivers.door import GiveFeedback, UnlockDoor
+from drivers.door import Executed, GiveFeedback, Order, UnlockDoor
 from models.access import Request
-from models.events import AccessDenied, AccessGranted, DuressReported
+from models.events import AccessDenied, AccessGranted, DuressReported, PassbackNoticed
 from models.link import Unlock
 from models.people import Credential
-from models.places import Door
+from models.places import Door, Reader
 from models.policy import DesiredMode, Policy
-from tests.edge.conftest import House
+from models.reports import Snapshot
+from tests.edge.conftest import House, open_house
 from tests.edge.doubles import card, door, event, now, online, permit, pin, policy, until
 
 CARDS = {"p1": "A1", "p2": "A2", "p3": "A3"}
@@ -48,15 +50,16 @@ async def live_in(house: House, *doors: Door, **more: Any) -> None:
     before = len(house.wire.acknowledged)
     for one in doors:
         house.wire.say(one.id, online())
-    await until(lambda: len(house.wire.acknowledged) == before + len(doors))
+        house.wire.say(one.id, Snapshot(at=now(), event_seq=0, contact="closed", lock="locked"))
+    await until(lambda: len(house.wire.acknowledged) == before + 2 * len(doors))
 
 
 class Visitors:
     """Let people present things at doors, one request after another."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, count: int = 0) -> None:
         self.house = house
-        self.count = 0
+        self.count = count
 
     async def __call__(self, who: str, door_id: str = "d1", *, kind: str = "card", reader: str = "in") -> str:
         """Let somebody (or a value that is nobody's) ask; return how it was answered at the reader."""
@@ -146,3 +149,86 @@ async def test_an_evacuation_releases_a_sluice(house: House, ask: Visitors) -> N
     await live_in(house, *SLUICE, modes=(DesiredMode(door_id="d1", version=1, mode="evacuating"),))
     assert await ask("p1", "d1") == "unlocked"
     assert await ask("p2", "d2") == "unlocked"
+
+
+# ---- coming in twice ----------------------------------------------------------------------------------------------
+
+BOTH_SIDES = (Reader(), Reader(id="o", side="out"))
+
+
+def minds(**more: Any) -> Door:
+    return door(passback=more.pop("passback", "hard"), readers=BOTH_SIDES, **more)
+
+
+async def test_who_came_in_and_did_not_leave_is_refused_and_never_kept_inside(house: House, ask: Visitors) -> None:
+    await live_in(house, minds())
+    assert await ask("p1") == "unlocked"
+    assert await ask("p1") == "unlocked", "the door was not opened yet"
+    await pass_through(house, "d1", 1)
+    assert await ask("p1") == "passback"
+    assert await ask("p2") == "unlocked", "another one has not come in"
+    for _ in range(2):  # who slipped out behind somebody and is not known to be inside may leave all the same
+        assert await ask("p1", reader="out") == "unlocked"
+    assert await ask("p1") == "unlocked"
+
+
+async def test_where_it_is_only_noted_who_comes_again_is_let_in_and_told_of(house: House, ask: Visitors) -> None:
+    await live_in(house, minds(passback="soft"))
+    assert await ask("p1") == "unlocked"
+    await pass_through(house, "d1", 1)
+    assert await ask("p1") == "unlocked"
+    await house.keeper.recorded("d1")
+    noticed = [fact for fact in await house.facts() if isinstance(fact, PassbackNoticed)]
+    assert [(fact.attempt, fact.person_id) for fact in noticed] == [("r2", "p1")]
+
+
+async def test_who_is_inside_is_known_over_a_restart_until_the_policy_forgets_them(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await live_in(house, minds())
+        assert await Visitors(house)("p1") == "unlocked"
+        await pass_through(house, "d1", 1)
+    async with open_house(tmp_path) as house:
+        await live_in(house, minds())
+        ask = Visitors(house, count=10)
+        assert await ask("p1") == "passback"
+        house.admission.apply(compound(minds(), n=2, tombstones=("p1",)))
+        await house.spool.recall("nothing")  # what was asked of the disk before is done by now
+        assert await house.spool.insiders() == {}
+
+
+async def test_an_unlock_that_failed_for_certain_lets_nobody_in(house: House, ask: Visitors) -> None:
+    async def refuse(order: Order) -> Executed:
+        return Executed(ok=not isinstance(order, UnlockDoor), error="no")
+
+    await live_in(house, minds())
+    house.wire.answer = refuse
+    await house.admission.consider(Request(id="failed", door_id="d1", kind="card", value=CARDS["p1"]))
+    house.wire.answer = None
+    house.wire.say("d1", event(1, "opened"))
+    await until(lambda: ("d1", 1) in house.wire.acknowledged)
+    assert await ask("p1") == "unlocked"
+
+
+# ---- two persons --------------------------------------------------------------------------------------------------
+
+
+async def test_two_different_people_open_a_door_of_two_and_one_alone_does_not(house: House, ask: Visitors) -> None:
+    await live_in(house, door(two_person=True))
+    assert [await ask(one) for one in ("p1", "p1", "p2", "p2", "p3")] == [
+        "awaits_second_person", "awaits_second_person", "unlocked", "awaits_second_person", "unlocked",
+    ]  # fmt: skip
+    assert await ask("BAD") == "unknown_credential"
+    assert await ask("p1", reader="out") == "unlocked", "the way out takes one"
+    await house.keeper.recorded("d1")
+    granted = [fact.person_id for fact in await house.facts() if isinstance(fact, AccessGranted)]
+    assert granted == ["p2", "p3", "p1"]
+
+
+async def test_a_second_person_without_a_right_or_too_late_opens_nothing(
+    house: House, ask: Visitors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live_in(house, door(two_person=True, second_within_s=3.0), permits=(permit("p1"), permit("p2")))
+    assert [await ask(one) for one in ("p1", "p3")] == ["awaits_second_person", "no_permit"]
+    later = now() + timedelta(seconds=3.5)
+    monkeypatch.setattr(house.clock, "now", lambda: later)
+    assert await ask("p2") == "awaits_second_person"

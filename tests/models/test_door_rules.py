@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.door_rules import interlocked, passable
+from models.door_rules import First, awaits_second, inside, interlocked, passable
 from models.doors import DoorState, expect_opening
 from models.errors import InvalidInput
 from models.places import Door, Reader, check_door
@@ -69,3 +71,42 @@ def test_rules_that_go_together_are_taken() -> None:
         free_schedule_id="day", readers=BOTH_SIDES,
     )  # fmt: skip
     assert check_door(wanted) is wanted
+
+
+def minds(reset_min: int = 0) -> Door:
+    return Door(
+        id="d", site_id="s", name="d", edge_id="e", passback="hard", passback_reset_min=reset_min, readers=BOTH_SIDES
+    )
+
+
+@pytest.mark.parametrize(
+    ("stands", "reset_min", "seconds", "expected"),
+    [
+        (state(contact="closed", closed_at=after(5)), 0, 10, True),
+        (state(contact="closed", closed_at=after(-5)), 0, 10, False),
+        (state(contact="closed"), 0, 10, False),
+        (state(contact="open"), 0, 10, True),
+        (state(), 0, 86_400 * 365, True),
+        (state(), 10, 599, True),
+        (state(), 10, 600, False),
+    ],
+)
+def test_who_was_let_in_is_inside_once_the_door_was_opened_until_its_time_is_over(
+    stands: DoorState, reset_min: int, seconds: float, *, expected: bool
+) -> None:
+    assert inside(T0, door=minds(reset_min), state=stands, at=after(seconds)) is expected
+
+
+@given(asked=st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 40)), max_size=30), within_s=st.floats(3, 30))
+def test_no_order_of_people_opens_a_door_of_two_for_one(asked: list[tuple[str, float]], within_s: float) -> None:
+    two = Door(id="d", site_id="s", name="d", edge_id="e", two_person=True, second_within_s=within_s)
+    first, at = None, T0
+    for person, later_s in asked:
+        at += timedelta(seconds=later_s)
+        if awaits_second(first, person, door=two, at=at):
+            first = First(person_id=person, at=at)
+            continue
+        assert first is not None
+        assert first.person_id != person
+        assert (at - first.at).total_seconds() <= within_s + 1e-6
+        first = None
