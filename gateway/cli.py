@@ -19,6 +19,7 @@ from gateway.commands import (
     household,
     person,
     running,
+    simulate,
     site,
 )
 from gateway.rehearsal.commands import register as rehearse
@@ -32,7 +33,7 @@ app.command("up")(running.up)
 app.command("gateway")(running.gateway)
 app.command("serve", hidden=True)(running.gateway)
 app.add_typer(edges.edge, name="edge")
-app.add_typer(running.simulate, name="simulate")
+app.add_typer(simulate.simulate, name="simulate")
 app.command("check")(site.check)
 app.command("apply")(site.apply)
 app.command("verify-audit")(site.verify_audit)
@@ -44,7 +45,6 @@ app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(doors.door, name="door")
 app.add_typer(cards.card, name="card")
-person.person.command("enrol")(enrol.enrol)
 person.person.command("enrol")(enrol.enrol)
 app.add_typer(person.person, name="person")
 app.add_typer(household.visitor, name="visitor")

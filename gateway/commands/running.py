@@ -1,4 +1,4 @@
-"""`up`, `gateway`, `edge` and `simulate`: run one box, one part of an installation, or one simulator."""
+"""`up`, `gateway` and `edge`: run one box, or one part of an installation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.common import Config, load, say, settings_file
-
-ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+from gateway.commands.common import Config, load, settings_file
 
 
 def up(
@@ -89,52 +87,3 @@ def _edge(command: str, *arguments: str, config: Path | None) -> None:
     sys.stdout.flush()
     file = settings_file(config)
     os.execv(sys.executable, [sys.executable, "-m", "edge", command, "--config", str(file), *arguments])
-
-
-simulate = typer.Typer(help="Run one simulator: door, camera or centre.", no_args_is_help=True)
-
-
-@simulate.command("door", context_settings=ANY_ARGUMENTS)
-def simulate_door(context: typer.Context) -> None:
-    """Simulate MQTT doors (options: see --help of this command)."""
-    _drivers("door", context.args)
-
-
-@simulate.command("camera", context_settings=ANY_ARGUMENTS)
-def simulate_camera(context: typer.Context) -> None:
-    """Simulate RTSP cameras (options: see --help of this command)."""
-    _drivers("camera", context.args)
-
-
-def _drivers(kind: str, arguments: list[str]) -> None:
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "drivers", "simulate", kind, *arguments])
-
-
-@simulate.command("centre")
-def simulate_centre(
-    key_file: Annotated[Path, typer.Option(help="file that holds the Standard Webhooks secret (whsec_…)")],
-    *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0 takes a free one")] = 0,
-    fault: Annotated[str | None, typer.Option(help="begin with a fault: down, 500, 429, 302, 401, half, slow")] = None,
-) -> None:
-    """Simulate a coordination centre on loopback: verifies, keeps what it accepts, sends receipts, misbehaves on demand."""
-    import json
-
-    from gateway.centre.simulator import Control, serve
-    from models.errors import InvalidInput
-
-    try:
-        key = key_file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            "--key-file", f"{key_file} cannot be read: name a file that holds a whsec_… secret"
-        ) from error
-    server, centre = serve(key, port=port)
-    centre.control(Control(fault=fault))
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    say(json.dumps({"ready": True, "part": "centre", "url": f"{address}/events", "pid": os.getpid()}))
-    try:
-        server.serve_forever(poll_interval=0.2)
-    except KeyboardInterrupt:
-        server.server_close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -25,6 +25,10 @@ class Remote:
         self._host, self._port = host, int(port)
 
     async def ask(self, *, within_s: float = 15.0, **request: object) -> dict[str, Any]:
+        """Send one request, named word by word, and return the reply. Raises as `send`."""
+        return await self.send(request, within_s=within_s)
+
+    async def send(self, request: Mapping[str, object], *, within_s: float = 15.0) -> dict[str, Any]:
         """Send one request and return the reply.
 
         Raises:
@@ -35,7 +39,7 @@ class Remote:
             async with asyncio.timeout(within_s):
                 reader, writer = await asyncio.open_connection(self._host, self._port, limit=REPLY_BYTES)
                 try:
-                    writer.write(json.dumps(request).encode() + b"\n")
+                    writer.write(json.dumps(dict(request)).encode() + b"\n")
                     await writer.drain()
                     line = await reader.readline()
                 finally:

@@ -43,6 +43,11 @@ class Child:
             raise InvalidInput(self.name, "start it first")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Return whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
     async def start(self, *, within_s: float, stdin: bytes | None = None) -> dict[str, object]:
         """Start the program and return its ready line.
 
