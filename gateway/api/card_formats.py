@@ -33,6 +33,7 @@ from gateway.api.places import (
 )
 from gateway.api.replies import Page, reply, shows
 from gateway.place_views import CardFormatView
+from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.card_formats import CARD_FORMATS
 from models.cards import LEARN_FROM, READING_CHARS, CardFormat, Frame, Notation, Presentation, Width, learn_format
 from models.people import canonical_card
@@ -104,8 +105,11 @@ async def create_format(
 
 
 @router.post("/learn", **shows(Page[Learnt]))
-async def learn(body: Lesson, _caller: DeviceWriter) -> Response:
-    """Say which formats read these cards right, the plainest first. None: one of them was another card."""
+async def learn(body: Lesson, caller: DeviceWriter, *, runtime: Shared) -> Response:
+    """Say which formats read these cards right, the plainest first; none if one of them was another card.
+
+    That it was asked is on record, no number is.
+    """
     presented = [
         Presentation(
             reading=card.reading.get_secret_value(),
@@ -113,8 +117,12 @@ async def learn(body: Lesson, _caller: DeviceWriter) -> Response:
         )
         for card in body.cards
     ]
+    found = learn_format(presented)
+    told = {"cards": str(len(presented)), "formats": str(len(found))}
+    entry = AuditEntry(actor=caller.id, action="card_format.learn", detail=told, reason=caller.reason)
+    await runtime.store.write(append_audit, entry, at=runtime.clock())
     shown = Learnt.__struct_fields__
-    return reply(Page(items=[Learnt(**{name: getattr(by, name) for name in shown}) for by in learn_format(presented)]))
+    return reply(Page(items=[Learnt(**{name: getattr(by, name) for name in shown}) for by in found]))
 
 
 @router.get("/{format_id}", **shows(CardFormatView))
