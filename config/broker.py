@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import yaml
@@ -15,31 +16,44 @@ from config.settings import BrokerSettings
 from models.errors import InvalidInput, SettingsError, SettingsFault
 from models.places import check_id
 
-HINT = "write one `door-id: password` a line"
+HINT = "write one `door-id: password` a line, or `name: {password: …, topics: [prefix/#]}` for a device with a map"
 
 
-def broker_users(settings: BrokerSettings) -> dict[str, str]:
-    """Return the doors' log-ins, door id to password, from `broker.users_file`; none without such a file.
+class DeviceLogin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold how a device that speaks a vendor's words logs in, and the topics that are its own."""
+
+    password: Annotated[str, msgspec.Meta(min_length=1)]
+    topics: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+
+def broker_users(settings: BrokerSettings) -> tuple[dict[str, str], dict[str, DeviceLogin]]:
+    """Return the log-ins of `broker.users_file`: doors by id, and vendors' devices by name; none without such a file.
 
     Raises:
-        SettingsError: the file is not a YAML mapping of door ids to passwords.
+        SettingsError: the file is not a YAML mapping of names to passwords or devices.
     """
     path = settings.users_file
     if path is None:
-        return {}
+        return {}, {}
     try:
         # Plain texts only: a password of digits is no number.
         users = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        devices = {
+            name: msgspec.convert(value, DeviceLogin) for name, value in users.items() if isinstance(value, dict)
+        }
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise _unusable(path, "cannot be read as YAML", HINT) from error
-    if not isinstance(users, dict) or not all(isinstance(value, str) and value for value in users.values()):
+    except msgspec.ValidationError as error:
+        raise _unusable(path, f"a device's log-in cannot be used: {error}", HINT) from error
+    doors = {name: value for name, value in users.items() if name not in devices}
+    if not all(isinstance(value, str) and value for value in doors.values()):
         raise _unusable(path, "must be a mapping of door ids to passwords", HINT)
     for name in users:
         try:
             check_id(name, "name")
         except InvalidInput as error:
             raise _unusable(path, error.what, "a door logs in with its id") from error
-    return users
+    return doors, devices
 
 
 def write_users(settings: BrokerSettings, *, edge_password: str) -> Path:
@@ -52,7 +66,8 @@ def write_users(settings: BrokerSettings, *, edge_password: str) -> Path:
     path = settings.data_dir / "users.json"
     fresh = path.with_name(".users.json.new")
     fresh.unlink(missing_ok=True)
-    content = msgspec.json.encode({"edge": {"password": edge_password}, "doors": broker_users(settings)})
+    doors, devices = broker_users(settings)
+    content = msgspec.json.encode({"edge": {"password": edge_password}, "doors": doors, "devices": devices})
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
     return fresh.replace(path)

@@ -228,7 +228,8 @@ class BrokerSettings(Strict):
         Path("data/broker"), description="Folder of the broker's configuration and persistence."
     )
     users_file: LocalPath | None = Field(
-        None, description="YAML file of the doors' log-ins, `name: password`; a door may write only under its own id."
+        None,
+        description="YAML file of log-ins, `door-id: password` or `device: {password, topics}`; each writes only what is its own.",
     )
     tls: TlsSettings | None = Field(None, description="Certificates of the broker's listener; needed beyond loopback.")
 

@@ -34,6 +34,8 @@ PLACES: Final = ("mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"
 ITERATIONS: Final = 1000
 LISTENING_S: Final = 10.0
 MAX_PASSWORD_CHARS: Final = 1024
+Filter = Annotated[str, msgspec.Meta(pattern="^[^+#$/\x00-\x1f\x7f][^+#\x00-\x1f\x7f]*(/#)?$", max_length=256)]
+"""A topic, or all topics below one; never those of the door contract."""
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARS)]
 
 
@@ -47,15 +49,33 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return f"Account(doors={self.doors!r})"
 
 
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold the password of a device that speaks a vendor's words, and the topics that are its own, as `lamp-1/#`."""
+
+    password: Password
+    topics: Annotated[tuple[Filter, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+    def __repr__(self) -> str:
+        return f"Device(topics={self.topics!r})"
+
+
 class Users(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Name who may connect: the edge, a user per door (its id), and controllers with several doors."""
+    """Name who may connect: the edge, a user per door (its id), controllers with several doors, and vendors' devices."""
 
     edge: Account
     doors: dict[str, Password] = {}
     controllers: dict[str, Account] = {}
+    devices: dict[str, Device] = {}
 
     def __repr__(self) -> str:
-        return f"Users(doors={sorted(self.doors)!r}, controllers={sorted(self.controllers)!r})"
+        names = {kind: sorted(getattr(self, kind)) for kind in ("doors", "controllers", "devices")}
+        return f"Users({', '.join(f'{kind}={own!r}' for kind, own in names.items())})"
+
+    def passwords(self) -> dict[str, str]:
+        """Return the password of every user."""
+        controllers = {name: user.password for name, user in self.controllers.items()}
+        devices = {name: user.password for name, user in self.devices.items()}
+        return {"edge": self.edge.password, **self.doors, **controllers, **devices}
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,18 +100,30 @@ def read_users(path: Path) -> Users:
         raise InvalidInput(str(path), f"it cannot be read: {error.strerror}") from None
     except msgspec.MsgspecError as error:
         raise InvalidInput(str(path), str(error)) from None
-    for name in (*users.doors, *users.controllers, *(d for c in users.controllers.values() for d in c.doors)):
+    names = ["edge", *users.doors, *users.controllers, *users.devices]
+    for name in (*names, *(d for c in users.controllers.values() for d in c.doors)):
         check_id(name, str(path))
-    names = ["edge", *users.doors, *users.controllers]
+    filters = [own for device in users.devices.values() for own in device.topics]
+    if any(covers("gatehouse/v1/#", own) or covers(own, f"{ROOT}/door") for own in filters):
+        raise InvalidInput(str(path), f"a device has topics of its own, none at or above {ROOT}")
     if len(names) != len(set(names)):
         raise InvalidInput(str(path), "a user name occurs twice; 'edge' is the edge's own")
     return users
 
 
+def covers(own: str, topic: str) -> bool:
+    """Return whether a topic, or every topic of a filter, is among those of `own`."""
+    below = own.removesuffix("#")
+    return own == topic or (below != own and (topic.startswith(below) or topic == below.removesuffix("/")))
+
+
 def may(users: Users, name: str, *, topic: str, write: bool) -> bool:
-    """Return whether a user may publish to a topic, or receive from it: doors only under their own ids."""
+    """Return whether a user may publish to a topic, or receive from it: each only under its own names."""
     if name == "edge":
-        return topic.startswith("gatehouse/v1/")
+        devices = (own for device in users.devices.values() for own in device.topics)
+        return topic.startswith("gatehouse/v1/") or any(covers(own, topic) for own in devices)
+    if name in users.devices:
+        return any(covers(own, topic) for own in users.devices[name].topics)
     own = (name,) if name in users.doors else users.controllers[name].doors if name in users.controllers else ()
     kinds: tuple[str, ...] = FROM_DOOR if write else TO_DOOR
     return any(topic == f"{ROOT}/{door}/{kind}" for door in own for kind in kinds)
@@ -99,12 +131,15 @@ def may(users: Users, name: str, *, topic: str, write: bool) -> bool:
 
 def acl_text(users: Users) -> str:
     """Return Mosquitto's ACL file: what is not named is denied."""
-    lines = ["user edge", "topic readwrite gatehouse/v1/#"]
+    everywhere = sorted({own for device in users.devices.values() for own in device.topics})
+    lines = ["user edge", "topic readwrite gatehouse/v1/#", *(f"topic readwrite {own}" for own in everywhere)]
     owners = [(door, (door,)) for door in users.doors] + [(n, c.doors) for n, c in users.controllers.items()]
     for name, doors in sorted(owners):
         lines += ["", f"user {name}"]
         lines += [f"topic write {ROOT}/{door}/{kind}" for door in doors for kind in FROM_DOOR]
         lines += [f"topic read {ROOT}/{door}/{kind}" for door in doors for kind in TO_DOOR]
+    for name, device in sorted(users.devices.items()):
+        lines += ["", f"user {name}", *(f"topic readwrite {own}" for own in device.topics)]
     return "\n".join(lines) + "\n"
 
 
@@ -115,8 +150,7 @@ def password_text(users: Users, *, salt: Callable[[int], bytes]) -> str:
         users: who may connect.
         salt: makes that many random bytes.
     """
-    accounts = {"edge": users.edge.password, **users.doors, **{n: c.password for n, c in users.controllers.items()}}
-    return "".join(f"{name}:{_hashed(password, salt(12))}\n" for name, password in sorted(accounts.items()))
+    return "".join(f"{name}:{_hashed(password, salt(12))}\n" for name, password in sorted(users.passwords().items()))
 
 
 def config_text(directory: Path, listener: Listener) -> str:

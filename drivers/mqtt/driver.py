@@ -1,4 +1,4 @@
-"""The MQTT door driver: one broker connection with many doors, by door contract version 1 (docs/mqtt.md).
+"""The MQTT door driver: one broker connection with many doors, by door contract version 1 or a map (docs/mqtt.md).
 
 Acknowledges only what the caller has committed, first to the broker and then end to end to the door. It never
 reconnects, nor queues or repeats a command: `reports` raises when the connection ends; the broker's session and the
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,8 +25,9 @@ from drivers.mqtt import wire
 from drivers.mqtt.acks import Acks
 from drivers.mqtt.endpoint import Endpoint, attempts
 from drivers.mqtt.link import Link
+from drivers.mqtt.speech import Arrived, ContractSpeech, Heard, Outgoing, Speech
 from models.access import Request
-from models.doors import Report, Snapshot
+from models.doors import Event, Presence, Report, Snapshot
 from models.errors import CommandExpired, Conflict, DeviceUnreachable, InvalidInput
 
 log = logging.getLogger("gatehouse.drivers.mqtt")
@@ -38,7 +39,7 @@ MODE_TIMEOUT_S: Final = 5.0
 SUBSCRIBED_S: Final = 1.0
 SUBSCRIBED_LATE_S: Final = 30.0
 CAUSES_LOGGED: Final = 1000
-ANNOUNCED: Final = 1000
+UNSUPPORTED: Final = Executed(ok=False, error="unsupported")
 COUNTERS: Final = (
     "events", "states", "results", "results_unexpected", "requests", "requests_dropped", "reports_dropped",
     "unreadable", "acknowledged", "commands", "commands_unanswered",
@@ -50,7 +51,8 @@ class Unacknowledged:
     """Hold a message of this connection that still needs its PUBACK, in order of arrival."""
 
     mid: int
-    done: bool = False
+    left: int = 1
+    """How many of its reports are not committed yet."""
 
 
 class MqttDoors:
@@ -60,14 +62,16 @@ class MqttDoors:
         endpoint: the broker; its client id must be this driver's own and never change.
         doors: the adopted doors.
         now: the caller's clock.
+        speech: how the doors speak; without one, by the door contract.
     """
 
-    def __init__(self, endpoint: Endpoint, *, doors: tuple[str, ...], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, doors: tuple[str, ...], now: Callable[[], datetime], speech: Speech | None = None
+    ) -> None:
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
-        self.announced: dict[str, wire.Hello] = {}
-        """Every introduction on this broker, also of doors that are not adopted; at most 1000."""
         self._endpoint = endpoint
         self._doors = frozenset(doors)
+        self._speech: Speech = ContractSpeech(self._doors) if speech is None else speech
         self._now = now
         self._link: Link | None = None
         self._reports: asyncio.Queue[Reported | None] = asyncio.Queue()
@@ -115,16 +119,11 @@ class MqttDoors:
 
     async def _subscribe(self, link: Link) -> None:
         """Subscribe; a broker that first wants what it had kept acknowledged may answer while reports are taken."""
-        subscribing = asyncio.ensure_future(link.subscribe(self._topics(), limit_s=SUBSCRIBED_LATE_S))
+        subscribing = asyncio.ensure_future(link.subscribe(self._speech.topics(), limit_s=SUBSCRIBED_LATE_S))
         await asyncio.wait({subscribing}, timeout=SUBSCRIBED_S)
         if subscribing.done():
             subscribing.result()
         subscribing.add_done_callback(partial(_end_unless_subscribed, link))
-
-    def _topics(self) -> list[tuple[str, int]]:
-        kinds = [kind for kind in wire.FROM_DOOR if kind != "hello"]
-        own = [(wire.topic_of(door, kind), int(wire.QOS[kind])) for door in sorted(self._doors) for kind in kinds]
-        return [(wire.topic_of("+", "hello"), 1), *own]
 
     def _on_end(self, _ended: asyncio.Future[str]) -> None:
         for _, answer in self._answers.values():
@@ -163,17 +162,22 @@ class MqttDoors:
         """Return how a door stands, or None if it has not said since the driver started."""
         return self._snapshots.get(door_id)
 
+    @property
+    def announced(self) -> dict[str, wire.Hello]:
+        """Return every introduction on this broker, also of doors that are not adopted; at most 1000."""
+        return self._speech.announced
+
     def capabilities(self, door_id: str) -> frozenset[Capability] | None:
         """Return what a door said that it can do, or None if it has not introduced itself yet."""
-        hello = self.announced.get(door_id)
-        return None if hello is None else hello.known
+        return self._speech.capabilities(door_id)
 
     # ---- orders -----------------------------------------------------------------------------------------------------
 
     async def execute(self, order: Order) -> Executed:
         """Deliver an order once and wait for the door's answer, at most `valid_ms`.
 
-        A mode is `ok` when the broker holds it; the door confirms it in a later snapshot.
+        A mode is `ok` when the broker holds it; the door confirms it in a later snapshot. An unlock that nothing will
+        confirm is `ok` once it is sent, and not `certain`.
 
         Raises:
             CommandExpired: `valid_ms` is over before the order could be sent.
@@ -187,31 +191,30 @@ class MqttDoors:
         if link.ended.done() or link.congested:
             raise DeviceUnreachable(self._endpoint.address, "the broker takes no messages now")
         if isinstance(order, SetMode):
-            return await self._set_mode(link, order)
-        if isinstance(order, Warn):
-            return Executed(ok=False, error="unsupported")
-        return await self._command(link, order)
+            wanted = self._speech.say_mode(order)
+            return UNSUPPORTED if wanted is None else await self._set_mode(link, wanted)
+        if order.valid_ms <= 0:
+            raise CommandExpired(order.id, -order.valid_ms)
+        if order.id in self._answers:
+            raise Conflict(f"command {order.id} is under way")
+        outgoing = self._speech.say(order, at=self._now())
+        return UNSUPPORTED if outgoing is None else await self._command(link, order, outgoing)
 
-    async def _set_mode(self, link: Link, order: SetMode) -> Executed:
-        payload = wire.mode_payload(order)
-        taken = link.publish(wire.topic_of(order.door_id, "mode"), payload, qos=1, retain=True)
+    async def _set_mode(self, link: Link, wanted: Outgoing) -> Executed:
+        taken = link.publish(wanted.topic, wanted.payload, qos=1, retain=True)
         done, _ = await asyncio.wait({taken}, timeout=MODE_TIMEOUT_S)
         if not done or taken.cancelled():
             return Executed(ok=False, certain=False, error="the broker did not confirm the mode")
         return Executed(ok=True) if taken.result() else Executed(ok=False, error="the broker refused the mode")
 
-    async def _command(self, link: Link, order: UnlockDoor | GiveFeedback) -> Executed:
-        if order.valid_ms <= 0:
-            raise CommandExpired(order.id, -order.valid_ms)
-        if order.id in self._answers:
-            raise Conflict(f"command {order.id} is under way")
-        payload = wire.command_payload(order, at=self._now())
+    async def _command(self, link: Link, order: UnlockDoor | GiveFeedback | Warn, outgoing: Outgoing) -> Executed:
         answer: asyncio.Future[Executed] = asyncio.get_running_loop().create_future()
         self._answers[order.id] = (order.door_id, answer)
         try:
-            topic = wire.topic_of(order.door_id, "command")
-            link.publish(topic, payload, qos=0, expiry_s=ceil(order.valid_ms / 1000))
+            link.publish(outgoing.topic, outgoing.payload, qos=0, expiry_s=ceil(order.valid_ms / 1000))
             self._count("commands")
+            if not outgoing.answered:
+                return Executed(ok=True, certain=False)
             async with asyncio.timeout(order.valid_ms / 1000):
                 return await answer
         except TimeoutError:
@@ -219,6 +222,7 @@ class MqttDoors:
             return Executed(ok=False, certain=False, error="the door did not answer in time")
         finally:
             del self._answers[order.id]
+            self._speech.settled(order.id)
 
     def _connected(self) -> Link:
         if self._link is None:
@@ -235,37 +239,46 @@ class MqttDoors:
         topic = "?"
         try:
             topic = _topic(message)
-            door_id, kind = wire.parse_topic(topic, doors=self._doors)
-            self._take(kind, message, door_id=door_id, waiting=waiting)
+            arrived = Arrived(
+                topic=topic,
+                payload=bytes(message.payload),
+                at=self._now(),
+                retained=message.retain,
+                redelivered=message.dup,
+            )
+            heard = self._speech.hear(arrived, catching_up=partial(self._catches_up, arrived.at))
         except InvalidInput as error:
             self._unreadable(topic, error)
             self._release(waiting)
+        else:
+            for trouble in (one.what for one in heard if isinstance(one.what, InvalidInput)):
+                self._unreadable(topic, trouble)
+            self._take(heard, retained=message.retain, waiting=waiting)
 
-    def _take(self, kind: wire.FromDoor, message: MQTTMessage, *, door_id: str, waiting: Unacknowledged | None) -> None:
-        at, payload = self._now(), bytes(message.payload)
-        backlog = message.dup or at < self._catching_up.get(door_id, at)
-        delivery = wire.Delivery(door_id=door_id, at=at, retained=message.retain, backlog=backlog)
-        if kind in {"state", "event", "online"}:
-            self._report(wire.parse_report(kind, payload, delivery=delivery), delivery, waiting=waiting)
-            self._count("events" if kind == "event" else "states")
+    def _catches_up(self, at: datetime, door_id: str) -> bool:
+        return at < self._catching_up.get(door_id, at)
+
+    def _take(self, heard: Sequence[Heard], *, retained: bool, waiting: Unacknowledged | None) -> None:
+        reports = [(one.door_id, one.what) for one in heard if isinstance(one.what, Event | Snapshot | Presence)]
+        for one in heard:
+            if isinstance(one.what, Request):
+                self._request(one.what)
+            elif isinstance(one.what, wire.ResultPayload):
+                self._result(one.what, door_id=one.door_id)
+        if not reports:
+            self._release(waiting)
             return
-        if kind == "request":
-            delivery = wire.Delivery(door_id=door_id, at=at, retained=message.retain, backlog=message.dup)
-            self._request(wire.parse_request(payload, delivery=delivery))
-        elif kind == "result":
-            self._result(wire.parse_result(payload, door_id=door_id), door_id=door_id)
-        elif kind == "hello":
-            hello = wire.parse_hello(payload, door_id=door_id)
-            if door_id in self._doors or len(self.announced) < ANNOUNCED:
-                self.announced[door_id] = hello
-        self._release(waiting)
+        if waiting is not None:
+            waiting.left = len(reports)
+        for door_id, report in reports:
+            self._count("events" if isinstance(report, Event) else "states")
+            if isinstance(report, Presence) and report.online and not retained:
+                self._catching_up[door_id] = report.at + CATCH_UP
+            self._report(report, door_id=door_id, waiting=waiting)
 
-    def _report(self, report: Report, delivery: wire.Delivery, *, waiting: Unacknowledged | None) -> None:
-        door_id = delivery.door_id
+    def _report(self, report: Report, *, door_id: str, waiting: Unacknowledged | None) -> None:
         if isinstance(report, Snapshot):
             self._snapshots[door_id] = report
-        elif getattr(report, "online", False) and not delivery.retained:
-            self._catching_up[door_id] = delivery.at + CATCH_UP
         if self._reports.qsize() > 2 * self._endpoint.window:
             if waiting is None:  # sent without any promise (QoS 0), while the caller is behind
                 self._count("reports_dropped")
@@ -303,9 +316,9 @@ class MqttDoors:
         """Mark a message done and send the PUBACKs that are due, in order; those of an ended connection are gone."""
         if waiting is None:
             return
-        waiting.done = True
+        waiting.left -= 1
         link = self._connected()
-        while self._unacknowledged and self._unacknowledged[0].done:
+        while self._unacknowledged and self._unacknowledged[0].left <= 0:
             link.acknowledge(self._unacknowledged.popleft().mid)
             self._count("acknowledged")
 

@@ -37,10 +37,7 @@ class Roster:
 
     def password_of(self, name: str) -> str | None:
         """Return a user's password, or None if there is no such user."""
-        controller = self.users.controllers.get(name)
-        if name == "edge":
-            return self.users.edge.password
-        return controller.password if controller is not None else self.users.doors.get(name)
+        return self.users.passwords().get(name)
 
 
 class UserPasswords(BaseAuthPlugin):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,6 +43,21 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def address(self) -> str:
         """Return host and port for messages."""
         return f"{self.host}:{self.port}"
+
+
+def endpoint_of(settings: Mapping[str, object]) -> Endpoint:
+    """Return the endpoint that settings describe, its TLS files read once.
+
+    Raises:
+        InvalidInput: a setting is unknown or out of bounds, or a file cannot be used.
+    """
+    try:
+        endpoint = msgspec.convert(dict(settings), Endpoint)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("driver", str(error)) from None
+    if endpoint.tls:
+        tls_context(endpoint)
+    return endpoint
 
 
 def attempts(endpoint: Endpoint) -> tuple[Endpoint, ...]:

@@ -17,7 +17,7 @@ Fault = Literal[
     "slow", "refuse_unlock", "silent", "deaf", "replay_command", "no_ack",
 ]  # fmt: skip
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
-ALL_CAPABILITIES: Final[tuple[Capability, ...]] = get_args(Capability)
+ALL_CAPABILITIES: Final[tuple[Capability, ...]] = tuple(word for word in get_args(Capability) if word != "relay")
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from drivers.door import Capability, GiveFeedback, SetMode, UnlockDoor
+from drivers.door import Capability, GiveFeedback, SetMode, UnlockDoor, Warn
 from models.access import Request
 from models.doors import Event, EventType, Presence, Report, Snapshot
 from models.errors import InvalidInput
@@ -114,7 +114,7 @@ class CommandPayload(Payload, frozen=True, kw_only=True):
     """Ask a door to act now. A door refuses an id that it has seen, and what comes later than `at` + `valid_ms`."""
 
     id: Id
-    action: Literal["unlock", "lock", "feedback"]
+    action: Literal["unlock", "lock", "feedback", "warn"]
     at: Time | None = None
     attempt: Id | None = None
     hold_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] | None = None
@@ -238,8 +238,10 @@ def parse_mode(payload: bytes, *, door_id: str) -> ModePayload:
     return _parse(payload, ModePayload, door_id=door_id)
 
 
-def command_payload(order: UnlockDoor | GiveFeedback, *, at: datetime) -> bytes:
+def command_payload(order: UnlockDoor | GiveFeedback | Warn, *, at: datetime) -> bytes:
     """Return the payload of a command that is sent at `at`."""
+    if isinstance(order, Warn):
+        return _compact(CommandPayload(id=order.id, action="warn", at=at, reason=order.reason, valid_ms=order.valid_ms))
     if isinstance(order, UnlockDoor):
         return _compact(
             CommandPayload(
@@ -293,6 +295,8 @@ def _snapshot(state: StatePayload, delivery: Delivery) -> Snapshot:
         lock=state.lock,
         mode=state.mode,
         tamper=state.tamper,
+        battery=state.battery,
+        mains=state.mains,
         retained=delivery.retained,
     )
 

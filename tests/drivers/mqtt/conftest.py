@@ -32,6 +32,11 @@ from tests.needs import program
 EDGE_PASSWORD = "".join(chr(c) for c in range(0x20, 0x7F))
 """Every printable character."""
 DOORS = [f"door-{number}" for number in range(120)]
+DEVICES = {
+    "plug-1": [f"{kind}/plug-1/#" for kind in ("cmnd", "stat", "tele")],
+    "shelly-1": ["shelly-1/#", "gatehouse/door-118/rpc"],
+    "relay-1": ["yard/relay-1"],
+}
 
 
 def free_port() -> int:
@@ -79,7 +84,9 @@ class RunningBroker:
             self.process = None
 
     def users(self) -> dict[str, Any]:
-        return {"edge": {"password": EDGE_PASSWORD}, "doors": {door: password_of(door) for door in DOORS}}
+        devices = {name: {"password": password_of(name), "topics": topics} for name, topics in DEVICES.items()}
+        doors = {door: password_of(door) for door in DOORS}
+        return {"edge": {"password": EDGE_PASSWORD}, "doors": doors, "devices": devices}
 
     def write_users(self, users: dict[str, Any]) -> None:
         (self.directory / "users.json").write_text(json.dumps(users))
