@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from collections import deque
@@ -122,6 +123,7 @@ class Panel:
 
 def main() -> int:
     """Serve what standard input names until it ends; return the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which then hangs up
     told, telling = sys.stdin.fileno(), os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a C library that prints must not spoil the lines
     osdp_sys.set_loglevel(osdp.LogLevel.Emergency)

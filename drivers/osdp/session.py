@@ -190,7 +190,10 @@ class Session:
         return "key" if {wire.CHALLENGE, wire.SERVER_CRYPTOGRAM} & self._turn.sent else "insecure"
 
     def _ask_next(self) -> bool:
-        """Ask how the reader stands, each topic once in a session; one that refused is never asked again."""
+        """Ask how the reader stands, each topic once in a session.
+
+        What it refused it is never asked again; one that refuses its own status, which every reader must tell, is asked nothing.
+        """
         if self._asking is not None:
             return True
         topic = next((topic for topic in self._setup.ask if topic not in self._asked), None)
@@ -278,7 +281,7 @@ class Session:
     def _on_completion(self, _reader: int, command: dict[str, object], status: int) -> None:
         if command.get("command") == osdp.Command.Status:
             if status != osdp.CompletionStatus.Ok and self._asking is not None and self._turn.answer == wire.NAK:
-                self._refused.add(self._asking)
+                self._refused |= set(TOPICS) if self._asking == "local" else {self._asking}
             self._asking = None
             return
         if self._acting is None:

@@ -20,9 +20,10 @@ KEY = bytes(range(1, 17))
 INPUTS = {"open": 0, "exit": 1, "emergency": 2, "mains_lost": 3, "battery_low": 4}
 
 
-def reader_settings(door: str, *, address: int = 1, key: bytes = KEY, **changes: Any) -> dict[str, Any]:
-    given = {"door": door, "address": address, "key": key.hex(), "strike": 0, "inputs": INPUTS}
-    return {**given, **changes}
+def reader_settings(door: str, **changes: Any) -> dict[str, Any]:
+    """Return the settings of a reader with everything wired; a change to None leaves a setting out."""
+    given = {"door": door, "address": 1, "key": KEY.hex(), "strike": 0, "inputs": INPUTS, **changes}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def driver_of(bus: SimulatedBus, *readers: dict[str, Any], **changes: Any) -> DoorDriver:
@@ -40,7 +41,7 @@ class Site:
     settings: dict[str, Any] = field(default_factory=lambda: reader_settings("gate"))
 
     def driver(self, **changes: Any) -> DoorDriver:
-        return driver_of(self.bus, {**self.settings, **changes})
+        return driver_of(self.bus, reader_settings(**{**self.settings, **changes}))
 
     def fault(self, name: Any) -> None:
         self.door.faults.add(name)
