@@ -76,6 +76,7 @@ class Track:
             timestamp=tick.timestamp,
             ssrc=self.ssrc,
             aggregate=self._aggregate,
+            codec=tick.picture.codec,
         )
         self.sequence = (self.sequence + len(cut)) % MAX_SEQUENCE
         if self._reported_at is None or unix_s - self._reported_at >= REPORT_S:

@@ -1,13 +1,14 @@
-"""H.264 over RTP as values: cut an access unit into RTP packets and put it together again; RTCP sender reports.
+"""H.264 and H.265 over RTP as values: cut an access unit into RTP packets and put it together again; RTCP sender reports.
 
-Pure: no socket, no clock. Sources: RFC 3550 (RTP, RTCP), RFC 6184 (H.264: single units, FU-A, STAP-A).
+Pure: no socket, no clock. Sources: RFC 3550 (RTP, RTCP), RFC 6184 (H.264: single units, FU-A, STAP-A), RFC 7798 section
+4.4 (H.265: the same three, called FU and AP).
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,8 +18,9 @@ CLOCK_HZ: Final = 90_000
 PAYLOAD_TYPE: Final = 96
 MTU_PAYLOAD_BYTES: Final = 1400
 NTP_EPOCH_S: Final = 2_208_988_800
-NAL_IDR, NAL_SPS, NAL_PPS = 5, 7, 8
+Codec = Literal["h264", "h265"]
 _STAP_A, _FU_A = 24, 28
+_AP, _FU = 48, 49
 _HEADER: Final = struct.Struct("!BBHII")
 
 
@@ -39,45 +41,70 @@ def split_annexb(stream: bytes) -> list[bytes]:
     return [unit for unit in units if unit]
 
 
-def payloads(units: Sequence[bytes], *, limit: int = MTU_PAYLOAD_BYTES, aggregate: bool = False) -> list[bytes]:
+def kind_of(unit: bytes, codec: Codec = "h264") -> int:
+    """Return the type of a NAL unit."""
+    return unit[0] & 0x1F if codec == "h264" else unit[0] >> 1 & 0x3F
+
+
+def parameter_sets(units: Sequence[bytes], codec: Codec) -> tuple[bytes, ...]:
+    """Return the parameter sets of a key picture: SPS and PPS, before them a VPS in H.265."""
+    first = {kind_of(unit, codec): unit for unit in units}
+    return tuple(first[kind] for kind in ((7, 8) if codec == "h264" else (32, 33, 34)))
+
+
+def is_key(units: Sequence[bytes], codec: Codec) -> bool:
+    """Say whether decoding can start with this picture: an IDR, or any random access point of H.265."""
+    kinds = {kind_of(unit, codec) for unit in units}
+    return 5 in kinds if codec == "h264" else any(16 <= kind <= 23 for kind in kinds)
+
+
+def payloads(
+    units: Sequence[bytes], *, limit: int = MTU_PAYLOAD_BYTES, aggregate: bool = False, codec: Codec = "h264"
+) -> list[bytes]:
     """Cut the NAL units of one picture into RTP payloads of at most `limit` bytes.
 
-    Units that fit travel alone, or small neighbours together in a STAP-A with `aggregate`; larger ones in FU-A pieces.
+    Units that fit travel alone, or small neighbours together with `aggregate`; larger ones in pieces.
     """
     out: list[bytes] = []
     waiting: list[bytes] = []
+    head = 1 if codec == "h264" else 2
     for unit in units:
-        size = 1 + sum(2 + len(small) for small in waiting) + 2 + len(unit)
+        size = head + sum(2 + len(small) for small in waiting) + 2 + len(unit)
         if aggregate and size <= limit:
             waiting.append(unit)
             continue
-        out += _flush(waiting)
+        out += _flush(waiting, codec)
         waiting = []
-        if aggregate and 3 + len(unit) <= limit:
+        if aggregate and head + 2 + len(unit) <= limit:
             waiting.append(unit)
         elif len(unit) <= limit:
             out.append(unit)
         else:
-            out += _fragments(unit, limit)
-    return out + _flush(waiting)
+            out += _fragments(unit, limit, codec)
+    return out + _flush(waiting, codec)
 
 
-def _flush(units: Sequence[bytes]) -> list[bytes]:
+def _flush(units: Sequence[bytes], codec: Codec) -> list[bytes]:
     if len(units) < 2:
         return list(units)
-    importance = max(unit[0] & 0x60 for unit in units)
-    return [bytes((importance | _STAP_A,)) + b"".join(len(unit).to_bytes(2, "big") + unit for unit in units)]
+    if codec == "h264":
+        head = bytes((max(unit[0] & 0x60 for unit in units) | _STAP_A,))
+    else:
+        head = bytes((_AP << 1, min(unit[1] for unit in units)))
+    return [head + b"".join(len(unit).to_bytes(2, "big") + unit for unit in units)]
 
 
-def _fragments(unit: bytes, limit: int) -> list[bytes]:
-    indicator = bytes(((unit[0] & 0xE0) | _FU_A,))
-    kind = unit[0] & 0x1F
-    step = limit - 2
-    starts = range(1, len(unit), step)
-    last = starts[-1]
+def _fragments(unit: bytes, limit: int, codec: Codec) -> list[bytes]:
+    kind = kind_of(unit, codec)
+    if codec == "h264":
+        indicator, body = bytes(((unit[0] & 0xE0) | _FU_A,)), unit[1:]
+    else:
+        indicator, body = bytes(((unit[0] & 0x81) | _FU << 1, unit[1])), unit[2:]
+    step = limit - len(indicator) - 1
+    last = (len(body) - 1) // step * step
     return [
-        indicator + bytes(((0x80 if at == 1 else 0) | (0x40 if at == last else 0) | kind,)) + unit[at : at + step]
-        for at in starts
+        indicator + bytes(((0x80 if at == 0 else 0) | (0x40 if at == last else 0) | kind,)) + body[at : at + step]
+        for at in range(0, len(body), step)
     ]
 
 
@@ -88,9 +115,10 @@ def packets(
     timestamp: int,
     ssrc: int,
     aggregate: bool = False,
+    codec: Codec = "h264",
 ) -> list[bytes]:
     """Packetise one picture; the marker is on the last packet, sequence numbers wrap at 16 bits, timestamps at 32."""
-    cut = payloads(units, aggregate=aggregate)
+    cut = payloads(units, aggregate=aggregate, codec=codec)
     return [
         _HEADER.pack(
             0x80,

@@ -1,4 +1,4 @@
-"""What the simulated camera shows: drawn scenes before a door, encoded once as H.264 and then played from memory.
+"""What the simulated camera shows: drawn scenes before a door, encoded once as H.264 or H.265 and then played from memory.
 
 Somebody walks up to the door, stands there and leaves: a flat portrait on a drawn body (`approach`), a head that turns
 as live ones do (`head`) or keeps still (`head_still`), or somebody who holds up a picture of one (`print`,
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from drivers.rtsp.rtp import NAL_IDR, NAL_PPS, NAL_SPS, split_annexb
+from drivers.rtsp.rtp import Codec, is_key, split_annexb
 from drivers.rtsp.scenes_acts import ACTS, Perform, performer
 from drivers.rtsp.scenes_figures import Box, sprite
 from drivers.rtsp.scenes_relief import LENS_PX, Pixels, Place
@@ -41,6 +41,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     gop_s: float = 2.0
     noise: float = 0.7
     seed: int = 1
+    codec: Codec = "h264"
 
     @property
     def gop(self) -> int:
@@ -82,6 +83,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     units: tuple[bytes, ...]
     key: bool
+    codec: Codec = "h264"
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +92,6 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[Picture, ...]
     loops: bool
     near_s: float | None = None
-
-    @property
-    def parameter_sets(self) -> tuple[bytes, bytes]:
-        """Sequence and picture parameter set, for the session description."""
-        first = {unit[0] & 0x1F: unit for unit in self.pictures[0].units}
-        return first[NAL_SPS], first[NAL_PPS]
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,8 +247,8 @@ def encode(look: Look, scene: Scene) -> Clip:
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
         frame.pts = number
         frame.time_base = Fraction(1, look.fps)
-        pictures += [_picture(bytes(packet)) for packet in encoder.encode(frame)]
-    pictures += [_picture(bytes(packet)) for packet in encoder.encode(None)]
+        pictures += [_picture(bytes(packet), look.codec) for packet in encoder.encode(frame)]
+    pictures += [_picture(bytes(packet), look.codec) for packet in encoder.encode(None)]
     comes_near = scene.name in WITH_PERSON and scene.name != "pass"
     return Clip(
         pictures=tuple(pictures),
@@ -263,7 +259,7 @@ def encode(look: Look, scene: Scene) -> Clip:
 
 def decoded(clip: Clip) -> Iterator[Pixels]:
     """Return a clip's pictures as they come out of a decoder, (height, width, 3) uint8 RGB each."""
-    decoder = av.CodecContext.create("h264", "r")
+    decoder = av.CodecContext.create("hevc" if clip.pictures[0].codec == "h265" else "h264", "r")
     stream = [b"".join(b"\0\0\0\1" + unit for unit in picture.units) for picture in clip.pictures]
     for data in [*stream, b""]:
         for frame in decoder.decode(av.Packet(data) if data else None):
@@ -271,24 +267,28 @@ def decoded(clip: Clip) -> Iterator[Pixels]:
 
 
 def _encoder(look: Look) -> av.VideoCodecContext:
-    encoder = av.CodecContext.create("libx264", "w")
+    encoder = av.CodecContext.create("libx265" if look.codec == "h265" else "libx264", "w")
     encoder.width, encoder.height = look.width, look.height
     encoder.pix_fmt = "yuv420p"
     encoder.time_base = Fraction(1, look.fps)
     encoder.framerate = Fraction(look.fps, 1)
     encoder.gop_size = look.gop
     encoder.thread_count = 1
-    params = f"keyint={look.gop}:min-keyint={look.gop}:scenecut=0:bframes=0:repeat-headers=1:annexb=1:threads=1"
+    params = f"keyint={look.gop}:min-keyint={look.gop}:scenecut=0:bframes=0:repeat-headers=1:annexb=1"
     encoder.options = {
         "preset": "veryfast",
         "tune": "zerolatency",
         "profile": "main",
         "crf": "21",
-        "x264-params": params,
+        **(
+            {"x265-params": f"{params}:open-gop=0:pools=none:frame-threads=1:info=0:log-level=error"}
+            if look.codec == "h265"
+            else {"x264-params": f"{params}:threads=1"}
+        ),
     }
     return encoder
 
 
-def _picture(stream: bytes) -> Picture:
+def _picture(stream: bytes, codec: Codec) -> Picture:
     units = tuple(split_annexb(stream))
-    return Picture(units=units, key=any(unit[0] & 0x1F == NAL_IDR for unit in units))
+    return Picture(units=units, key=is_key(units, codec), codec=codec)

@@ -18,8 +18,9 @@ import msgspec
 
 from drivers.rtsp import wire
 from drivers.rtsp.player import Fault, Player, Track
-from drivers.rtsp.rtp import PAYLOAD_TYPE
+from drivers.rtsp.rtp import parameter_sets
 from drivers.rtsp.scenes import Clip, Look, Scene, encode
+from drivers.rtsp.sdp import describe
 from models.errors import InvalidInput, NotFound
 
 MAX_CONNECTIONS: Final = 32
@@ -172,11 +173,9 @@ class Connection:
     def _describe(self, request: wire.Request, player: Player | None) -> tuple[int, Headers, str]:
         if player is None:
             return 404, [], ""
-        sps, pps = player.quiet.parameter_sets
-        host = self._writer.get_extra_info("sockname")[0]
-        text = wire.describe(
-            host=host, name="Gatehouse camera", sps=sps, pps=pps, fps=player.fps, payload_type=PAYLOAD_TYPE
-        )
+        host, first = self._writer.get_extra_info("sockname")[0], player.quiet.pictures[0]
+        sets = parameter_sets(first.units, first.codec)
+        text = describe(host=host, name="Gatehouse camera", codec=first.codec, parameter_sets=sets, fps=player.fps)
         base = request.uri.rstrip("/") + "/"
         return 200, [("Content-Base", base), ("Content-Type", "application/sdp")], text
 

@@ -187,7 +187,7 @@ def read_scenario(path: Path) -> Scenario:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the simulated camera to a parser."""
-    parser.description = "Serve simulated RTSP cameras that play generated scenes as H.264."
+    parser.description = "Serve simulated RTSP cameras that play generated scenes as H.264 or H.265."
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8554, help="RTSP port, 0 for a free one (default: %(default)s)")
@@ -214,13 +214,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fps", type=int, default=10, help="pictures per second (default: %(default)s)")
     add("--gop", type=float, default=2.0, metavar="S", help="seconds between key frames (default: %(default)s)")
     add("--noise", type=float, default=Look().noise, help="sensor noise in grey levels (default: %(default)s)")
+    add("--codec", choices=("h264", "h265"), default="h264", help="how pictures are encoded (default: %(default)s)")
     add("--aggregate", action="store_true", help="put small units together (STAP-A)")
     add("--seed", type=int, help="seed of noise, damage and identifiers")
 
 
 async def main(args: argparse.Namespace) -> int:
     """Run the simulated cameras until SIGINT or SIGTERM; return the exit status."""
-    look = Look(width=args.width, height=args.height, fps=args.fps, gop_s=args.gop, noise=args.noise)
+    look = Look(width=args.width, height=args.height, fps=args.fps, gop_s=args.gop, noise=args.noise, codec=args.codec)
     password = args.password
     if password == "-":  # noqa: S105 - the word for standard input
         password = sys.stdin.readline().rstrip("\r\n")

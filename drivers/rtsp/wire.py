@@ -1,8 +1,7 @@
-"""RTSP/1.0 as values: requests, answers, interleaved packets, session descriptions, digest and basic authentication.
+"""RTSP/1.0 as values: requests, answers, interleaved packets, digest and basic authentication.
 
-Pure: bytes in, values out, and back; no socket, no clock, no randomness. RTP lives beside it in rtp.py. What is read
-is bounded. Sources: RFC 2326 (RTSP), RFC 4566 (SDP), RFC 7616 (digest), RFC 7617 (basic), RFC 6184 section 8 (H.264 in
-SDP).
+Pure: bytes in, values out, and back; no socket, no clock, no randomness. RTP and session descriptions live beside it in
+rtp.py and sdp.py. What is read is bounded. Sources: RFC 2326 (RTSP), RFC 7616 (digest), RFC 7617 (basic).
 """
 
 from __future__ import annotations
@@ -206,26 +205,6 @@ def _pair(text: str, *, highest: int) -> tuple[int, int] | None:
     first = int(match[1])
     second = int(match[2]) if match[2] else first + 1
     return (first, second) if max(first, second) <= highest else None
-
-
-def describe(*, host: str, name: str, sps: bytes, pps: bytes, fps: float, payload_type: int) -> str:
-    """Write the session description of one H.264 stream (RFC 6184 section 8.2)."""
-    sets = ",".join(base64.b64encode(unit).decode() for unit in (sps, pps))
-    lines = [
-        "v=0",
-        f"o=- 1 1 IN IP4 {host}",
-        f"s={name}",
-        "c=IN IP4 0.0.0.0",
-        "t=0 0",
-        "a=control:*",
-        "a=range:npt=0-",
-        f"m=video 0 RTP/AVP {payload_type}",
-        f"a=rtpmap:{payload_type} H264/90000",
-        f"a=fmtp:{payload_type} packetization-mode=1;profile-level-id={sps[1:4].hex()};sprop-parameter-sets={sets}",
-        f"a=framerate:{fps:g}",
-        "a=control:trackID=0",
-    ]
-    return "\r\n".join(lines) + "\r\n"
 
 
 def challenge(*, kind: str, realm: str, nonce: str) -> list[tuple[str, str]]:

@@ -45,8 +45,7 @@ class Listener:
         self.crops: list[wire.Crop] = []
         self.health: list[wire.EyeHealth] = []
         self.writers: list[asyncio.StreamWriter] = []
-        self.heard = asyncio.Condition()
-        self.grants = True
+        self.heard, self.grants = asyncio.Condition(), True
 
     async def faces(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)

@@ -34,15 +34,16 @@ def url() -> Iterator[str]:
     command = [PYTHON, str(SCRIPT), USER, PASSWORD]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         assert server.stdout is not None
-        yield f"rtsp://127.0.0.1:{int(server.stdout.readline())}/test"
+        yield f"rtsp://127.0.0.1:{int(server.stdout.readline())}"
         server.kill()
 
 
+@pytest.mark.parametrize(("codec", "name"), [("h264", "h264"), ("h265", "hevc")])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_the_driver_plays_the_stream_of_gstreamer(url: str, transport: str) -> None:
+def test_the_driver_plays_the_stream_of_gstreamer(url: str, transport: str, codec: str, name: str) -> None:
     settings = CameraSettings(
         camera_id="g",
-        url=url,
+        url=f"{url}/{codec}",
         user=USER,
         password=PASSWORD,
         transport=transport,  # type: ignore[arg-type]
@@ -52,11 +53,11 @@ def test_the_driver_plays_the_stream_of_gstreamer(url: str, transport: str) -> N
             assert frame.size == (320, 240)
             if frame.number == 12:
                 break
-    assert camera.health.decode_errors == 0
+    assert (camera.health.codec, camera.health.decode_errors) == (name, 0)
     assert frame.age_ms < 1000
 
 
 def test_gstreamer_refuses_a_wrong_password_by_the_same_name(url: str) -> None:
-    camera = open_camera(CameraSettings(camera_id="g", url=url, user=USER, password="wrong"))
+    camera = open_camera(CameraSettings(camera_id="g", url=f"{url}/h264", user=USER, password="wrong"))
     with pytest.raises(DeviceRefused, match="wrong user or password"):
         camera.__enter__()

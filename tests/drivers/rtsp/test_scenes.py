@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivers.rtsp.rtp import Codec, parameter_sets
 from drivers.rtsp.scenes import Look, Scene, Script, decoded, encode, near_after_s, paint, pass_by, walk
 from drivers.rtsp.scenes_figures import KNOWN_FACES
 from models.errors import InvalidInput
@@ -36,11 +37,12 @@ def test_who_walks_past_is_never_near() -> None:
     assert pass_by(Script(), 11.0) is None
 
 
-def test_every_clip_starts_with_a_key_picture_and_shares_the_parameter_sets(astronaut: Path) -> None:
-    look = Look(gop_s=0.5)
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_every_clip_starts_with_a_key_picture_and_shares_the_parameter_sets(astronaut: Path, codec: Codec) -> None:
+    look = Look(gop_s=0.5, codec=codec)
     scenes = [Scene(name="approach", portrait=str(astronaut), script=SHORT), Scene(), Scene(name="black")]
     clips = [encode(look, scene) for scene in scenes]
-    assert len({clip.parameter_sets for clip in clips}) == 1
+    assert len({parameter_sets(clip.pictures[0].units, codec) for clip in clips}) == 1
     for clip in clips:
         assert [number for number, picture in enumerate(clip.pictures) if picture.key][:2] == [0, 5]
         assert len(list(decoded(clip))) == len(clip.pictures)

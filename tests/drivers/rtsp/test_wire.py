@@ -138,14 +138,6 @@ def test_only_who_knows_the_password_is_let_in(request_: wire.Request, kind: str
     assert wire.authorised(request_, kind=kind, user='a"b', password="secret", nonce="n") is ok
 
 
-def test_a_description_carries_the_parameter_sets() -> None:
-    sps = bytes((0x67, 0x4D, 0x00, 0x1E, 0xAA))
-    text = wire.describe(host="127.0.0.1", name="c", sps=sps, pps=b"\x68\xee", fps=10, payload_type=96)
-    assert "profile-level-id=4d001e" in text
-    assert f"sprop-parameter-sets={base64.b64encode(sps).decode()},aO4=" in text
-    assert text.endswith("\r\n")
-
-
 def test_two_challenges_are_two_headers() -> None:
     text = wire.answer(401, "2", headers=wire.challenge(kind="both", realm="camera", nonce="n")).decode()
     assert text.startswith("RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n")
