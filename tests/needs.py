@@ -21,6 +21,7 @@ PROGRAMS = {
     "gstreamer": ("gst-launch-1.0",),
     "mosquitto": ("mosquitto",),
     "mosquitto-clients": ("mosquitto_pub", "mosquitto_sub"),
+    "onvif-tools": ("onvif-util",),
     "postgresql": ("initdb", "postgres"),
     "swtpm": ("swtpm", "tpm2_unseal"),
 }
