@@ -15,6 +15,7 @@ from models.errors import InvalidInput
 
 if TYPE_CHECKING:
     from drivers.camera import CameraSettings
+    from drivers.camera_device import CameraDevice
     from drivers.discovery import Discover, Probe
     from drivers.door import DoorDriver
     from drivers.rtsp.driver import RtspCamera
@@ -69,6 +70,19 @@ def open_camera(settings: CameraSettings) -> RtspCamera:
     return open_rtsp(settings)
 
 
+def open_camera_device(settings: Mapping[str, object], *, now: Callable[[], datetime]) -> CameraDevice:
+    """Return the device around a camera, not yet connected; `kind` names its wire (docs/onvif.md).
+
+    Raises:
+        InvalidInput: an unknown kind, or a setting that cannot be used.
+    """
+    if settings.get("kind") != "onvif":
+        raise InvalidInput("device.kind", f"use onvif, not {str(settings.get('kind'))[:80]!r}")
+    from drivers.onvif.camera import camera_of
+
+    return camera_of({key: value for key, value in settings.items() if key != "kind"}, now=now)
+
+
 def kinds() -> frozenset[str]:
     """Return the kinds of door driver that can be opened here."""
     return frozenset(BUILDERS) | {entry.name for entry in entry_points(group=GROUP)}
@@ -114,6 +128,12 @@ def _open_osdp(
     return OsdpDoors(read_settings(settings, doors=doors), now=now)
 
 
+def _mqtt_discovery() -> Discover:
+    from drivers.mqtt.discovery import discover
+
+    return discover
+
+
 def _onvif_discovery() -> Discover:
     from drivers.onvif.discovery import discover
 
@@ -133,7 +153,7 @@ def _osdp_probe() -> Probe:
 
 
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
-DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"onvif": _onvif_discovery}
+DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"mqtt": _mqtt_discovery, "onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
 PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe, "osdp": _osdp_probe}
 """The wires of which one device can be asked what it is, each with what loads that."""

@@ -1,13 +1,14 @@
 """Facts of cameras whose pictures are no use: each trouble is told when it begins and when it is over.
 
-The eyes judge (edge.looks, models.picture_health). What was told is remembered over restarts, so that no alert stays
-open for ever; a trouble that an eye cannot judge just now, or after a restart not yet, stays as it is.
+The eyes judge (edge.looks, models.picture_health), and so does a camera's own device (edge.camera_devices). What was
+told is remembered over restarts, so that no alert stays open for ever; a trouble that nobody can judge just now, or
+after a restart not yet, stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -43,15 +44,19 @@ class CameraTroubles:
         return tuple(self._told.get(camera_id, ()))
 
     async def follow(self, health: EyeHealth) -> None:
-        """Tell what began and what is over; waits until it is stored."""
-        camera_id, at = health.camera_id, self._clock.now()
+        """Tell what an eye finds; waits until it is stored."""
+        await self.say(health.camera_id, present=health.troubles, absent=health.absent)
+
+    async def say(self, camera_id: str, *, present: Iterable[Trouble], absent: Iterable[Trouble]) -> None:
+        """Tell what began and what is over; waits until it is stored. What is in neither stays as it is."""
+        at = self._clock.now()
         told = dict(self._told.get(camera_id, {}))
         facts: list[CameraTroubled | CameraSettled] = []
-        for trouble in health.troubles:
+        for trouble in present:
             if trouble not in told:
                 told[trouble] = key = fact_id(self._edge_id, camera_id, trouble, at.isoformat())
                 facts.append(CameraTroubled(id=key, at=at, camera_id=camera_id, trouble=trouble))
-        for trouble in health.absent:
+        for trouble in absent:
             if trouble in told:
                 key = fact_id(self._edge_id, camera_id, told.pop(trouble), "camera_settled")
                 facts.append(CameraSettled(id=key, at=at, camera_id=camera_id, trouble=trouble))

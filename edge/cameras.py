@@ -19,6 +19,7 @@ import msgspec
 
 from config.process import Command, Supervisor
 from edge import wire
+from edge.camera_devices import CameraDevices
 from edge.camera_troubles import CameraTroubles
 from edge.clock import SteadyClock
 from edge.sockets import listen
@@ -78,6 +79,7 @@ class Cameras:
         self._lost: dict[str, str] = {}
         self._troubles = CameraTroubles(edge_id=edge_id, spool=spool, clock=clock)
         self._troubles.on_change = self._changed
+        self._devices = CameraDevices(self._troubles, now=clock.now)
         self.on_change: Callable[[], None] = lambda: None
         self.counters: dict[str, int] = {}
 
@@ -92,6 +94,7 @@ class Cameras:
         if stored is not None:
             self._lost = _ids.decode(stored)
         await self._troubles.load()
+        self._devices.begin(tasks)
         server = await listen(self.socket, self._hear)
         tasks.create_task(self._serve(server), name="cameras: socket")
         tasks.create_task(self._watch_forever(), name="cameras: watch")
@@ -114,6 +117,7 @@ class Cameras:
                 self._watched[camera.id] = Watched(
                     camera=camera, health=known.health, heard=known.heard, away_since=known.away_since
                 )
+        self._devices.apply(wanted.values())
         self.on_change()
 
     def _eye(self, camera: Camera) -> Command:

@@ -143,20 +143,6 @@ class OnvifClient:
         envelope = await asyncio.to_thread(soap.unpack, reply, where=where)
         return soap.body_of(envelope, where=where)
 
-    async def picture(self, url: str, *, max_bytes: int) -> Answer:
-        """Return what the device serves at an address of its own, with digest where it asks for it.
-
-        Raises:
-            DeviceUnreachable: no answer in time.
-            DeviceRefused: it does not give it.
-            InvalidInput: it is too large, or the address is none.
-        """
-        address = same_device(url, base=self.endpoint.url)
-        answer = await self._transport.get(address, limit_s=self.endpoint.timeout_s, max_bytes=max_bytes)
-        if answer.status != 200:
-            raise DeviceRefused(self.endpoint.address, f"it answered HTTP {answer.status}")
-        return answer
-
     def _read(self, service: Service, operation: str, reply: bytes) -> Any:
         where = self.endpoint.address
         return contracts.answer(service, operation, soap.unpack(reply, where=where), where=where)

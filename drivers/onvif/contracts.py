@@ -19,7 +19,8 @@ from zeep.exceptions import Error as ZeepError
 from zeep.helpers import serialize_object
 from zeep.transports import Transport as FileTransport
 
-from drivers.onvif.soap import ENVELOPE
+from drivers.onvif.markup import local
+from drivers.onvif.soap import ENVELOPE, body_of
 from models.errors import InvalidInput
 
 Service = Literal["device", "events", "pullpoint", "subscription", "door", "access", "media", "ptz"]
@@ -74,6 +75,8 @@ def answer(service: Service, operation: str, envelope: etree._Element, *, where:
     """
     if etree.QName(envelope).namespace != ENVELOPE:
         raise InvalidInput(where, "it answered in SOAP 1.1, which ONVIF does not use")
+    if local(body_of(envelope, where=where)) != f"{operation}Response":
+        raise InvalidInput(where, f"it answered something else than {operation} asks for")
     try:
         return serialize_object(_operation(service, operation).process_reply(envelope), dict)  # type: ignore[no-untyped-call]
     except (ZeepError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, etree.LxmlError) as error:

@@ -139,7 +139,12 @@ async def _parts(client: OnvifClient, *, fingerprint: str) -> tuple[Part, ...]:
             width_px=camera.sub.width_px,
             height_px=camera.sub.height_px,
             capabilities=("presets",) if camera.sub.turns else (),
-            settings={**common, "source": camera.source, "profile": camera.sub.token},
+            settings={
+                **common,
+                "source": camera.source,
+                "profile": camera.sub.token,
+                "picture_url": camera.picture_url,
+            },
         )
         for camera in await Media(client).cameras()
     ]

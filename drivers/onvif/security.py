@@ -50,13 +50,15 @@ async def prefer_sha256(response: httpx.Response) -> None:
     """
     if "www-authenticate" not in response.headers:
         return
-    offered = [c for c in response.headers.get_list("www-authenticate") if c.lower().startswith("digest ")]
+    offered = [c for c in response.headers.get_list("www-authenticate") if _strength(c) > 0]
     del response.headers["www-authenticate"]
     if offered:
         response.headers["www-authenticate"] = max(offered, key=_strength)
 
 
 def _strength(challenge: str) -> int:
+    if not challenge.lower().startswith("digest "):
+        return 0
     named = re.search(r'algorithm="?([\w-]+)', challenge, re.IGNORECASE)
     algorithm = named.group(1).upper() if named else "MD5"
     return {"SHA-256": 2, "SHA-256-SESS": 2, "MD5": 1, "MD5-SESS": 1}.get(algorithm, 0)

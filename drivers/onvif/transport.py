@@ -20,6 +20,10 @@ from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
 CONNECTIONS: Final = 4
 """One holds a pull of events open; the others carry orders and questions."""
 AGENT: Final = "gatehouse"
+UNREADABLE: Final = (
+    httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, LookupError, NotImplementedError,
+)  # fmt: skip
+"""What httpx raises for an answer, or a digest challenge, that is none or that it does not know."""
 
 
 class Unanswered(DeviceUnreachable):
@@ -30,7 +34,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Hold an answer within bounds."""
 
     status: int
-    content_type: str
     body: bytes
 
 
@@ -69,15 +72,12 @@ class Transport:
         await self._client.__aexit__(kind, error, trace)
 
     async def post(self, url: str, content: bytes, *, content_type: str, limit_s: float, max_bytes: int) -> Answer:
-        """Return the answer to one POST; see `get`."""
-        request = self._client.build_request("POST", url, content=content, headers={"Content-Type": content_type})
-        return await self._exchange(request, limit_s=limit_s, max_bytes=max_bytes)
-
-    async def get(self, url: str, *, limit_s: float, max_bytes: int) -> Answer:
-        """Return the answer to one GET.
+        """Return the answer to one POST.
 
         Args:
             url: on the device's own host (`same_device`).
+            content: what to send.
+            content_type: what it is.
             limit_s: the most that everything may take, the connection included.
             max_bytes: the most that the answer may have.
 
@@ -87,10 +87,8 @@ class Transport:
             DeviceRefused: the certificate is not the expected one, or is out of date.
             InvalidInput: the answer is larger than allowed, compressed, or no HTTP.
         """
-        return await self._exchange(self._client.build_request("GET", url), limit_s=limit_s, max_bytes=max_bytes)
-
-    async def _exchange(self, request: httpx.Request, *, limit_s: float, max_bytes: int) -> Answer:
         where = self._endpoint.address
+        request = self._client.build_request("POST", url, content=content, headers={"Content-Type": content_type})
         request.extensions["timeout"] = httpx.Timeout(limit_s, connect=min(limit_s, self._endpoint.timeout_s)).as_dict()
         try:
             async with asyncio.timeout(limit_s):
@@ -101,7 +99,7 @@ class Transport:
             raise Unanswered(where, "no answer in time") from None
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
             raise Unanswered(where, f"the connection ended: {str(error)[:120] or type(error).__name__}") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+        except UNREADABLE as error:
             raise InvalidInput(where, f"it answered something that is no HTTP: {str(error)[:120]}") from None
 
     async def _read(self, request: httpx.Request, *, max_bytes: int) -> Answer:
@@ -116,8 +114,7 @@ class Transport:
                     raise InvalidInput(self._endpoint.address, f"its answer has more than {max_bytes} bytes")
         finally:
             await response.aclose()
-        kind = response.headers.get("content-type", "")[:200]
-        return Answer(status=response.status_code, content_type=kind, body=bytes(body))
+        return Answer(status=response.status_code, body=bytes(body))
 
 
 def _not_connected(where: str, error: Exception) -> DeviceUnreachable | DeviceRefused:

@@ -1,0 +1,134 @@
+"""What the device around a camera says: lasting tampering is a trouble, a moment is none, and it returns to its position."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.camera_devices import CameraDevices, lasting
+from edge.camera_troubles import CameraTroubles
+from edge.clock import SteadyClock
+from edge.spool import Spool
+from models.events import AnyFact, CameraSettled, CameraTroubled
+from models.places import Camera
+from tests.drivers.onvif.rigs import PASSWORD, Site, eventually, running, simulated
+from tests.edge.doubles import EDGE
+
+
+@dataclass
+class Yard:
+    devices: CameraDevices
+    troubles: CameraTroubles
+    spool: Spool
+    site: Site
+
+    def camera(self, **device: Any) -> Camera:
+        url = f"{self.site.unit.origin}/onvif/device_service"
+        settings = {"kind": "onvif", "url": url, "source": "video-1", "profile": "sub", "pull_s": 1, **device}
+        return Camera(
+            id="c1", site_id="s", name="c1", edge_id=EDGE, url="rtsp://127.0.0.1:1/x", user="edge",
+            password=PASSWORD, device=settings,
+        )  # fmt: skip
+
+    async def facts(self) -> list[AnyFact]:
+        rows = await self.spool.oldest(1000, max_bytes=10**9)
+        return [msgspec.json.decode(row.body, type=AnyFact) for row in rows]
+
+    async def listening(self) -> None:
+        pulls = self.site.unit.subscriptions.pulls
+        await eventually(lambda: self.site.unit.subscriptions.pulls > pulls)
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    house = Spool(tmp_path / "spool.db", budget_bytes=10**8)
+    async with house as spool, running(simulated()) as site, asyncio.TaskGroup() as tasks:
+        clock = SteadyClock()
+        troubles = CameraTroubles(edge_id=EDGE, spool=spool, clock=clock)
+        devices = CameraDevices(troubles, now=clock.now, hold_s=0.2)
+        devices.begin(tasks)
+        yield Yard(devices, troubles, spool, site)
+        devices.apply([])
+
+
+async def test_a_covered_camera_is_troubled_and_settles(yard: Yard) -> None:
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    await yard.site.act("cover")
+    await eventually(lambda: yard.troubles.of("c1") == ("tampered",))
+    await yard.site.act("move")
+    await yard.site.act("cover", on=False)
+    await yard.listening()
+    assert yard.troubles.of("c1") == ("tampered",), "it is moved still"
+    await yard.site.act("move", on=False)
+    await eventually(lambda: yard.troubles.of("c1") == ())
+    assert [type(fact) for fact in await yard.facts()] == [CameraTroubled, CameraSettled]
+
+
+async def test_what_was_so_at_the_connection_raises_nothing_and_its_end_is_told(yard: Yard) -> None:
+    await yard.troubles.say("c1", present=("tampered",), absent=())
+    yard.devices.apply([yard.camera()])
+    await eventually(lambda: yard.troubles.of("c1") == ())
+    await yard.site.act("cover")
+    yard.devices.apply([])
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    await yard.listening()
+    assert yard.troubles.of("c1") == ()
+
+
+async def test_a_camera_returns_to_its_position_when_its_device_is_back(yard: Yard) -> None:
+    yard.devices.apply([yard.camera(preset="Gate")])
+    await eventually(lambda: yard.site.unit.device.preset == "gate")
+    yard.site.unit.device.preset = None
+    yard.site.unit.cut()
+    await eventually(lambda: yard.site.unit.device.preset == "gate")
+
+
+async def test_a_position_that_is_not_there_costs_only_itself(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+    yard.devices.apply([yard.camera(preset="nowhere")])
+    await yard.listening()
+    await yard.site.act("cover")
+    await eventually(lambda: yard.troubles.of("c1") == ("tampered",))
+    assert "Gate, Home" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+async def test_another_camera_of_the_device_is_not_meant(yard: Yard) -> None:
+    yard.devices.apply([yard.camera(source="video-2")])
+    await yard.listening()
+    await yard.site.act("cover")
+    await yard.listening()
+    assert yard.troubles.of("c1") == ()
+
+
+async def test_a_camera_that_did_not_change_is_not_touched(yard: Yard) -> None:
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    asked = len(yard.site.unit.subscriptions.points)
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    assert len(yard.site.unit.subscriptions.points) == asked == 1
+
+
+async def test_a_moment_is_no_lasting_state() -> None:
+    states: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def told() -> AsyncIterator[bool]:
+        while True:
+            yield await states.get()
+
+    for state in (True, False, True):
+        states.put_nowait(state)
+    following = lasting(told(), hold_s=0.05)
+    async with asyncio.timeout(5):
+        assert [await anext(following), await anext(following)] == [False, True]
+    with contextlib.suppress(RuntimeError):
+        await following.aclose()  # type: ignore[attr-defined]
