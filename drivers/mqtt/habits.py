@@ -16,6 +16,7 @@ Fault = Literal[
     "duplicate", "reorder", "retained_request", "stale_request", "garbage", "oversized", "forged_id", "clock_hour_off",
     "slow", "refuse_unlock", "silent", "deaf", "replay_command", "no_ack",
 ]  # fmt: skip
+PowerEvent = Literal["mains_lost", "mains_back", "battery_low", "battery_ok"]
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 ALL_CAPABILITIES: Final[tuple[Capability, ...]] = tuple(word for word in get_args(Capability) if word != "relay")
 
@@ -28,6 +29,19 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     open_for_s: float = 1.0
     exit_hold_s: float = 5.0
     capabilities: tuple[Capability, ...] = ALL_CAPABILITIES
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what a simulated controller runs on, and how full its battery is, from 0 to 1."""
+
+    mains: bool = True
+    battery: float = 0.93
+
+    def after(self, event: PowerEvent) -> Power:
+        """Return the power after an event."""
+        if event in {"mains_lost", "mains_back"}:
+            return msgspec.structs.replace(self, mains=event == "mains_back")
+        return msgspec.structs.replace(self, battery=0.08 if event == "battery_low" else 0.93)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from paho.mqtt.client import MQTTMessage
 
 from drivers.mqtt import wire
 from drivers.mqtt.endpoint import Endpoint, attempts
-from drivers.mqtt.habits import Fault, Habits, Outcome, mischief, request_payload
+from drivers.mqtt.habits import Fault, Habits, Outcome, Power, PowerEvent, mischief, request_payload
 from drivers.mqtt.judge import Judge
 from drivers.mqtt.link import Link, Will
 from drivers.mqtt.store import EventStore
@@ -66,6 +66,8 @@ class SimulatedDoor:
         self.refused: list[tuple[str, str]] = []
         """The last hundred commands that it refused, with the reason."""
         self.unlocks = 0
+        self.warnings = 0
+        self.power = Power()
         self.connected = asyncio.Event()
         self._endpoint = msgspec.structs.replace(endpoint, session_expiry_s=0)
         self._store = store
@@ -177,18 +179,15 @@ class SimulatedDoor:
         self.tampered = False
         self.emit("tamper_cleared")
 
+    def change_power(self, event: PowerEvent) -> None:
+        """Lose or regain mains, or let the battery run low or be charged."""
+        self.power = self.power.after(event)
+        self.emit(event)
+
     def press_exit(self) -> None:
         """Press the exit button inside: the door releases itself."""
         self.emit("exit_button")
         self._unlock(self.habits.exit_hold_s)
-
-    async def present_card(self, value: str, *, reader: Literal["in", "out"] = "in") -> Outcome:
-        """Present a card and wait for the outcome, at most 5 s."""
-        return await self.request("card", value, reader=reader)
-
-    async def press_button(self) -> Outcome:
-        """Press the button outside: somebody wants to be looked at."""
-        return await self.request("button", None)
 
     async def request(
         self, kind: str, value: str | None, *, reader: Literal["in", "out"] = "in", timeout_s: float = ANSWER_S
@@ -296,6 +295,8 @@ class SimulatedDoor:
                 self._later("walk", self.habits.auto_open_s, self._walk_through)
         elif command.action == "lock":
             self._lock()
+        elif command.action == "warn":
+            self.warnings += 1
         else:
             self._settle(command, Outcome(ok=bool(command.ok), feedback=command.reason or ""))
         self._answer(command.id, error=None)
@@ -351,16 +352,15 @@ class SimulatedDoor:
         self._timers[name] = asyncio.get_running_loop().call_later(after_s, act)
 
     def _publish_state(self) -> None:
-        seq, _ = self._store.progress(self.id)
         state = wire.StatePayload(
-            event_seq=seq,
+            event_seq=self._store.progress(self.id)[0],
             at=self.clock(),
             contact=self.contact,
             lock=self.lock,
             mode=msgspec.convert(self.mode, wire.Mode),
             tamper=self.tampered,
-            battery=0.93,
-            mains=True,
+            battery=self.power.battery,
+            mains=self.power.mains,
         )
         self._publish("state", wire.encode(state))
 

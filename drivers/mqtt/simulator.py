@@ -22,7 +22,7 @@ import msgspec
 
 from drivers.mqtt.broker import Users, read_users
 from drivers.mqtt.endpoint import Endpoint
-from drivers.mqtt.habits import FAULTS, Fault, Habits
+from drivers.mqtt.habits import FAULTS, Fault, Habits, PowerEvent
 from drivers.mqtt.simdoor import SimulatedDoor
 from drivers.mqtt.store import EventStore
 from models.errors import GatehouseError, InvalidInput
@@ -30,7 +30,9 @@ from models.places import check_id
 
 MAX_LINE_BYTES: Final = 16 * 1024
 Ask = Literal["card", "pin", "flat_pin", "qr", "button", "call"]
-Deed = Literal["open", "close", "force", "tamper", "clear_tamper", "exit", "held", "emergency", "duress", "fault"]
+Deed = Literal[
+    "open", "close", "force", "tamper", "clear_tamper", "exit", "held", "emergency", "duress", "fault", "clear_fault",
+]  # fmt: skip
 Until = Literal["connected", "disconnected", "unlocked", "locked", "open", "closed", "acked"]
 
 
@@ -38,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One line of the control port. `cut` drops the connection; `misbehave` turns one fault on or off."""
 
     door: str | None = None
-    act: Ask | Deed | Literal["cut", "misbehave", "wait", "status"]
+    act: Ask | Deed | PowerEvent | Literal["cut", "misbehave", "wait", "status"]
     value: str | None = None
     reader: Literal["in", "out"] = "in"
     fault: Fault | None = None
@@ -58,6 +60,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     acked: int
     unlocks: int
+    warnings: int
+    mains: bool
+    battery: float
     refused: list[tuple[str, str]]
     faults: list[str]
 
@@ -86,6 +91,9 @@ def standing(door: SimulatedDoor) -> Standing:
         seq=seq,
         acked=acked,
         unlocks=door.unlocks,
+        warnings=door.warnings,
+        mains=door.power.mains,
+        battery=door.power.battery,
         refused=door.refused[-10:],
         faults=sorted(door.faults),
     )
@@ -135,6 +143,11 @@ def _do(door: SimulatedDoor, order: Order) -> None:
         "emergency": lambda: door.emit("emergency"),
         "duress": lambda: door.emit("duress"),
         "fault": lambda: door.emit("fault", detail=order.detail[:200]),
+        "clear_fault": lambda: door.emit("fault_cleared"),
+        "mains_lost": lambda: door.change_power("mains_lost"),
+        "mains_back": lambda: door.change_power("mains_back"),
+        "battery_low": lambda: door.change_power("battery_low"),
+        "battery_ok": lambda: door.change_power("battery_ok"),
     }
     deeds[order.act]()
 

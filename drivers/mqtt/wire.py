@@ -180,7 +180,7 @@ def parse_report(kind: Literal["state", "event", "online"], payload: bytes, *, d
         InvalidInput: the payload is too large, is not the JSON of its kind, or names another door.
     """
     if kind == "online":
-        return Presence(at=delivery.at, online=_parse_online(payload))
+        return Presence(at=delivery.at, online=parse_online(payload))
     if kind == "state":
         return _snapshot(_parse(payload, StatePayload, door_id=delivery.door_id), delivery)
     event = _parse(payload, EventPayload, door_id=delivery.door_id)
@@ -301,7 +301,8 @@ def _snapshot(state: StatePayload, delivery: Delivery) -> Snapshot:
     )
 
 
-def _parse_online(payload: bytes) -> bool:
+def parse_online(payload: bytes) -> bool:
+    """Return whether a door says that it is connected. Raises `InvalidInput` for any other word."""
     words = {b'"online"': True, b"online": True, b'"offline"': False, b"offline": False}
     online = words.get(payload.strip()) if len(payload) <= MAX_PAYLOAD_BYTES else None
     if online is None:

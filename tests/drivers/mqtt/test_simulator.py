@@ -150,7 +150,7 @@ async def test_a_door_whose_clock_is_an_hour_off_still_opens_for_its_request(mos
         async with mosquitto.driver(door_id, client_id=f"edge-{door_id}") as driver, connected(door):
             first = await soon(driver.execute(unlock(door_id, "c0")))
             assert first.error == "expired"  # it cannot tell yet
-            asking = asyncio.ensure_future(door.present_card("1"))
+            asking = asyncio.ensure_future(door.request("card", "1"))
             request = await soon(anext(aiter(driver.requests())))
             assert (await soon(driver.execute(unlock(door_id, "c1", attempt=request.id)))).ok
             assert (await soon(asking)).unlocked
@@ -163,7 +163,7 @@ async def test_stale_and_slow_and_deaf_doors(mosquitto: RunningBroker) -> None:
         door = mosquitto.door(door_id, store=store)
         async with mosquitto.driver(door_id, client_id=f"edge-{door_id}") as driver, connected(door):
             door.faults.add("stale_request")
-            asking = asyncio.ensure_future(door.press_button())
+            asking = asyncio.ensure_future(door.request("button", None))
             request = await soon(anext(aiter(driver.requests())))
             assert request.device_at is not None
             assert (door.clock() - request.device_at).total_seconds() > 50
