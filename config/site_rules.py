@@ -194,6 +194,8 @@ def _unknown_names(file: SiteFile) -> Iterator[Mistake]:
 def _unknown_rules(file: SiteFile, doors: set[str]) -> Iterator[Mistake]:
     schedules = {schedule.id for schedule in file.schedules}
     groups = {group.id for group in file.groups}
+    for index, door in enumerate(file.doors):
+        yield from _unknown(("doors", index, "free_schedule_id"), [door.free_schedule_id], schedules)
     for index, schedule in enumerate(file.schedules):
         yield from _unknown(
             ("schedules", index, "calendars"), schedule.calendars, {calendar.id for calendar in file.calendars}

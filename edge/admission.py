@@ -20,6 +20,7 @@ from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
 from edge.door_rules import DoorRules
 from edge.doorkeeper import DoorKeeper
+from edge.free_times import FreeTimes
 from edge.guesses import Family, Guesses
 from edge.passes import Passes
 from edge.spool import Spool
@@ -64,6 +65,8 @@ class Admission:
         self._book = Book()
         self._passes = Passes(spool)
         self._rules = DoorRules(keeper=keeper, clock=clock, spool=spool)
+        self._free = FreeTimes(clock=clock, spool=spool)
+        keeper.modes.stands_free = self._stands_free
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._guesses = Guesses(clock.unix)
         self.counters: dict[str, int] = {}
@@ -76,6 +79,7 @@ class Admission:
             StorageUnavailable: the spool cannot be read.
         """
         await self._rules.load()
+        await self._free.load()
 
     def apply(self, policy: Policy) -> None:
         """Decide by this policy from now on.
@@ -88,7 +92,15 @@ class Admission:
         except ValueError as error:
             raise InvalidInput("policy.credential_key", "is not hexadecimal") from error
         self._passes.forget(policy)
+        self._free.apply(self._book.rights)
         self._rules.apply(policy)
+
+    def _stands_free(self, door: Door) -> bool:
+        """Return whether a door stands unlocked by its schedule; what needs the clock or the policy ends with them."""
+        if door.free_schedule_id is None:
+            return False
+        at, trusted = self._clock.now(), self._clock.trusted()
+        return trusted and not self._book.ended(at, clock_trusted=trusted) and self._free.stands_free(door, at=at)
 
     async def consider(self, request: Request) -> None:
         """Answer one request: unlock, look for a face, or say at the reader why not."""
@@ -262,6 +274,8 @@ class Admission:
         executed = await self._answers.open(claim, waited_ms=waited_ms)
         if executed.ok and again:
             self._answers.notice_passback(claim)
+        if executed.ok and claim.reader == "in" and claim.person_id is not None:
+            self._free.came_in(door)
         if not executed.ok:
             if executed.certain:
                 take_back()

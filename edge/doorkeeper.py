@@ -94,7 +94,7 @@ class DoorKeeper:
         self._doors: dict[str, Kept] = {}
         self._stored: dict[str, DoorState] = {}
         self._served: dict[str, Served] = {}
-        self._modes = Modes(clock)
+        self.modes = Modes(clock)
         self._consider: Consider | None = None
         self._considering = 0
         self.on_change: Callable[[], None] = lambda: None
@@ -123,7 +123,7 @@ class DoorKeeper:
             self._ledger.retire(kept)
         for door in wanted.values():
             self._keep(door)
-        self._modes.apply(modes)
+        self.modes.apply(modes)
         groups: dict[str, list[Door]] = {}
         for door in sorted(wanted.values(), key=lambda d: d.id):
             groups.setdefault(self._driver_key(door), []).append(door)
@@ -131,7 +131,7 @@ class DoorKeeper:
             self._stop_serving(key)
         for key, group in groups.items():
             self._serve(key, tuple(group))
-        for door_id in self._modes.doors():
+        for door_id in self._doors:
             self._mode_in_force(door_id)
         self.on_change()
 
@@ -262,7 +262,7 @@ class DoorKeeper:
                 if held_soon(kept.state, door=kept.door, at=at):
                     self._ledger.note(kept, warned(kept.state))
                     self._tasks.create_task(self._warn(kept.door), name=f"warning at {kept.door.id}")
-            for door_id in self._modes.doors():
+            for door_id in self._doors:
                 self._mode_in_force(door_id)
             for served in self._served.values():
                 self._report_lost(served, at=at)
@@ -350,16 +350,16 @@ class DoorKeeper:
             return Executed(ok=False, certain=False, error=str(error) or "no answer in time")
 
     def _served_for(self, door_id: str) -> Served | None:
-        kept = self._doors.get(door_id)
-        return None if kept is None else self._served.get(self._driver_key(kept.door))
+        return None if (kept := self._doors.get(door_id)) is None else self._served.get(self._driver_key(kept.door))
 
     def _mode_in_force(self, door_id: str) -> None:
         """Send the desired mode to a connected door that is in another; again after a while if it does not follow."""
         kept, served = self._doors.get(door_id), self._served_for(door_id)
         if kept is None or served is None or served.driver is None or kept.state.online is False:
             return
-        if (order := self._modes.due(kept)) is not None:
-            self._tasks.create_task(self._send_mode(order), name=f"mode of {door_id}")
+        if (due := self.modes.due(kept)) is not None:
+            self._ledger.note(kept, due[1])
+            self._tasks.create_task(self._send_mode(due[0]), name=f"mode of {door_id}")
 
     async def _send_mode(self, order: SetMode) -> None:
         executed = await self._execute(order, limit_s=5.0)
@@ -383,8 +383,9 @@ class DoorKeeper:
 
     def mode(self, door_id: str) -> str:
         """Return the mode that decides at a door: the desired one, or what the door says it is in."""
-        desired, kept = self._modes.desired(door_id), self._doors.get(door_id)
-        return desired.mode if desired is not None else "normal" if kept is None else kept.state.mode
+        if (kept := self._doors.get(door_id)) is None:
+            return "normal"
+        return desired.mode if (desired := self.modes.desired(kept.door)) is not None else kept.state.mode
 
     def statuses(self) -> tuple[DoorStatus, ...]:
         """Return how every door stands, for the gateway."""

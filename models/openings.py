@@ -52,6 +52,10 @@ class DoorState(msgspec.Struct, frozen=True, kw_only=True):
     contact: Contact = "unknown"
     lock: Lock = "unknown"
     mode: str = "normal"
+    mode_told: str = ""
+    """The mode that it was told to be in last, for which version of people's wishes, and under which version of its own."""
+    mode_for: int = 0
+    mode_version: int = -1
     tamper: bool = False
     online: bool | None = None
     alarm: Alarm = "none"

@@ -97,6 +97,10 @@ class Rights:
         """Return one pass."""
         return self._passes.get(pass_id)
 
+    def covers(self, schedule_id: str, at: datetime) -> bool:
+        """Return whether a schedule covers a time; one that the policy does not hold covers none."""
+        return self._covers(schedule_id, at, covered={})
+
     def doors_of(self, person_id: str) -> frozenset[str]:
         """Return every door that some permit of a person names, whenever it holds."""
         own = self._permits.get(person_id, ())

@@ -27,6 +27,7 @@ from gateway.store.tables import (
     doors,
     permission_groups,
     readers,
+    schedules,
 )
 from gateway.store.tables_people import consents, permits, visitor_passes
 from models.assessments import Assessment
@@ -99,6 +100,12 @@ def _check_door(connection: Connection, door: Door, act: Act) -> None:
     check_edge(connection, door.edge_id, site_id=door.site_id)
     if door.controller_id is not None:
         _check_board(connection, door)
+    if door.free_schedule_id is not None:
+        known = select(schedules.c.id).where(
+            schedules.c.id == door.free_schedule_id, schedules.c.site_id == door.site_id
+        )
+        if connection.execute(known).first() is None:
+            raise InvalidInput("free_schedule_id", f"there is no schedule {door.free_schedule_id!r} at this site")
     if door.camera_id is not None:
         row = connection.execute(select(cameras).where(cameras.c.id == door.camera_id)).first()
         if row is None or row.site_id != door.site_id:

@@ -166,7 +166,8 @@ def content_of(
     )
     consents = kept("consents", (records.consents, own), lambda: _consents(records, own, at=at))
     known = {permit.person_id for permit in given} | {consent.person_id for consent in consents}
-    schedules = _schedules(records, groups, given)
+    free = {one.door.free_schedule_id for one in owned}
+    schedules = _schedules(records, groups, given, free=free)
     calendars = {key for schedule in schedules for key in schedule.calendars}
     return Policy(
         edge_id=edge_id, site_id=site_id, epoch=0, n=0, issued_at=NEVER, valid_until=NEVER,
@@ -263,8 +264,11 @@ def _rights(records: SiteRecords, own: frozenset[str], *, at: datetime) -> tuple
     return tuple(given), tuple(sorted(groups, key=lambda group: group.id))
 
 
-def _schedules(records: SiteRecords, groups: Sequence[Group], given: Sequence[Permit]) -> tuple[Schedule, ...]:
-    used = {group.schedule_id for group in groups} | {permit.schedule_id for permit in given}
+def _schedules(
+    records: SiteRecords, groups: Sequence[Group], given: Sequence[Permit], *, free: set[str | None]
+) -> tuple[Schedule, ...]:
+    """Return the schedules of groups and permits, and those in which doors stand unlocked."""
+    used = {group.schedule_id for group in groups} | {permit.schedule_id for permit in given} | free
     return tuple(schedule for schedule in records.schedules if schedule.id in used)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Table, delete, or_, select
 
 from gateway.person_views import CalendarView, GroupView, ScheduleView
 from gateway.store.dialect import insert_into
-from gateway.store.tables import calendars, flats, permission_groups, schedules
+from gateway.store.tables import calendars, doors, flats, permission_groups, schedules
 from gateway.store.tables_people import permits
 from gateway.store.types import as_text, doors_of
 from models.errors import Conflict, NotFound
@@ -172,12 +172,14 @@ def remove_schedule(connection: Connection, schedule_id: str) -> None:
     """Delete a schedule.
 
     Raises:
-        Conflict: a group or a permit uses it: without it they would hold never.
+        Conflict: a group, a permit or a door uses it: without it they would hold never.
     """
     groups = select(permission_groups.c.id).where(permission_groups.c.schedule_id == schedule_id)
     given = select(permits.c.id).where(permits.c.schedule_id == schedule_id)
     _refuse_if_used(connection, groups, "a permission group")
     _refuse_if_used(connection, given, "a permit")
+    named = doors.c.record.contains(f'"free_schedule_id":"{schedule_id}"', autoescape=True)
+    _refuse_if_used(connection, select(doors.c.id).where(named), "a door")
     connection.execute(delete(schedules).where(schedules.c.id == schedule_id))
 
 

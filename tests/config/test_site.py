@@ -171,6 +171,10 @@ people:
             "4: cameras[0].door: there is no 'eats' in this file (did you mean 'east'?)",
         ),
         (
+            SITE + "doors: [{id: d, name: D, free_schedule_id: dya}]\nschedules: [{id: day, name: Day}]\n",
+            "2: doors[0].free_schedule_id: there is no 'dya' in this file (did you mean 'day'?)",
+        ),
+        (
             SITE + "cameras: [{id: c, name: C, url: 'rtsp://u:p%40@x/1'}]\n",
             "2: cameras[0].url: must not carry a user or password: use user and password_file",
         ),

@@ -56,6 +56,24 @@ async def test_a_moved_working_day_and_a_holiday_reach_the_edge(manager: httpx.A
     assert read_days(out.content, today=TODAY)[0].last == date(2026, 3, 2)
 
 
+async def test_the_schedule_in_which_a_door_stands_unlocked_reaches_its_edge_and_stays(
+    manager: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    await call(manager, "POST", "calendars", 201, json={"id": "cn", "name": "China"})
+    await call(manager, "POST", "schedules", 201, json=WORKDAYS)
+    unlocked = {"free_schedule_id": "work", "first_person": True}
+    wrong = await manager.patch("/api/v1/doors/gate/settings", json=unlocked | {"free_schedule_id": "wrk"})
+    assert (wrong.status_code, "no schedule 'wrk'" in wrong.text) == (422, True)
+    await call(manager, "PATCH", "doors/gate/settings", json=unlocked)
+    policy = policy_of(runtime)
+    assert [one.id for one in policy.schedules] == ["work"]
+    assert [one.id for one in policy.calendars] == ["cn"]
+    kept = await manager.delete("/api/v1/schedules/work")
+    assert (kept.status_code, "a door uses it" in kept.text) == (409, True)
+    await call(manager, "PATCH", "doors/gate/settings", json={"free_schedule_id": None, "first_person": False})
+    assert (await manager.delete("/api/v1/schedules/work")).status_code == 204
+
+
 async def test_what_is_used_stays_and_what_changed_meanwhile_is_told(
     manager: httpx.AsyncClient, other: httpx.AsyncClient, *, runtime: Runtime
 ) -> None:
