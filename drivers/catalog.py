@@ -153,6 +153,11 @@ def _osdp_probe() -> Probe:
 
 
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
+PART_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "onvif": frozenset({"door", "relay", "reader_in", "reader_out", "contact", "contact_true", "exit_button", "call"}),
+}
+"""What a door's settings say of its part of a device. Doors that agree in all else share a connection, which is told the
+parts under `doors`."""
 DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"mqtt": _mqtt_discovery, "onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
 PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe, "osdp": _osdp_probe}

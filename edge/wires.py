@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from config.settings import BrokerLink, secret
-from drivers.catalog import open_door
+from drivers.catalog import PART_KEYS, open_door
 from drivers.door import DoorDriver
 from models.devices import Wire
 from models.places import Door
@@ -34,9 +34,9 @@ class Wires:
         return dict(sum((Counter(driver.counters) for driver in self._drivers.values()), self._ended.copy()))
 
     def key(self, door: Door) -> str:
-        """Return the name of a door's wire: doors with equal driver settings share it."""
+        """Return the name of a door's wire: doors with equal driver settings share it, whatever parts of a device they are."""
         kind = str(door.driver.get("kind", "mqtt"))
-        own = {name: value for name, value in door.driver.items() if name != "kind"}
+        own = {name: value for name, value in _settings(door)[0].items() if name != "kind"}
         if not own:
             return kind
         digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()
@@ -49,7 +49,9 @@ class Wires:
             InvalidInput: settings that the driver refuses.
             SettingsError: the broker's password file cannot be read.
         """
-        own = dict(doors[0].driver)
+        own, part = _settings(doors[0])
+        if part:
+            own["doors"] = {door.id: _settings(door)[1] for door in doors}
         settings = {**self._from_broker(), **own} if own.get("kind", "mqtt") == "mqtt" else own
         key = self.key(doors[0])
         driver = open_door(
@@ -96,3 +98,10 @@ class Wires:
             files = {name: getattr(broker.tls, name) for name in ("ca_file", "cert_file", "key_file")}
             settings |= {"tls": True} | {name: str(path) for name, path in files.items() if path is not None}
         return settings
+
+
+def _settings(door: Door) -> tuple[dict[str, object], dict[str, object]]:
+    """Return a door's driver settings: those of its wire, and those that name its part of a device."""
+    names = PART_KEYS.get(str(door.driver.get("kind", "mqtt")), frozenset())
+    shared = {name: value for name, value in door.driver.items() if name not in names}
+    return shared, {name: value for name, value in door.driver.items() if name in names}

@@ -11,7 +11,10 @@ import pytest
 
 from config.sections import TlsSettings
 from config.settings import BrokerLink, read_settings
+from drivers.catalog import PART_KEYS
 from drivers.mqtt.driver import MqttDoors
+from drivers.onvif.driver import OnvifDoors
+from drivers.onvif.endpoint import DoorPart
 from edge.__main__ import main as edge_main
 from edge.wires import Wires
 from edge.worker import Worker, main
@@ -29,6 +32,19 @@ def test_doors_with_equal_settings_share_a_wire() -> None:
     other = door("c", driver={"kind": "mqtt", "host": "10.0.0.9"})
     assert some.key(other) != "mqtt"
     assert some.key(other) == some.key(door("d", driver={"host": "10.0.0.9", "kind": "mqtt"}))
+
+
+def test_the_parts_of_a_device_share_its_connection() -> None:
+    some = wires()
+    url = "http://192.0.2.10/onvif/device_service"
+    doors = tuple(door(name, driver={"kind": "onvif", "url": url, "door": f"D-{name}"}) for name in ("a", "b"))
+    assert some.key(doors[0]) == some.key(doors[1])
+    driver = some.open(doors)
+    assert isinstance(driver, OnvifDoors)
+    assert {name: part.door for name, part in driver._endpoint.doors.items()} == {"a": "D-a", "b": "D-b"}
+    elsewhere = door("c", driver={"kind": "onvif", "url": f"{url}2", "door": "D-c"})
+    assert some.key(elsewhere) != some.key(doors[0])
+    assert PART_KEYS["onvif"] == set(DoorPart.__struct_fields__)
 
 
 def test_the_broker_of_the_edge_is_laid_under_the_doors_own_settings(tmp_path: Path) -> None:
