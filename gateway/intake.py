@@ -16,6 +16,7 @@ from gateway.centre.events import Route
 from gateway.changes import tell_change
 from gateway.store import Connection
 from gateway.store.alerts import clear_alerts, raise_alert
+from gateway.store.bypasses import is_bypassed
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import EdgeIdentity, speaks_for
 from gateway.store.facts import set_aside, write_fact
@@ -80,11 +81,11 @@ def _follow(
     if isinstance(fact, AccessGranted):
         _note_grant(connection, fact, site_id=edge.site_id, at=at)
     match alerts_for(fact):
-        case Raise() as wanted:
+        case Raise() as wanted if not is_bypassed(connection, wanted.source_id, wanted.kind, at=wanted.at):
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)
         case Clear() as ended:
             clear_and_tell(connection, ended, at=at, routes=routes)
-        case None:
+        case _:
             pass
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from config.process import Good, Start
 from config.settings import CentreSettings, Settings
 from gateway.bulk.importing import run_imports
+from gateway.bypassing import end_what_is_over
 from gateway.centre.forwarder import Forwarder, Pace
 from gateway.centre.post import Sender
 from gateway.centre.pulse import Pulse
@@ -30,6 +31,7 @@ from gateway.syslog import follow_audit
 
 LOOK_S = 10.0
 TOKEN_LOOK_S = 0.5
+BYPASS_LOOK_S = 5.0
 TERMS_LOOK_S = 300.0
 CLEAN_EVERY = timedelta(hours=1)
 
@@ -40,6 +42,7 @@ def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path 
     loops |= _witnessing(runtime, settings)
     loops["imports"] = lambda good: run_imports(runtime, good)
     loops["joining"] = lambda good: _every(LOOK_S, Joining(runtime).look, good=good)
+    loops["bypasses"] = lambda good: _every(BYPASS_LOOK_S, lambda: end_what_is_over(runtime), good=good)
     loops["terms"] = lambda good: _keep_terms(runtime, settings, good)
     if edge_token_file is not None:
         loops["edge token"] = lambda good: _offer_token(runtime, settings, file=edge_token_file, good=good)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from models.alerts import AlertKind
 from models.link import FaceStatus
 
 
@@ -59,6 +60,18 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class BypassView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show which alarms of a door raise no alert, until when, and why."""
+
+    id: str
+    door_id: str
+    kinds: tuple[AlertKind, ...]
+    reason: str
+    by: str
+    since: datetime
+    until: datetime
+
+
 class DoorView(msgspec.Struct, frozen=True, kw_only=True):
     """Show how a door stands; `seen_at` is None if no edge ever reported it."""
 
@@ -78,6 +91,8 @@ class DoorView(msgspec.Struct, frozen=True, kw_only=True):
     factors: tuple[str, ...] = ()
     face: FaceStatus | None = None
     """How its edge uses faces there now, with the reasons; None where it takes none, or has not said."""
+    bypass: BypassView | None = None
+    """Alarms that raise no alert there now."""
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`door …`: lock down, evacuate, hold open, and how doors follow, through the gateway's HTTP API with a machine's token.
+"""`door …`: lock down, evacuate, hold open, bypass alarms, through the gateway's HTTP API with a machine's token.
 
 Modes are wishes that the policy carries: a command answers when they are kept, and waits for no door.
 """
@@ -13,9 +13,19 @@ from gateway.commands.common import Json, show
 from gateway.commands.person import SomeDoors
 from gateway.commands.remote import LOCAL, Token, Url, ask
 
-door = typer.Typer(help="Modes of doors: lock down, evacuate, hold open, and which doors follow.", no_args_is_help=True)
+door = typer.Typer(
+    help="Doors: lock down, evacuate, hold open, which doors follow, and bypassed alarms.", no_args_is_help=True
+)
 Why = Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")]
 Until = Annotated[str, typer.Option(help="until when, with its offset, as 2027-01-31T18:00:00+08:00; at most a week")]
+
+Kinds = Annotated[
+    list[str],
+    typer.Option(
+        help="door_forced, door_held_open, door_tampered, door_faulted, device_lost, device_gap or battery_low; several times"
+    ),
+]
+Minutes = Annotated[int, typer.Option(help="for how long, at most a day")]
 
 
 @door.command("modes")
@@ -72,6 +82,23 @@ def release(door_id: str, *, reason: Why, url: Url = LOCAL, token: Token = "", a
     """Hold a door open no longer."""
     kept = ask("PUT", f"doors/{door_id}/mode", url=url, token=token, json={"mode": "normal", "reason": reason})
     show(kept, _line(kept), as_json=as_json)
+
+
+@door.command("bypass")
+def bypass(
+    door_id: str, *, kind: Kinds, minutes: Minutes, reason: Why, url: Url = LOCAL, token: Token = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let alarms of a door raise no alert for a while, because somebody works there; facts go on, and it ends by itself."""
+    body = {"kinds": kind, "minutes": minutes, "reason": reason}
+    begun = ask("POST", f"doors/{door_id}/bypass", url=url, token=token, json=body)
+    show(begun, f"{door_id}: {', '.join(begun['kinds'])} bypassed until {begun['until']}", as_json=as_json)
+
+
+@door.command("end-bypass")
+def end_bypass(door_id: str, *, url: Url = LOCAL, token: Token = "") -> None:
+    """End the bypass of a door now; what stands there still raises its alert."""
+    ask("DELETE", f"doors/{door_id}/bypass", url=url, token=token)
 
 
 def _act(act: str, site: str, *, url: str, token: str, reason: str, some: list[str] | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, or_, select
 
 from gateway.place_views import CameraSettings, ControllerView, DoorReader, DoorSettings, ReaderView, RegisterRow
+from gateway.store.bypasses import forget_bypasses
 from gateway.store.card_formats import format_named
 from gateway.store.edges import of_another_site
 from gateway.store.kept import Act, Kind, names, rows_of
@@ -154,6 +155,7 @@ def _door_uses(connection: Connection, door: Door, at: datetime) -> Iterator[str
 
 
 def _forget_door(connection: Connection, door: Door) -> None:
+    forget_bypasses(connection, door.id)
     connection.execute(delete(readers).where(readers.c.door_id == door.id))
     connection.execute(delete(device_status).where(device_status.c.id == door.id, device_status.c.kind == "door"))
 

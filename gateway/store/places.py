@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, update
 
+from gateway.store.bypasses import going_bypasses
 from gateway.store.dialect import insert_into
 from gateway.store.edges import EdgeIdentity
 from gateway.store.sealed import unwrapped, wrapped
@@ -26,7 +27,7 @@ from gateway.store.tables import (
     sites,
 )
 from gateway.store.types import as_text
-from gateway.views import CameraView, DoorView, Place
+from gateway.views import BypassView, CameraView, DoorView, Place
 from models.cards import CardFormat
 from models.errors import Conflict, NotFound
 from models.link import CameraStatus, DoorStatus
@@ -215,20 +216,22 @@ def door_views(
 ) -> list[DoorView]:
     """Return how the doors of some sites (None: all) stand, by name; with `door_ids`, only those."""
     status = and_(device_status.c.id == doors.c.id, device_status.c.kind == "door")
-    query = select(doors.c.record, doors.c.mode, device_status.c.body).outerjoin(device_status, status)
+    query = select(doors.c.id, doors.c.record, doors.c.mode, device_status.c.body).outerjoin(device_status, status)
     query = query.order_by(doors.c.name, doors.c.id)
     if site_ids is not None:
         query = query.where(doors.c.site_id.in_(site_ids))
     if door_ids is not None:
         query = query.where(doors.c.id.in_(tuple(door_ids)))
-    return [_door_view(row) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    bypassed = {one.door_id: one for one in going_bypasses(connection)}
+    return [_door_view(row, bypass=bypassed.get(row.id)) for row in rows]
 
 
-def _door_view(row: Row[Any, Any, Any]) -> DoorView:
+def _door_view(row: Row[Any, Any, Any, Any], *, bypass: BypassView | None) -> DoorView:
     door = msgspec.json.decode(row.record, type=Door)
     view = DoorView(
         id=door.id, name=door.name, site_id=door.site_id, address=door.address, exit_kind=door.exit_kind,
-        edge_id=door.edge_id, mode=row.mode, factors=door.factors,
+        edge_id=door.edge_id, mode=row.mode, factors=door.factors, bypass=bypass,
     )  # fmt: skip
     if row.body is None:
         return view

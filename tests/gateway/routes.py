@@ -72,6 +72,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/doors/{door_id}/unlock": {"reason": "a parcel"},
     "PATCH /api/v1/doors/{door_id}/settings": {"address": "Gate 2"},
     "PUT /api/v1/doors/{door_id}/mode": {"mode": "held_open", "until": _UNTIL, "reason": "moving in"},
+    "POST /api/v1/doors/{door_id}/bypass": {"kinds": ["door_forced"], "minutes": 5, "reason": "new hinges"},
     "POST /api/v1/readers": {"door_id": "gate", "kinds": ["card"]},
     "PATCH /api/v1/readers/{reader_id}": {"name": "Outside"},
     "POST /api/v1/card-formats": {"name": "Desk", "site_id": "a", "notation": "decimal"},

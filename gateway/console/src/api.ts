@@ -35,6 +35,7 @@ export interface Door {
   online: boolean; contact: Known<"open" | "closed" | "unknown">; lock: Known<"locked" | "unlocked" | "unknown">;
   mode: Known<"normal" | "locked_down" | "evacuating" | "held_open">; tamper: boolean;
   alarm: Known<"none" | "forced" | "held">; seen_at: string | null;
+  bypass?: { kinds: Known<AlertKind>[]; reason: string; by: string; until: string } | null;
   factors?: string[]; face?: { use: FaceUse; provider: Known<"none" | "parallax" | "model" | "device"> } | null;
 }
 export interface Camera { id: string; name: string; site_id: string; door_id?: string | null;

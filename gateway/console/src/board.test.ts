@@ -65,8 +65,9 @@ describe("order", () => {
   it("puts doors with trouble first", () => {
     const doors = [
       doorOf({ id: "quiet" }), doorOf({ id: "open", contact: "open" }), doorOf({ id: "free", mode: "held_open" }),
+      doorOf({ id: "worked on", bypass: { kinds: ["door_forced"], reason: "new hinges", by: "li", until: "2026-11-23T12:30:00Z" } }),
       doorOf({ id: "gone", online: false }), doorOf({ id: "prised", tamper: true }), doorOf({ id: "forced", alarm: "forced" }),
     ];
-    expect(byConcern(doors).map((door) => door.id)).toEqual(["forced", "prised", "gone", "free", "open", "quiet"]);
+    expect(byConcern(doors).map((door) => door.id)).toEqual(["forced", "prised", "gone", "free", "worked on", "open", "quiet"]);
   });
 });

@@ -117,7 +117,7 @@ export function byConcern(doors: Iterable<Door>): Door[] {
     if (door.alarm !== "none") return 0;
     if (door.tamper) return 1;
     if (!door.online) return 2;
-    if (door.mode !== "normal") return 3;
+    if (door.mode !== "normal" || door.bypass != null) return 3;
     return door.contact === "open" ? 4 : 5;
   };
   return [...doors].sort((one, other) => concern(one) - concern(other) || byName(one, other));

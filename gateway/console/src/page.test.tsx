@@ -112,6 +112,13 @@ describe("the page", () => {
     await waitFor(() => { expect(document.activeElement).toBe(screen.getByRole("button", { name: /处置告警/ })); });
   });
 
+  it("says which alarms of a door are bypassed, until when and by whom", async () => {
+    const bypass = { kinds: ["door_forced", "door_tampered"], reason: "new hinges", by: "li", until: "2099-11-23T12:30:00Z" };
+    open({ "GET doors": () => json({ items: [doorOf({ bypass })] }) });
+    const mark = await screen.findByText(/^2099-11-23 .* 前不报警：强行开门、防拆报警$/);
+    expect(mark.title).toBe("li：new hinges");
+  });
+
   it("says the gateway's own words when an action is refused", async () => {
     open({ "POST alerts/a1/acknowledge": () => json({ title: "Conflict", detail: "already resolved by wang" }, 409) });
     fireEvent.click(await screen.findByRole("button", { name: /确认告警/ }));

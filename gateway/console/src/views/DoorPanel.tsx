@@ -14,7 +14,7 @@ import { Mark } from "./Mark";
 const SEARCH_FROM = 8;
 const MODE_TONES: Record<string, Tone> = { locked_down: "danger", evacuating: "danger", held_open: "caution" };
 
-const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal";
+const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal" || door.bypass != null;
 
 export interface DoorPanelProps { doors: ReadonlyMap<string, Door>; known: boolean; tools?: ReactNode }
 
@@ -58,11 +58,19 @@ function DoorRow({ door }: { door: Door }): ReactElement {
         {alarm !== null && <Mark loud tone="danger" word={alarm} />}
         {door.tamper && <Mark loud tone="warn" word={text.tamper} />}
         {door.mode !== "normal" && <Mark tone={MODE_TONES[door.mode] ?? "calm"} word={worded(text.mode, door.mode)} />}
+        {door.bypass != null && <Bypass bypass={door.bypass} />}
         {door.online ? <Bolt door={door} /> : <Mark loud tone="calm" word={text.offline} />}
       </div>
       <FaceState door={door} />
     </li>
   );
+}
+
+function Bypass({ bypass }: { bypass: NonNullable<Door["bypass"]> }): ReactElement {
+  const text = useText();
+  const now = useNow();
+  const kinds = bypass.kinds.map((kind) => worded(text.kind, kind)).join(text.doors.and);
+  return <Mark tone="caution" word={text.doors.bypassed(siteTime(bypass.until, { now }), kinds)} title={text.doors.bypassedBy(bypass.by, bypass.reason)} />;
 }
 
 function Bolt({ door }: { door: Door }): ReactElement {
