@@ -58,6 +58,10 @@ def unit_of(args: argparse.Namespace, *, now: Callable[[], datetime]) -> Simulat
         InvalidInput: a door's token or the password file cannot be used.
     """
     doors = tuple(check_id(door, "--door") for door in args.door or ["gate"])
+    if args.host in {"", "0.0.0.0", "::"}:
+        raise InvalidInput("--host", "name the one address by which it is reached: it tells it to its clients")
+    if bool(args.user) != (args.password_file is not None):
+        raise InvalidInput("--user", "give both a user and a file with the password, or neither")
     password = ""
     if args.password_file is not None:
         try:

@@ -163,7 +163,7 @@ async def pull(call: Call, clock: Callable[[], datetime]) -> Xml:
     except TimeoutError:
         pass  # nothing happened: an empty answer
     now = clock()
-    subscriptions.at(call.path, call.now)
+    subscriptions.at(call.path, now if "needs_renew" in call.faults else call.now)
     if "needs_renew" not in call.faults:
         point.ends_at = max(point.ends_at, now + timedelta(seconds=point.life_s))
     messages = point.take(min(int(limit), MAX_MESSAGES))

@@ -198,7 +198,7 @@ async def test_a_process_keeps_its_doors_and_certificate_over_kill(tmp_path: Pat
     ("options", "told"),
     [
         (["--door", "no door"], "--door"),
-        (["--password-file", "/nowhere/at/all"], "--password-file"),
+        (["--user", "edge", "--password-file", "/nowhere/at/all"], "--password-file"),
         (["--host", "198.51.100.7"], "simulated ONVIF device"),
         (["--store", "/nowhere/at/all"], "simulated ONVIF device"),
     ],
