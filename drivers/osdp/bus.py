@@ -51,6 +51,10 @@ class Bus:
                 continue
             turn.hear(frame)
 
+    def is_held_by(self, address: int) -> bool:
+        """Return whether the line waits for this reader's answer."""
+        return self._turn is not None and self._turn.address == address
+
     def open_to(self, turn: Turn) -> bool:
         """Return whether this reader may be asked something now."""
         return self._turn is None or self._turn is turn or self._clock() > self._turn_ends

@@ -62,6 +62,7 @@ class Panel:
         self._sessions = {
             reader.address: Session(reader, bus=self._bus, say=self.say, clock=clock) for reader in setup.readers
         }
+        self._turns = deque(self._sessions.values())
         self._in = b""
         self._out: deque[bytes] = deque()
         self._counted = Counted(unreadable=0, sessions=0)
@@ -75,8 +76,7 @@ class Panel:
         """
         while self._hear() and len(self._out) < TELLING_MOST:
             self._bus.take()
-            for session in self._sessions.values():
-                session.step()
+            self._give_turns()
             if self._bus.lost is not None:
                 raise self._bus.lost
             if self._clock() > self._count_at:
@@ -90,6 +90,14 @@ class Panel:
             return
         self._count()
         self._out.append(encode(record))
+
+    def _give_turns(self) -> None:
+        """Let the readers step: first those that somebody waits at, then whoever had a turn longest ago."""
+        for session in sorted(self._turns, key=lambda session: not session.is_commanded):
+            session.step()
+            if self._bus.is_held_by(session.address):
+                self._turns.remove(session)
+                self._turns.append(session)
 
     def _hear(self) -> bool:
         """Wait for the line or the driver, at most 10 ms; return False once the driver is gone."""

@@ -74,6 +74,7 @@ class Session:
     def __init__(
         self, setup: ReaderSetup, *, bus: Bus, say: Callable[[FromPanel], None], clock: Callable[[], float]
     ) -> None:
+        self.address = setup.address
         self.begun = 0
         """How many sessions were begun."""
         self._setup = setup
@@ -94,21 +95,26 @@ class Session:
         self._gone_since: float | None = clock()
         self._why: Away = "silent"
         self._waiting: deque[Act] = deque()
-        self._acting: tuple[Act, dict[str, object]] | None = None
+        self._acting: Act | None = None
         self._pulses: dict[int, tuple[float, float]] = {}
+
+    @property
+    def is_commanded(self) -> bool:
+        """Return whether a command waits for this reader."""
+        return bool(self._waiting) or self._acting is not None
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Take a turn if the line is free for this reader, and see to what time has brought."""
         now = self._clock()
+        self._expire(now)
         if self._panel is None:
             if now >= self._rest_until and self._bus.open_to(self._turn):
                 self._begin()
         elif self._bus.open_to(self._turn):
             self._panel.refresh()
             self._look_after(self._clock())
-        self._expire(self._clock())
         self._tell_if_away(now)
 
     def _begin(self) -> None:
@@ -137,8 +143,7 @@ class Session:
         if self._gone_since is None:
             self._gone_since = self._clock()
         if self._acting is not None:
-            act, _ = self._acting
-            self._acting = None
+            act, self._acting = self._acting, None
             sent = CODES[type(act.command)] in self._turn.sent
             self._say(Done(number=act.number, ok=False, certain=not sent, error="the reader did not answer"))
 
@@ -245,10 +250,9 @@ class Session:
         command = act.command
         if isinstance(command, Output):
             command = self._within_timer(command, now)
-        given = as_dict(command)
         self._turn.sent.discard(CODES[type(command)])
-        if self._panel.submit_command(0, given):
-            self._acting = act, given
+        if self._panel.submit_command(0, as_dict(command)):
+            self._acting = act
         else:
             self._say(Done(number=act.number, ok=False, error="the reader takes no commands now"))
 
@@ -273,7 +277,7 @@ class Session:
         for act in [act for act in self._waiting if now >= act.until]:
             self._waiting.remove(act)
             self._say(Done(number=act.number, ok=False, error="its time was over before the line was free"))
-        if self._acting is not None and now >= self._acting[0].until:
+        if self._acting is not None and now >= self._acting.until:
             self._end(rest_s=0.0)
 
     # ---- what libosdp calls -----------------------------------------------------------------------------------------
@@ -286,8 +290,7 @@ class Session:
             return
         if self._acting is None:
             return
-        act, _ = self._acting
-        self._acting = None
+        act, self._acting = self._acting, None
         if status == osdp.CompletionStatus.Ok:
             self._say(Done(number=act.number, ok=True))
         else:

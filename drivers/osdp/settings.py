@@ -16,7 +16,7 @@ from models.errors import InvalidInput
 
 KEY_BYTES: Final = 16
 READERS_MOST: Final = 32
-"""What one line can carry at a poll every 50 ms without getting slow."""
+"""What a line of RS-485 carries without a repeater."""
 WELL_KNOWN_KEY: Final = bytes(range(0x30, 0x40))
 """The key that every reader leaves its factory with (OSDP 2.2, annex D): it keeps nobody out."""
 
