@@ -201,32 +201,22 @@ def _endpoint(call: Call) -> Xml:
     return tag("tds:GetEndpointReferenceResponse", tag("tds:GUID", f"urn:uuid:{call.device.identity.uuid}"))
 
 
-def _relays(prefix: str) -> Handler:
-    def answer(call: Call) -> Xml:
-        settings = tag(
-            "tt:Properties",
-            tag("tt:Mode", "Monostable"),
-            tag("tt:DelayTime", f"PT{PULSE_S:.0f}S"),
-            tag("tt:IdleState", "open"),
-        )
-        told = (tag(f"{prefix}:RelayOutputs", settings, token=token) for token in call.device.relays)
-        return tag(f"{prefix}:GetRelayOutputsResponse", *told)
-
-    return answer
+def _relays(call: Call) -> Xml:
+    delay = tag("tt:DelayTime", f"PT{PULSE_S:.0f}S")
+    settings = tag("tt:Properties", tag("tt:Mode", "Monostable"), delay, tag("tt:IdleState", "open"))
+    told = (tag("tds:RelayOutputs", settings, token=token) for token in call.device.relays)
+    return tag("tds:GetRelayOutputsResponse", *told)
 
 
-def _set_relay(prefix: str) -> Handler:
-    def answer(call: Call) -> Xml:
-        token, state = call.text(f"{prefix}:RelayOutputToken"), call.text(f"{prefix}:LogicalState")
-        by_token(call.device.relays, token)
-        if state not in {"active", "inactive"}:
-            raise SoapFault("LogicalState is active or inactive", "ter:InvalidArgVal")
-        if "refuse_unlock" in call.faults:
-            raise SoapFault("the relay did not move", "ter:Action", "ter:Failure", sender=False)
-        call.device.set_relay(token, on=state == "active", now=call.now, pulse_s=PULSE_S)
-        return tag(f"{prefix}:SetRelayOutputStateResponse")
-
-    return answer
+def _set_relay(call: Call) -> Xml:
+    token, state = call.text("tds:RelayOutputToken"), call.text("tds:LogicalState")
+    by_token(call.device.relays, token)
+    if state not in {"active", "inactive"}:
+        raise SoapFault("LogicalState is active or inactive", "ter:InvalidArgVal")
+    if "refuse_unlock" in call.faults:
+        raise SoapFault("the relay did not move", "ter:Action", "ter:Failure", sender=False)
+    call.device.set_relay(token, on=state == "active", now=call.now, pulse_s=PULSE_S)
+    return tag("tds:SetRelayOutputStateResponse")
 
 
 def _inputs(call: Call) -> Xml:
@@ -247,10 +237,11 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "tds:GetDNS": _names,
     "tds:GetNTP": _clocks,
     "tds:GetEndpointReference": _endpoint,
-    "tds:GetRelayOutputs": _relays("tds"),
-    "tds:SetRelayOutputState": _set_relay("tds"),
-    "tmd:GetRelayOutputs": _relays("tmd"),
-    "tmd:SetRelayOutputState": _set_relay("tmd"),
+    "tds:GetRelayOutputs": _relays,
+    "tds:SetRelayOutputState": _set_relay,
     "tmd:GetDigitalInputs": _inputs,
 }
-"""The operations of the Device service that a client of doors and cameras needs, and DeviceIO's relays and inputs."""
+"""The operations of the Device service that a client of doors and cameras needs, and DeviceIO's inputs.
+
+DeviceIO's relay operations are those of the Device service, asked at another path.
+"""
