@@ -101,7 +101,7 @@ class OnvifClient:
             InvalidInput: the answer is none.
         """
         await contracts.load(service)
-        envelope, _ = contracts.request(service, operation, dict(arguments or {}))
+        envelope, _ = contracts.request(service, operation, **(arguments or {}))
         url = self.services.get(contracts.namespace(service), self.endpoint.url)
         reply = await self.exchange(envelope, url=url, limit_s=limit_s)
         if len(reply) > SMALL_BYTES:
@@ -145,7 +145,7 @@ class OnvifClient:
 
     def _read(self, service: Service, operation: str, reply: bytes) -> Any:
         where = self.endpoint.address
-        return contracts.answer(service, operation, soap.unpack(reply, where=where), where=where)
+        return contracts.answer(service, operation, envelope=soap.unpack(reply, where=where), where=where)
 
     async def _post(
         self, envelope: etree._Element, *, url: str, headers: tuple[etree._Element, ...], limit_s: float
@@ -199,7 +199,7 @@ class OnvifClient:
     async def measure_clock(self) -> None:
         """Read the device's clock without credentials; WS-Security tokens are stamped by it, not by ours."""
         await contracts.load("device")
-        envelope, _ = contracts.request("device", "GetSystemDateAndTime", {})
+        envelope, _ = contracts.request("device", "GetSystemDateAndTime")
         asked = self._now()
         try:
             reply = await self._post(envelope, url=self.endpoint.url, headers=(), limit_s=self.endpoint.timeout_s)
@@ -230,7 +230,7 @@ class OnvifClient:
     async def _find_services_of_old(self) -> list[tuple[str, str]]:
         """Return the services of a device from before GetServices: by its capabilities."""
         await contracts.load("device")
-        envelope, _ = contracts.request("device", "GetCapabilities", {"Category": "All"})
+        envelope, _ = contracts.request("device", "GetCapabilities", Category="All")
         reply = await self.exchange(envelope, url=self.endpoint.url)
         names = {
             "Events": contracts.namespace("events"),

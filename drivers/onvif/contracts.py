@@ -53,7 +53,7 @@ async def load(service: Service) -> None:
     await asyncio.to_thread(_client, FILES[service][0])
 
 
-def request(service: Service, operation: str, arguments: dict[str, Any]) -> tuple[etree._Element, str]:
+def request(service: Service, operation: str, **arguments: Any) -> tuple[etree._Element, str]:
     """Return the envelope of a request, and its action.
 
     Raises:
@@ -67,7 +67,7 @@ def request(service: Service, operation: str, arguments: dict[str, Any]) -> tupl
     return message.content, str(found.abstract.wsa_action or found.soapaction or "")
 
 
-def answer(service: Service, operation: str, envelope: etree._Element, *, where: str) -> Any:
+def answer(service: Service, operation: str, *, envelope: etree._Element, where: str) -> Any:
     """Return an answer as plain dictionaries, lists and values.
 
     Raises:

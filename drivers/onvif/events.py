@@ -49,7 +49,7 @@ class PullPoint:
         """Make the subscription; raises what `OnvifClient.ask` raises."""
         await contracts.load("events")
         lives = f"PT{max(LIVES_S, 2 * self._pull_s)}S"
-        envelope, _ = contracts.request("events", "CreatePullPointSubscription", {"InitialTerminationTime": lives})
+        envelope, _ = contracts.request("events", "CreatePullPointSubscription", InitialTerminationTime=lives)
         client = self._client
         url = client.services.get(contracts.namespace("events"), client.endpoint.url)
         answer = self._body(await client.exchange(envelope, url=url))
@@ -110,7 +110,7 @@ class PullPoint:
     async def _send(
         self, service: Service, operation: str, arguments: dict[str, Any], *, limit_s: float | None = None
     ) -> bytes:
-        envelope, action = contracts.request(service, operation, arguments)
+        envelope, action = contracts.request(service, operation, **arguments)
         references = tuple(deepcopy(e) for e in self._references)
         headers = soap.addressed(action, to=self._url, message_id=new_message_id(), references=references)
         return await self._client.exchange(envelope, url=self._url, headers=headers, limit_s=limit_s)

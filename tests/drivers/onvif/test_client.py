@@ -178,4 +178,4 @@ def test_an_answer_of_another_shape_is_refused() -> None:
         b'<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"><e:Body><x/></e:Body></e:Envelope>', where="x"
     )
     with pytest.raises(InvalidInput):
-        contracts.answer("door", "GetDoorState", envelope, where="x")
+        contracts.answer("door", "GetDoorState", envelope=envelope, where="x")
