@@ -16,7 +16,7 @@ from lxml import etree
 
 from drivers.onvif.simcall import ELSEWHERE, FAULTS
 from drivers.onvif.simcertificate import Certificate
-from drivers.onvif.simhttp import MAX_CONNECTIONS, MAX_HEAD_BYTES
+from drivers.onvif.simhttp import MAX_CONNECTIONS, MAX_HEAD_BYTES, BadRequest, read_request
 from drivers.onvif.simserver import BOMB, EXTERNAL, HANDLERS, HUGE_BYTES
 from drivers.onvif.simsoap import MAX_REQUEST_BYTES, SoapFault, envelope, parse, tag
 from models.errors import InvalidInput
@@ -182,6 +182,46 @@ def test_every_text_arrives_as_it_was_but_for_what_xml_cannot_say(content: str, 
 async def test_what_is_no_request_is_answered_and_closed(content: bytes, status: bytes) -> None:
     async with asking() as client:
         assert (await raw(client, content)).split()[1] == status
+
+
+class Nowhere:
+    """A writer whose bytes are kept."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+
+    def write(self, data: bytes) -> None:
+        self.kept += data
+
+
+HEADS = st.sampled_from(
+    [
+        b"POST /onvif/x HTTP/1.1\r\n",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"\r\n",
+        b"5\r\nabcde\r\n",
+        b"0\r\n\r\n",
+    ]
+)
+
+
+@given(st.lists(HEADS | st.binary(max_size=40), max_size=8).map(b"".join))
+async def test_whatever_comes_over_http_is_a_request_or_refused(content: bytes) -> None:
+    reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES)
+    reader.feed_data(content)
+    reader.feed_eof()
+    status = 0
+    request = None
+    with contextlib.suppress(EOFError):
+        try:
+            request = await read_request(reader, Nowhere(), max_body=1000)  # type: ignore[arg-type]
+        except BadRequest as refused:
+            status = refused.status
+    assert status in {0, 400, 413, 431}
+    if request is not None:
+        assert len(request.body) <= len(content)
+        assert content.startswith(request.method.encode("latin-1"))
 
 
 async def test_a_chunked_request_is_read() -> None:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import httpx
 import pytest
 
-from drivers.onvif.simulator import controlling
+from drivers.onvif.simulator import Order, controlling
 from tests.drivers.onvif.asking import Client, asking, soap
 
 DECIDE = (
@@ -152,6 +152,13 @@ async def test_an_order_that_cannot_be_meant_is_answered(line: bytes, told: str)
         assert not answer["ok"]
         assert told in answer["error"]
         assert (await control.act("status"))["ok"]
+
+
+def test_every_order_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "onvif-simulator.md").read_text()
+    words = {word for kind in get_args(get_type_hints(Order)["act"]) for word in (get_args(kind) or (kind,))}
+    assert "motion" in words
+    assert [word for word in words if f"`{word}`" not in page and f'"act":"{word}"' not in page] == []
 
 
 @contextlib.contextmanager
