@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 debian_packages=(
   python3-venv mosquitto mosquitto-clients postgresql ffmpeg chromium fonts-noto-cjk swtpm tpm2-tools libtss2-tcti-swtpm0
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-libav gir1.2-gst-rtsp-server-1.0 python3-gi curl onvif-tools iproute2
+  gstreamer1.0-libav gir1.2-gst-rtsp-server-1.0 python3-gi curl rabbitmq-server onvif-tools iproute2
 )
 
 say() { printf '==> %s\n' "$*"; }

@@ -23,6 +23,7 @@ PROGRAMS = {
     "mosquitto-clients": ("mosquitto_pub", "mosquitto_sub"),
     "onvif-tools": ("onvif-util",),
     "postgresql": ("initdb", "postgres"),
+    "rabbitmq": ("rabbitmq-server", "epmd"),
     "swtpm": ("swtpm", "tpm2_unseal"),
 }
 

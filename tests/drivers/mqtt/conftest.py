@@ -50,7 +50,7 @@ def free_port() -> int:
 class RunningBroker:
     """One broker process as the product starts it; doors are handed out once each."""
 
-    kind: Literal["mosquitto", "embedded"]
+    kind: Literal["mosquitto", "embedded", "rabbitmq"]
     directory: Path
     port: int
     more: tuple[str, ...] = ()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import random
 import signal
 import socket
 import stat
@@ -13,24 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from drivers.mqtt.broker import Listener, Users, acl_text, may, password_text, read_users, write_mosquitto_files
-from drivers.mqtt.simdoor import SimulatedDoor
-from drivers.mqtt.store import EventStore
 from drivers.mqtt.wire import FROM_DOOR, ROOT, TO_DOOR
-from models.errors import DeviceUnreachable, InvalidInput
-from tests.drivers.contract import next_event, now
-from tests.drivers.mqtt.conftest import RunningBroker, connected, free_port, running_broker
+from models.errors import InvalidInput
+from tests.drivers.mqtt.conftest import RunningBroker, free_port, running_broker
 
 pytestmark = pytest.mark.needs("mosquitto", "mosquitto-clients")
 LIMIT_S = 10.0
@@ -113,6 +103,57 @@ def test_a_door_hears_only_what_is_for_it(broker: RunningBroker) -> None:
     assert set(got) == {own}
 
 
+OWN = {
+    "door-5": {f"{ROOT}/door-5/{kind}" for kind in TO_DOOR},
+    "plug-1": {"stat/plug-1/POWER", "cmnd/plug-1/Backlog0"},
+    "relay-1": {"yard/relay-1"},
+}
+EVERYBODYS = sorted({*(topic for own in OWN.values() for topic in own), f"{ROOT}/door-6/command", f"{ROOT}/door-5/event",
+                     "shelly-1/rpc", f"{ROOT}/door-6/mode", "gatehouse/door-118/rpc"})  # fmt: skip
+
+
+@pytest.mark.parametrize("user", OWN)
+def test_whatever_a_user_subscribes_to_only_its_own_comes(broker: RunningBroker, user: str) -> None:
+    last = min(OWN[user])
+    everything = ["#", "+/#", "+/+/+", f"{ROOT}/#", "cmnd/#", "stat/plug-1/#", "yard/+", "yard/#", "$SYS/#"]
+    filters = [*everything, *OWN[user]]  # the embedded broker refuses wildcards beyond what is one's own
+    words = [word for topic in filters for word in ("-t", topic)]
+    command = broker.client("sub", *words, "-F", "%t %p", "-W", "8", user=user)
+    broker.publish(last, "first", "-r", "-q", "1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as subscriber:
+        assert subscriber.stdout is not None
+        _lines_until(f"{last} first", subscriber.stdout)
+        for topic in EVERYBODYS:
+            broker.publish(topic, "second", "-q", "1")
+        broker.publish(last, "third", "-q", "1")
+        got = _lines_until(f"{last} third", subscriber.stdout)
+        subscriber.terminate()
+        got += subscriber.stdout.read().splitlines()
+    broker.publish(last, "", "-r", "-q", "1")
+    assert {line.partition(" ")[0] for line in got} == OWN[user]
+
+
+@pytest.mark.parametrize("user", ["plug-1", "door-5"])
+def test_whatever_a_user_publishes_only_its_own_is_heard(broker: RunningBroker, user: str) -> None:
+    last = "yard/relay-1"
+    filters = [f"{ROOT}/#", "stat/plug-1/#", "cmnd/plug-1/#", "shelly-1/#", last]
+    words = [word for topic in filters for word in ("-t", topic)]
+    command = broker.client("sub", *words, "-F", "%t %p", "-W", "8")
+    broker.publish(last, "first", "-r", "-q", "1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as subscriber:
+        assert subscriber.stdout is not None
+        _lines_until(f"{last} first", subscriber.stdout)
+        for topic in (*EVERYBODYS, f"{ROOT}/door-5/ack", f"{ROOT}/door-5/state"):
+            spoken = broker.client("pub", "-t", topic, "-m", f"by {user}", "-q", "1", user=user)
+            subprocess.run(spoken, check=False, capture_output=True, timeout=10)
+        broker.publish(last, "third", "-q", "1")
+        got = _lines_until(f"{last} third", subscriber.stdout)
+        subscriber.terminate()
+    broker.publish(last, "", "-r", "-q", "1")
+    may_say = {f"{ROOT}/door-5/{kind}" for kind in ("event", "state")} if user == "door-5" else OWN[user]
+    assert {line.partition(" ")[0] for line in got if line.endswith(f"by {user}")} == may_say
+
+
 @pytest.mark.parametrize("user", ["edge", "door-1", "panel", "nobody"])
 def test_the_rules_name_exactly_what_a_user_may_do(user: str) -> None:
     users = read_users_of({"edge": {"password": "a"}, "doors": {"door-1": "b", "door-2": "c"},
@@ -143,6 +184,10 @@ def read_users_of(content: object) -> Users:
         {}, {"edge": {}}, {"edge": {"password": ""}}, {"edge": {"password": "x"}, "doors": {"a/b": "x"}},
         {"edge": {"password": "x"}, "doors": {"+": "x"}}, {"edge": {"password": "x"}, "doors": {"edge": "x"}},
         {"edge": {"password": "x"}, "typo": 1},
+        *({"edge": {"password": "x"}, "devices": {"d": {"password": "x", "topics": [own]}}}
+          for own in ("#", "+/x", "a/#/b", "a#", "$SYS/#", "", "/x", "gatehouse/#", f"{ROOT}/gate/event", "gatehouse/v1/#")),
+        {"edge": {"password": "x"}, "devices": {"d": {"password": "x", "topics": []}}},
+        {"edge": {"password": "x"}, "doors": {"d": "x"}, "devices": {"d": {"password": "x", "topics": ["a/#"]}}},
         {"edge": {"password": "x"}, "controllers": {"p": {"password": "x", "doors": ["#"]}}},
     ],
 )  # fmt: skip
@@ -215,54 +260,3 @@ def test_the_embedded_broker_refuses_anything_but_plain_loopback(tmp_path: Path)
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 1
     assert "install mosquitto" in ended.stderr
-
-
-def certificate(directory: Path, name: str, *, issuer: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    """Write name.pem and name.key: an authority, or what it issued for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, signing_key = issuer or (None, key)
-    builder = x509.CertificateBuilder(
-        issuer_name=subject if signer is None else signer.subject,
-        subject_name=subject,
-        public_key=key.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=now() - timedelta(days=1),
-        not_valid_after=now() + timedelta(days=1),
-    ).add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False).sign(
-        signing_key, hashes.SHA256()
-    )
-    (directory / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / f"{name}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return made, key
-
-
-async def test_tls_with_client_certificates_carries_doors(tmp_path: Path) -> None:
-    authority = certificate(tmp_path, "ca")
-    certificate(tmp_path, "server", issuer=authority)
-    certificate(tmp_path, "edge", issuer=authority)
-    certificate(tmp_path, "stranger")
-    listener = ["--cert-file", "server.pem", "--key-file", "server.key", "--ca-file", "ca.pem"]
-    files = [str(tmp_path / word) if word.endswith((".pem", ".key")) else word for word in listener]
-    with running_broker("mosquitto", more=files) as broker:
-        tls: dict[str, Any] = {"tls": True, "ca_file": str(tmp_path / "ca.pem")}
-        own = {"cert_file": str(tmp_path / "edge.pem"), "key_file": str(tmp_path / "edge.key")}
-        with EventStore() as store:
-            endpoint = broker.endpoint("door-1", client_id="door-1", **tls, **own)
-            door = SimulatedDoor("door-1", endpoint=endpoint, store=store, now=now, rng=random.Random())
-            async with broker.driver("door-1", client_id="e", **tls, **own) as driver, connected(door):
-                for _ in range(50):
-                    door.force()
-                    door.close()
-                reports = driver.reports()
-                seen = [(await next_event(reports))[0].seq for _ in range(100)]
-                assert seen == list(range(1, 101))
-        wrong = {"cert_file": str(tmp_path / "stranger.pem"), "key_file": str(tmp_path / "stranger.key")}
-        for changes in ({**tls, **wrong}, tls, {"tls": True, **own}):
-            with pytest.raises(DeviceUnreachable):
-                async with broker.driver("door-1", client_id="e", **changes):
-                    pass

@@ -44,7 +44,7 @@ async def rig_on(broker: RunningBroker) -> AsyncIterator[Rig]:
     with EventStore() as store:
         door = broker.door(next(broker.fresh), store=store)
         async with connected(door):
-            yield MqttRig(broker=broker, door=door, keeps_sessions=broker.kind == "mosquitto")
+            yield MqttRig(broker=broker, door=door, keeps_sessions=broker.kind != "embedded")
 
 
 @pytest.mark.needs("mosquitto")
