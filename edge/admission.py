@@ -16,6 +16,7 @@ import msgspec
 
 from drivers.door import Executed
 from edge.answers import UNLOCK_VALID_MS, Answers
+from edge.calls import Calls
 from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
 from edge.door_rules import DoorRules
@@ -24,7 +25,7 @@ from edge.free_times import FreeTimes
 from edge.guesses import Family, Guesses
 from edge.passes import Passes
 from edge.spool import Spool
-from models.access import Claim, Denial, Grant, Request, decide, method_of, takes_faces
+from models.access import Claim, Denial, Grant, Request, can_call, decide, method_of, takes_faces
 from models.errors import InvalidInput, StorageUnavailable
 from models.events import DenialReason, Method
 from models.link import Result, Unlock
@@ -66,6 +67,7 @@ class Admission:
         self._passes = Passes(spool)
         self._rules = DoorRules(keeper=keeper, clock=clock, spool=spool)
         self._free = FreeTimes(clock=clock, spool=spool)
+        self.calls = Calls(edge_id=edge_id, keeper=keeper, clock=clock, spool=spool)
         keeper.modes.stands_free = self._stands_free
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._guesses = Guesses(clock.unix)
@@ -80,6 +82,7 @@ class Admission:
         """
         await self._rules.load()
         await self._free.load()
+        await self.calls.load()
 
     def apply(self, policy: Policy) -> None:
         """Decide by this policy from now on.
@@ -118,6 +121,8 @@ class Admission:
             self._seen.popitem(last=False)
         if not self._answers.is_fresh(request, at=at):
             await self._refuse(request, "stale")
+        elif request.kind == "call" and can_call(door, request.reader):
+            await self.calls.ring(request, door)
         elif request.kind in ("button", "call"):
             await self._look(request, door)
         else:
@@ -300,6 +305,8 @@ class Admission:
         if left_ms <= 0:
             return Result(command_id=command.id, state="expired", reason="expired", at=self._clock.now())
         executed = await self._answers.open(claim, command_id=command.id, valid_ms=min(UNLOCK_VALID_MS, left_ms))
+        if executed.ok:
+            await self.calls.end(door.id, "opened")
         return Result(
             command_id=command.id,
             state="confirmed" if executed.ok else "failed",

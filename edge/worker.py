@@ -48,7 +48,7 @@ from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
-from models.link import Discover, EdgeStatus, Introduction, ProbeDevice, TryPart, Unlock
+from models.link import Discover, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -212,6 +212,7 @@ class Worker:
         )
         self._faces = FaceParts(around)
         self._orders.give(Unlock, self._admission.unlock)
+        self._orders.give(RefuseCall, self._admission.calls.refuse)
 
     def _make_adopting(self, children: Supervisor) -> None:
         eyes = TrialEyes(
@@ -250,6 +251,7 @@ class Worker:
                 log.warning("templates whose consent ended could not be destroyed yet: %s", error)
         tasks.create_task(self._lived.run(), name="clock")
         tasks.create_task(self._mains.run(), name="power")
+        tasks.create_task(self._admission.calls.run(), name="calls")
         tasks.create_task(self._faces.erasing.run(), name="erasing")
         ready = {
             "ready": True,

@@ -84,6 +84,11 @@ def _takes(door: Door, claim: Claim) -> bool:
     return claim.reader == "out" and WITH_FACE.get(claim.method) in door.factors
 
 
+def can_call(door: Door, side: Literal["in", "out"]) -> bool:
+    """Return whether a door has a station from which the desk can be called on this side."""
+    return any("call" in reader.kinds for reader in door.readers if reader.side == side)
+
+
 def fresh(device_at: datetime | None, *, offset: timedelta, redelivered: bool, at: datetime) -> bool:
     """Return whether a request is about now: not redelivered, and at most 3 s old (or ahead) after the clock offset.
 

@@ -77,6 +77,16 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True, tag="unlock"):
     deadline: datetime
 
 
+class RefuseCall(msgspec.Struct, frozen=True, kw_only=True, tag="refuse_call"):
+    """Ask an edge to send whoever calls at a door station away."""
+
+    id: str
+    door_id: str
+    reason: str
+    requested_by: str
+    deadline: datetime
+
+
 class EnrolFace(msgspec.Struct, frozen=True, kw_only=True, tag="enrol_face"):
     """Ask an edge to make a template from the photo behind a one-time relay ticket.
 
@@ -199,8 +209,8 @@ class TryPart(msgspec.Struct, frozen=True, kw_only=True, tag="try_part"):
 
 
 Command = (
-    Unlock | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors | TakeStill | Discover
-    | ProbeDevice | TryPart
+    Unlock | RefuseCall | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors
+    | TakeStill | Discover | ProbeDevice | TryPart
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from gateway.api.places import (
 )
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
+from gateway.calls import refuse_call
 from gateway.orders import unlock_door
 from gateway.place_views import DoorSettings
 from gateway.runtime import Runtime
@@ -93,14 +94,14 @@ class DoorBody(DoorChange):
 
 
 class UnlockRequest(BaseModel):
-    """Say why the door is opened; the reason goes on record."""
+    """Say why the door is opened, or a caller refused; the reason goes on record."""
 
     model_config = ConfigDict(extra="forbid")
     reason: Annotated[str, Field(min_length=3, max_length=500)]
 
 
 class UnlockView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show that the lock has confirmed."""
+    """Show that the lock has confirmed, or the caller was told."""
 
     command_id: str
     door_id: str
@@ -157,6 +158,20 @@ async def unlock(
 
     async def work() -> Response:
         result = await unlock_door(runtime, door, reason=body.reason, caller=caller)
+        return reply(UnlockView(command_id=result.command_id, door_id=door.id, state=result.state, at=result.at))
+
+    return await once(request, runtime, caller=caller, key=key, work=work)
+
+
+@router.post("/doors/{door_id}/refuse-call", **shows(UnlockView, about="The caller was told."))
+async def refuse_caller(
+    door_id: Key, body: UnlockRequest, *, request: Request, caller: Opener, runtime: Shared, key: Once = None
+) -> Response:
+    """Send whoever calls at a door station away; opening answers a call, too."""
+    door = await door_for(runtime, caller, door_id=door_id)
+
+    async def work() -> Response:
+        result = await refuse_call(runtime, door, reason=body.reason, caller=caller)
         return reply(UnlockView(command_id=result.command_id, door_id=door.id, state=result.state, at=result.at))
 
     return await once(request, runtime, caller=caller, key=key, work=work)

@@ -20,7 +20,9 @@ from gateway.store.tables_events import counters
 ANYTHING: Final = "*"
 """Stands for a statement in plain text, which may have written to any table."""
 QUIET: Final = ("session.", "alert.", "audit.", "user.", "token.", "role.", "facts.", "media.", "filing.", "refused")
-QUIET_ENDS: Final = (".look_up", ".list", ".export", ".prove", ".print", ".check", ".unlock", ".learn", ".bypass")
+QUIET_ENDS: Final = (
+    ".look_up", ".list", ".export", ".prove", ".print", ".check", ".unlock", ".learn", ".bypass", ".refuse_call",
+)  # fmt: skip
 """Acts that change no policy; one that is not named here counts as a change."""
 KEPT: Final = 10_000
 UNKNOWN: Final = -1

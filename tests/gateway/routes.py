@@ -70,6 +70,7 @@ BODIES: dict[str, Any] = {
     "PATCH /api/v1/controllers/{controller_id}": {"model": "M2"},
     "POST /api/v1/doors": {"name": "New door", "edge_id": "edge-1", "site_id": "a", "factors": ["card"]},
     "POST /api/v1/doors/{door_id}/unlock": {"reason": "a parcel"},
+    "POST /api/v1/doors/{door_id}/refuse-call": {"reason": "a hawker"},
     "PATCH /api/v1/doors/{door_id}/settings": {"address": "Gate 2"},
     "PUT /api/v1/doors/{door_id}/mode": {"mode": "held_open", "until": _UNTIL, "reason": "moving in"},
     "POST /api/v1/doors/{door_id}/bypass": {"kinds": ["door_forced"], "minutes": 5, "reason": "new hinges"},

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.orders import UNLOCK_VALID
 from gateway.runtime import Runtime
 from gateway.store.alerts import alerts_of
+from gateway.store.audit import audit_rows
 from gateway.store.edges import add_command, add_edge_token, commands_wait, revoke_edge
 from gateway.store.facts import facts_of
 from gateway.store.places import put_door
@@ -219,6 +220,22 @@ async def test_an_unlock_that_the_door_refuses_is_a_problem(edge: SigningEdge, o
         answer = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"})
         assert answer.status_code == 502
         assert "locked_down" in answer.json()["detail"]
+
+
+async def test_a_caller_is_sent_away_and_whoever_comes_too_late_is_told_so(
+    edge: SigningEdge, operator: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    refuse: dict[str, Any] = {"url": "/api/v1/doors/gate/refuse-call", "json": {"reason": "a hawker"}}
+    async with Obedient(edge) as obedient:
+        answer = await operator.post(**refuse)
+        assert (answer.status_code, answer.json()["state"]) == (200, "confirmed")
+        (_, (_, order)) = obedient.heard
+        assert msgspec.json.decode(order)["type"] == "refuse_call"
+    async with Obedient(edge, state="refused", reason="no_call"):
+        late = await operator.post(**refuse)
+        assert (late.status_code, "nobody calls" in late.text) == (409, True)
+    rows = runtime.store.read_now(audit_rows)
+    assert [row.detail["reason"] for row in rows if row.action == "door.refuse_call"] == ["a hawker"] * 2
 
 
 async def test_a_command_past_its_deadline_is_never_delivered(

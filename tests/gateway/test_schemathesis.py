@@ -33,7 +33,11 @@ from tests.gateway.support import Clock, furnish, serving
 
 EXAMPLES = 6
 ENDLESS = {"/api/v1/live"}
-WAITS_FOR_AN_EDGE = {"/api/v1/doors/{door_id}/unlock", "/api/v1/people/{person_id}/face"}
+WAITS_FOR_AN_EDGE = {
+    "/api/v1/doors/{door_id}/unlock",
+    "/api/v1/doors/{door_id}/refuse-call",
+    "/api/v1/people/{person_id}/face",
+}
 ORDER: tuple[Role, ...] = (
     "manager", "system_administrator", "security_administrator", "audit_administrator", "operator", "integrator"
 )  # fmt: skip
