@@ -14,6 +14,7 @@ PROGRAMS: Final = {
     ("simulate", "onvif"): "drivers.onvif.simulator",
     ("simulate", "osdp"): "drivers.osdp.simulator",
     ("mqtt", "broker"): "drivers.mqtt.broker",
+    ("conformance", "run"): "drivers.conformance.program",
     ("osdp", "install"): "drivers.osdp.install",
     ("osdp", "probe"): "drivers.osdp.probe",
 }

@@ -12,6 +12,8 @@ from gateway.commands import (
     bulk,
     calibration,
     cards,
+    conformance,
+    devices,
     doors,
     edges,
     enrol,
@@ -40,10 +42,13 @@ app.command("verify-audit")(site.verify_audit)
 app.command("backup")(backup.backup)
 app.command("verify-backup")(backup.verify_backup)
 app.command("restore")(backup.restore)
+app.command("conformance")(conformance.conformance)
 app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(doors.door, name="door")
+app.command("discover")(devices.discover)
+app.add_typer(devices.device, name="device")
 app.add_typer(cards.card, name="card")
 person.person.command("enrol")(enrol.enrol)
 app.add_typer(person.person, name="person")
