@@ -25,7 +25,7 @@ Fault = Literal[
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 INPUTS: Final = ("contact", "exit", "emergency", "mains", "battery")
 ANSWER_S: Final = 5.0
-CUT_S: Final = 3.0
+CUT_S: Final = 2.6
 SLOW_S: Final = 0.12
 TOLD_MOST: Final = 64
 CAPABILITIES: Final = osdp.PDCapabilities([
@@ -180,7 +180,7 @@ class SimulatedReader:
         self._input(name, on=on)
 
     def drop(self) -> None:
-        """Lose the line for 3 s, as a loose plug would."""
+        """Lose the line for 2.6 s, as a loose plug would."""
         self._cut = True
         self._later("cut", CUT_S, self._plugged_in)
 
