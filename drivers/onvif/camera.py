@@ -18,6 +18,7 @@ from drivers.onvif.client import OnvifClient
 from drivers.onvif.endpoint import Endpoint, endpoint_of
 from drivers.onvif.events import PullPoint
 from drivers.onvif.media import Media
+from drivers.onvif.refusals import REFUSALS, Refusals
 from drivers.onvif.wire import Notification
 from models.errors import DeviceRefused, InvalidInput
 
@@ -53,19 +54,35 @@ class OnvifCamera:
         endpoint: the device.
         side: which of its cameras.
         now: the caller's clock.
+        refusals: devices that are left alone because they refused their credentials.
     """
 
-    def __init__(self, endpoint: Endpoint, *, side: Side, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, side: Side, now: Callable[[], datetime], refusals: Refusals = REFUSALS
+    ) -> None:
         self._endpoint = endpoint
         self._side = side
+        self._now = now
+        self._refusals = refusals
         self._client = OnvifClient(endpoint, now=now)
+        self._subscription = PullPoint(self._client, pull_s=endpoint.pull_s)
         self._stack = AsyncExitStack()
         self._on: dict[tuple[str, str], bool] = {}
         self._told: bool | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect; raises what `OnvifClient` raises."""
-        await self._stack.enter_async_context(self._client)
+        """Connect and subscribe; raises what `OnvifClient` raises."""
+        self._refusals.check(self._endpoint, at=self._now())
+        try:
+            async with AsyncExitStack() as opening:
+                await opening.enter_async_context(self._client)
+                await self._subscribe()
+                self._stack = opening.pop_all()
+        except soap.Fault as fault:
+            if fault.unauthorised:
+                self._refusals.note(self._endpoint, at=self._now())
+            raise
+        self._refusals.forget(self._endpoint)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -90,16 +107,15 @@ class OnvifCamera:
     async def tampers(self) -> AsyncIterator[bool]:
         """Yield whether it is tampered with; a lost subscription is made anew. Raises why the connection ended."""
         losses = garbled = 0
-        subscription = await self._subscribe()
         try:
             while True:
                 try:
-                    batch = await subscription.pull()
+                    batch = await self._subscription.pull()
                 except soap.Fault as fault:
                     losses += 1
                     if fault.unauthorised or losses > LOSSES_MOST:
                         raise
-                    subscription = await self._subscribe()
+                    await self._subscribe()
                     continue
                 except InvalidInput:
                     garbled += 1
@@ -114,13 +130,11 @@ class OnvifCamera:
                     self._told = tampered
                     yield tampered
         finally:
-            await subscription.close()
+            await self._subscription.close()
 
-    async def _subscribe(self) -> PullPoint:
-        subscription = PullPoint(self._client, pull_s=self._endpoint.pull_s)
-        await subscription.open()
-        await subscription.synchronise()
-        return subscription
+    async def _subscribe(self) -> None:
+        await self._subscription.open()
+        await self._subscription.synchronise()
 
     def _take(self, told: Notification) -> None:
         source = told.token(*SOURCES)

@@ -32,6 +32,7 @@ from drivers.onvif.parts import (
     standing_of,
 )
 from drivers.onvif.positions import POSITIONS, Deliveries, Delivery, Positions
+from drivers.onvif.refusals import REFUSALS, Refusals
 from drivers.onvif.wire import Batch
 from models.access import Request
 from models.doors import Report
@@ -47,8 +48,7 @@ COMMIT_S: Final = 2.0
 """The next pull waits this long for a commit: with a full disk people at readers are still heard."""
 STORED_FOR: Final = timedelta(minutes=10)
 """How far back a device is asked when this process has not heard it yet."""
-QUICK_S: Final = 0.2
-PAUSE_S: Final = 0.25
+GARBLED_S: Final = 0.25
 GARBAGE_MOST: Final = 8
 LOSSES_MOST: Final = 4
 LOSSES_S: Final = 10.0
@@ -67,6 +67,7 @@ class OnvifDoors:
         client_id: names this connection; what is committed is remembered under it.
         now: the caller's clock.
         positions: up to where events are committed.
+        refusals: devices that are left alone because they refused their credentials.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class OnvifDoors:
         client_id: str,
         now: Callable[[], datetime],
         positions: Positions = POSITIONS,
+        refusals: Refusals = REFUSALS,
     ) -> None:
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._endpoint = endpoint
@@ -84,6 +86,7 @@ class OnvifDoors:
         self._now = now
         self._device = f"{client_id} {endpoint.url}"
         self._positions = positions
+        self._refusals = refusals
         self._stack = AsyncExitStack()
         self._client = OnvifClient(endpoint, now=now)
         self._found = Found()
@@ -109,15 +112,22 @@ class OnvifDoors:
             DeviceRefused: it does not take the credentials, or shows another certificate.
             InvalidInput: it is no ONVIF device, or the settings do not say which part a door is.
         """
+        self._refusals.check(self._endpoint, at=self._now())
         try:
             async with asyncio.timeout(OPEN_S):
                 await self._open()
+        except soap.Fault as fault:
+            await self._stack.aclose()
+            if fault.unauthorised:
+                self._refusals.note(self._endpoint, at=self._now())
+            raise
         except TimeoutError:
             await self._stack.aclose()
             raise DeviceUnreachable(self._endpoint.address, f"it was not ready after {OPEN_S:.0f} s") from None
         except BaseException:
             await self._stack.aclose()
             raise
+        self._refusals.forget(self._endpoint)
         return self
 
     async def _open(self) -> None:
@@ -255,8 +265,6 @@ class OnvifDoors:
                     continue
                 self._garbled = 0
                 await self._take(batch, since=subscription.opened_at)
-                if not batch.notifications and clock() - began < QUICK_S:
-                    await asyncio.sleep(PAUSE_S)  # a device that does not hold a pull open
         except asyncio.CancelledError:
             await subscription.close()
             raise
@@ -274,7 +282,7 @@ class OnvifDoors:
             log.warning("%s: unreadable events are put aside: %s", self._endpoint.address, error.what)
         if self._garbled > GARBAGE_MOST:
             raise DeviceRefused(self._endpoint.address, f"it sends nothing that can be read: {error.what}")
-        await asyncio.sleep(PAUSE_S * 2**self._garbled / 2)
+        await asyncio.sleep(GARBLED_S * 2 ** (self._garbled - 1))
         since = self._positions.at(self._device) or subscription.opened_at
         if self._stores and since is not None:
             await subscription.seek(since)
@@ -283,6 +291,8 @@ class OnvifDoors:
         self.counters["unreadable"] += batch.unreadable
         heard = self._listener.take(batch.notifications, at=self._now(), since=since)
         self._take_requests(heard)
+        if self._reports.qsize() + len(heard.events) > REPORTS_WAITING:
+            raise DeviceUnreachable(self._endpoint.address, "nobody takes its reports; it is asked for them again")
         for door_id, event in heard.events:
             self._count("events")
             self._report(door_id, event, delivery=self._deliveries.hand_out(event.device_at))
@@ -320,8 +330,8 @@ class OnvifDoors:
     # ---- reports ----------------------------------------------------------------------------------------------------
 
     def _report(self, door_id: str, report: Report, *, delivery: Delivery | None = None) -> None:
-        if self._reports.qsize() >= REPORTS_WAITING:
-            self._count("reports_dropped")  # not committed, so a device that stores events gives it again
+        if delivery is None and self._reports.qsize() >= REPORTS_WAITING:
+            self._count("reports_dropped")  # a state: the next one says as much
             return
         acknowledge = partial(self._acknowledge, self._deliveries, delivery)
         self._reports.put_nowait(Reported(door_id=door_id, report=report, acknowledge=acknowledge))

@@ -26,6 +26,8 @@ LIVES_S: Final = 60
 MESSAGES: Final = 100
 RENEW_BEFORE: Final = timedelta(seconds=5)
 CLOSING_S: Final = 1.0
+QUICK_S: Final = 0.2
+PAUSE_S: Final = 0.25
 MAX_REFERENCES: Final = 8
 
 
@@ -61,7 +63,9 @@ class PullPoint:
         self.opened_at = told.get("CurrentTime")
 
     async def pull(self) -> Batch:
-        """Return the next notifications; waits up to `pull_s` for one. The device then forgets them.
+        """Return the next notifications; waits up to `pull_s` for one, and a moment even where the device does not.
+
+        The device then forgets them.
 
         Raises:
             DeviceUnreachable: the connection ended, so what it sent may be lost.
@@ -70,12 +74,16 @@ class PullPoint:
         """
         arguments = {"Timeout": f"PT{self._pull_s}S", "MessageLimit": MESSAGES}
         limit_s = self._pull_s + self._client.endpoint.timeout_s
+        clock = asyncio.get_running_loop().time
+        began = clock()
         raw = await self._send("pullpoint", "PullMessages", arguments, limit_s=limit_s)
         if len(raw) > SMALL_BYTES:
             batch = await asyncio.to_thread(lambda: read_batch(self._body(raw)))
         else:
             batch = read_batch(self._body(raw))
         await self._renew_if_it_ends(batch)
+        if not batch.notifications and clock() - began < QUICK_S:
+            await asyncio.sleep(PAUSE_S)
         return batch
 
     async def seek(self, since: datetime) -> bool:

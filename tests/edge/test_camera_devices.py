@@ -88,7 +88,7 @@ async def test_a_camera_returns_to_its_position_when_its_device_is_back(yard: Ya
     yard.devices.apply([yard.camera(preset="Gate")])
     await eventually(lambda: yard.site.unit.device.preset == "gate")
     yard.site.unit.device.preset = None
-    yard.site.unit.cut()
+    yard.site.unit.reboot(for_s=0.3)
     await eventually(lambda: yard.site.unit.device.preset == "gate")
 
 

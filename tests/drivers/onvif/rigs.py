@@ -13,6 +13,7 @@ from drivers.door import DoorDriver
 from drivers.onvif.driver import OnvifDoors
 from drivers.onvif.endpoint import Endpoint, endpoint_of
 from drivers.onvif.positions import Positions
+from drivers.onvif.refusals import Refusals
 from drivers.onvif.simauth import Access
 from drivers.onvif.simdevice import Identity, SimulatedDevice
 from drivers.onvif.simdoor import Timing
@@ -43,6 +44,7 @@ class Site:
 
     unit: SimulatedOnvif
     positions: Positions = field(default_factory=Positions)
+    refusals: Refusals = field(default_factory=Refusals)
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         url = f"{self.unit.origin}/onvif/device_service"
@@ -58,6 +60,7 @@ class Site:
             client_id="edge-1",
             now=now,
             positions=self.positions,
+            refusals=self.refusals,
         )
 
     async def act(self, act: Any, **more: Any) -> Answer:

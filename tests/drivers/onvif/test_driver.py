@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from drivers.catalog import open_door
 from drivers.door import DoorDriver, Executed, GiveFeedback, Reported, SetMode, Warn
 from drivers.onvif.acts import UNSUPPORTED
+from drivers.onvif.endpoint import Endpoint, endpoint_of
+from drivers.onvif.refusals import Refusals
 from drivers.onvif.simcertificate import Certificate
 from models.doors import DoorState, Event, Presence, Snapshot, advance, expect_opening
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
@@ -216,6 +218,40 @@ async def test_a_wrong_password_is_refused_and_shown_nowhere(site: Site, caplog:
         async with site.driver(password="not that one"):
             pass
     assert "not that one" not in str(caught.value) + caplog.text
+
+
+async def test_a_device_that_refused_the_password_is_left_alone_for_a_while(site: Site) -> None:
+    for _ in range(3):
+        with pytest.raises(DeviceRefused, match="password"):
+            async with site.driver(password="not that one"):
+                pass
+    asked = site.unit.requests
+    with pytest.raises(DeviceRefused, match="wait"):
+        async with site.driver(password="not that one"):
+            pass
+    assert site.unit.requests == asked
+    async with site.driver() as driver:
+        assert await opens(driver), "other credentials are tried at once"
+
+
+def test_each_refusal_doubles_the_wait_up_to_a_limit() -> None:
+    refusals, endpoint, at = Refusals(), endpoint_of({"url": "http://192.0.2.10/x", "user": "a"}), now()
+    waits = []
+    for _ in range(8):
+        refusals.note(endpoint, at=at)
+        wait = next(s for s in range(2000) if _may_ask(refusals, endpoint, at=at + timedelta(seconds=s)))
+        waits.append(wait)
+    assert waits == [30, 60, 120, 240, 480, 900, 900, 900]
+    refusals.forget(endpoint)
+    assert _may_ask(refusals, endpoint, at=at)
+
+
+def _may_ask(refusals: Refusals, endpoint: Endpoint, *, at: datetime) -> bool:
+    try:
+        refusals.check(endpoint, at=at)
+    except DeviceRefused:
+        return False
+    return True
 
 
 async def test_the_stronger_digest_is_chosen() -> None:
