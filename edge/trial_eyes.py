@@ -62,7 +62,7 @@ class TrialEyes:
                         told.set_result(health)
             writer.close()
 
-        socket = self._run_dir / f"try-{camera.camera_id[:8]}.sock"
+        socket = self._run_dir / f"try-{camera.camera_id[-12:]}.sock"
         server = await listen(socket, hear)
         name = f"eye {camera.camera_id}"
         try:

@@ -11,6 +11,7 @@ import msgspec
 from gateway.auth.roles import Caller
 from gateway.bells import heard
 from gateway.calibrating import take_count
+from gateway.device_orders import take_devices
 from gateway.erasing import take_erasure
 from gateway.intake import check_time
 from gateway.joining import check_receipt, take_adopted
@@ -28,11 +29,14 @@ from models.link import (
     AdoptTemplates,
     Command,
     CountImpostors,
+    Discover,
     EnrolAtDoor,
     EnrolFace,
     EraseFace,
     FaceReceipt,
+    ProbeDevice,
     Result,
+    TryPart,
     Unlock,
 )
 from models.places import Door, check_id
@@ -44,7 +48,9 @@ LOOK_S = 0.5
 
 
 async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Caller) -> Result:
-    """Unlock a door and return what the lock confirmed; request and end are on record.
+    """Unlock a door and return how the door answered.
+
+    The order is on record before it leaves, and as a whole once its life is over (gateway.closing).
 
     Raises:
         DeviceUnreachable: the edge did not answer in time.
@@ -62,12 +68,6 @@ async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Call
     await runtime.store.write(_order, command, edge_id=door.edge_id, entry=entry, runtime=runtime)
     runtime.bells.edge(door.edge_id).ring()
     result = await await_result(runtime, command, within_s=UNLOCK_PATIENCE_S)
-    state = result.state if result else "no_answer"
-    ended = AuditEntry(
-        actor=caller.id, action="door.unlock", subject=door.id, result=state,
-        detail={"command": command.id, "reason": result.reason or "" if result else ""},
-    )  # fmt: skip
-    await runtime.store.write(append_audit, ended, at=runtime.clock())
     if result is None:
         raise DeviceUnreachable(
             door.id, f"edge {door.edge_id!r} did not answer; the unlock expired and will not happen later"
@@ -124,6 +124,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
     if isinstance(command, CountImpostors) and result.evidence is not None:
         take_count(connection, result.evidence, edge=edge, command_id=command.id, at=at)
+    if isinstance(command, Discover | ProbeDevice | TryPart):
+        take_devices(connection, command, result=result, edge=edge, at=at)
     if isinstance(command, EraseFace) and result.erasure is not None:
         take_erasure(connection, result.erasure, edge=edge, at=at, person_id=command.person_id)
     if isinstance(command, EraseFace) and result.state == "confirmed":

@@ -28,6 +28,16 @@ def ask(method: str, path: str, *, url: str, token: str, reason: str = "", **wha
         Forbidden: it refuses the token or the act.
         InvalidInput: it refuses what was sent.
     """
+    content = _answer(method, path, url=url, token=token, reason=reason, **what)
+    return json.loads(content) if content else {}
+
+
+def ask_bytes(path: str, *, url: str, token: str, reason: str = "") -> bytes:
+    """Fetch a file; raises what `ask` does."""
+    return _answer("GET", path, url=url, token=token, reason=reason)
+
+
+def _answer(method: str, path: str, *, url: str, token: str, reason: str, **what: Any) -> bytes:
     import httpx
 
     if not token:
@@ -44,7 +54,7 @@ def ask(method: str, path: str, *, url: str, token: str, reason: str = "", **wha
         raise DeviceUnreachable("gateway", f"{url}: {error}") from error
     if answer.is_error:
         raise _problem(answer)
-    return answer.json() if answer.content else {}
+    return answer.content
 
 
 def _problem(answer: httpx.Response) -> Exception:

@@ -12,12 +12,13 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.store.dialect import insert_into, inserted
+from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import cameras, commands, controllers, doors, edge_nonces, edge_tokens, edges
 from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
 from models.errors import Conflict, Forbidden, InvalidInput, NotFound
-from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, Result
+from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, ProbeDevice, Result, TryPart
 
 TOKEN_LIFE = timedelta(hours=1)
 OVER_TOKENS_LIFE = timedelta(days=1)
@@ -231,10 +232,24 @@ def add_command(connection: Connection, command: Command, *, edge_id: str, at: d
     """Keep a command until its edge fetches it or its deadline passes."""
     connection.execute(
         insert(commands).values(
-            id=command.id, edge_id=edge_id, kind=str(command.__struct_config__.tag), body=as_text(command),
+            id=command.id, edge_id=edge_id, kind=str(command.__struct_config__.tag), body=_body(connection, command),
             created_at=at, deadline=command.deadline,
         )
     )  # fmt: skip
+
+
+def _body(connection: Connection, command: Command) -> str:
+    """Return a command as it is kept: wrapped if it holds the credentials of a device."""
+    text = as_text(command)
+    if isinstance(command, ProbeDevice | TryPart):
+        return wrapped(connection, text, about=f"commands.body {command.id}")
+    return text
+
+
+def _command(connection: Connection, key: str, *, body: str) -> Command:
+    clear = unwrapped(connection, body, about=f"commands.body {key}")
+    command: Command = msgspec.json.decode(clear, type=Command)
+    return command
 
 
 def waiting_commands(
@@ -245,7 +260,7 @@ def waiting_commands(
     query = select(commands.c.id, commands.c.body).where(waiting).order_by(commands.c.created_at, commands.c.id)
     sent = frozenset(without)
     rows = [row for row in connection.execute(query) if row.id not in sent]
-    return [msgspec.json.decode(row.body, type=Command) for row in rows[:COMMANDS_AT_ONCE]]
+    return [_command(connection, row.id, body=row.body) for row in rows[:COMMANDS_AT_ONCE]]
 
 
 def mark_delivered(connection: Connection, command_ids: Iterable[str], *, at: datetime) -> None:
@@ -270,12 +285,11 @@ def unended_commands(connection: Connection, *, at: datetime) -> list[tuple[str,
 def keep_result(connection: Connection, result: Result, *, edge_id: str) -> Command | None:
     """Keep the end of a command and return the command; None if it is not this edge's or has ended before."""
     own = (commands.c.id == result.command_id) & (commands.c.edge_id == edge_id) & commands.c.ended_at.is_(None)
-    row = connection.execute(select(commands.c.body).where(own).with_for_update()).first()
+    row = connection.execute(select(commands.c.id, commands.c.body).where(own).with_for_update()).first()
     if row is None:
         return None
     connection.execute(update(commands).where(own).values(result=as_text(result), ended_at=result.at))
-    command: Command = msgspec.json.decode(row.body, type=Command)
-    return command
+    return _command(connection, row.id, body=row.body)
 
 
 def result_of(connection: Connection, command_id: str) -> Result | None:

@@ -10,10 +10,12 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select
 
 from gateway.store.edges import EdgeIdentity
-from gateway.store.tables import cameras, media
+from gateway.store.tables import cameras, commands, media
 from models.errors import Conflict, NotFound
 
 SOME = 500
+TRIAL = "try_part"
+"""The kind of order whose still shows a camera that is not adopted: its medium has the order's id for a camera's."""
 
 
 class Medium(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +35,16 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_camera(connection: Connection, camera_id: str, *, edge: EdgeIdentity) -> None:
-    """Pass if a camera is an edge's own.
+    """Pass if a camera is an edge's own, or one that it was ordered to try.
 
     Raises:
         NotFound: it is not.
     """
     own = (cameras.c.id == camera_id) & (cameras.c.edge_id == edge.id) & (cameras.c.site_id == edge.site_id)
-    if connection.execute(select(cameras.c.id).where(own)).first() is None:
+    tried = (commands.c.id == camera_id) & (commands.c.edge_id == edge.id) & (commands.c.kind == TRIAL)
+    open_trial = tried & commands.c.ended_at.is_(None)
+    known = select(cameras.c.id).where(own).union(select(commands.c.id).where(open_trial))
+    if connection.execute(known).first() is None:
         raise NotFound("camera", camera_id)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, select
 
-from gateway.store.media import Medium, media_among
+from gateway.store.media import TRIAL, Medium, media_among
 from gateway.store.tables import cameras, commands, media
 from models.errors import NotFound
 from models.link import Result, TakeStill
@@ -53,5 +53,5 @@ def open_still(connection: Connection, camera_id: str, *, at: datetime) -> Asked
 
 def stills_before(connection: Connection, before: datetime) -> list[Medium]:
     """Return the stills that were received before a time, oldest first, some at once."""
-    orders = select(commands.c.id).where(commands.c.kind == KIND)
+    orders = select(commands.c.id).where(commands.c.kind.in_((KIND, TRIAL)))
     return media_among(connection, media.c.id.in_(orders), media.c.received_at < before)

@@ -22,12 +22,14 @@ from sqlalchemy import Connection, func, insert, select
 from gateway.auth.roles import PERSONAL, RIGHTS, Role
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
+from gateway.store.devices_found import keep_candidate
 from gateway.store.edges import add_command
 from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
 from gateway.store.tables_access import audit
 from gateway.store.users import User, add_user
-from models.link import EnrolAtDoor, TakeStill
+from models.devices import Candidate, Part
+from models.link import Discover, EnrolAtDoor, TakeStill, Unlock
 from models.places import Area
 from tests.gateway.conftest import seated
 from tests.gateway.routes import BODIES, OPEN, RAW, Entry, call, fill, route_table
@@ -46,6 +48,7 @@ STREAMS = {"/api/v1/live"}
 UNREADABLE = {
     "/api/v1/media/{medium_id}": "there is no file behind it here (test_media)",
     "/api/v1/cameras/{camera_id}/stills/{still_id}/picture": "there is no file behind it here (test_stills)",
+    "/api/v1/devices/orders/{order_id}/picture": "there is no file behind it here (test_adoption)",
     "/api/v1/erasures/{person_id}": "nobody was erased here (test_erasure)",
 }
 GLOBAL = {
@@ -99,10 +102,21 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
             id="enrol-1", person_id="p-1", consent_id="c", door_id="gate", deadline=runtime.clock()
         )  # fmt: skip
         runtime.store.write_now(add_command, enrolment, edge_id="edge-1", at=runtime.clock())
+        unlock = Unlock(id="unlock-1", door_id="gate", reason="r", requested_by="u", deadline=runtime.clock())
+        runtime.store.write_now(add_command, unlock, edge_id="edge-1", at=runtime.clock())
+        discovery = Discover(id="order-1", deadline=runtime.clock())
+        runtime.store.write_now(add_command, discovery, edge_id="edge-1", at=runtime.clock())
+        front = Candidate(
+            id="onvif-1", wire="onvif", address="http://192.0.2.9/", parts=(Part(id="front", kind="door"),)
+        )
+        found = runtime.store.write_now(keep_candidate, front, site_id="a", edge_id="edge-1", at=runtime.clock())
         made.ids |= {
             "medium_id": "m-1",
             "still_id": "still-1",
             "enrolment_id": "enrol-1",
+            "command_id": "unlock-1",
+            "device_id": found,
+            "order_id": "order-1",
             "handler_id": made.ids["company_id"],
             "centre_id": "centre",
         }

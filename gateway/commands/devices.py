@@ -1,0 +1,214 @@
+"""`discover` and `device …`: find cameras and doors, try them and adopt them, through the gateway's HTTP API.
+
+Passwords come from a file or the environment, never from the command line, where every user of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.commands.common import Json, say, show
+from gateway.commands.remote import LOCAL, Reason, Token, Url, ask, ask_bytes
+from models.errors import InvalidInput
+
+device = typer.Typer(
+    help="Devices that were found: list, ask, try, adopt, replace and remove them.", no_args_is_help=True
+)
+LOOK_S = 0.5
+PATIENCE_S = 45.0
+PASSWORD = "GATEHOUSE_DEVICE_PASSWORD"  # noqa: S105 - the name of a variable
+Edge = Annotated[str, typer.Option("--edge", help="id of the edge that looks")]
+User = Annotated[str, typer.Option("--user", help="user of the device")]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", help=f"file with its password (default: ${PASSWORD})")
+]
+Part = Annotated[str, typer.Option("--part", help="which part of it (default: the only one)")]
+LADDER = {
+    "heard": "1/5 heard of", "answers": "2/5 answers", "trusted": "3/5 certificate trusted or none needed",
+    "known": "4/5 credentials are right", "ready": "5/5 tried",
+}  # fmt: skip
+TROUBLES = {
+    "unreachable": "it does not answer: is it on, and can the edge reach it?",
+    "credentials": "give --user and a password",
+    "certificate": "compare the fingerprint with the device's own, then ask again with --trust",
+    "unsupported": "it speaks, but not what is needed",
+    "clock": "set its clock",
+}
+
+
+def discover(
+    edge: Edge, *,
+    wire: Annotated[list[str] | None, typer.Option(help="wire to search: onvif or mqtt (default: all)")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="address or network to ask one by one as well, as 192.0.2.0/24")
+    ] = None,
+    for_s: Annotated[float, typer.Option("--for", min=3, max=120, help="seconds to search")] = 15.0,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Search the wires of an edge for cameras and doors."""
+    body = {"edge_id": edge, "wires": wire or [], "networks": network or [], "for_s": for_s}
+    order = _ordered("devices/discover", body, reason=reason, url=url, token=token, within_s=for_s + 10)
+    found = [ask("GET", f"devices/{key}", url=url, token=token) for key in order["devices"]]
+    fresh = [one for one in found if one["state"] != "removed"]
+    text = "\n".join(_lines(one) for one in fresh) or "nothing was found"
+    show({"order": order, "items": fresh}, "\n".join(filter(None, (text, order["detail"]))), as_json=as_json)
+    if order["state"] != "confirmed":
+        raise typer.Exit(1)
+
+
+@device.command("list")
+def list_(
+    *, removed: Annotated[bool, typer.Option(help="list those that were removed")] = False, url: Url = LOCAL,
+    token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """List the devices that were found, how far each was reached, and what it is here."""
+    found = ask("GET", f"devices{'?state=removed' if removed else ''}", url=url, token=token)
+    show(found, "\n".join(_lines(one) for one in found["items"]) or "no devices", as_json=as_json)
+
+
+@device.command("probe")
+def probe(
+    target: Annotated[str, typer.Argument(help="id of a device, or an address together with --edge")], *,
+    edge: Annotated[str, typer.Option("--edge", help="id of the edge that asks, for an address")] = "",
+    user: User = "", password_file: PasswordFile = None,
+    trust: Annotated[bool, typer.Option("--trust", help="trust the certificate that it shows from now on")] = False,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Ask a device what it is, with credentials if it wants some; they are kept sealed if they open it."""
+    body: dict[str, Any] = {"user": user, "password": _password(password_file)}
+    if edge:
+        path, wire = "devices/probe", "rtsp" if target.startswith(("rtsp://", "rtsps://")) else "onvif"
+        body |= {"edge_id": edge, "wire": wire, "address": target}
+    else:
+        path = f"devices/{target}/probe"
+        body["trust"] = trust
+    order = _ordered(path, body, reason=reason, url=url, token=token)
+    if not order["devices"]:
+        raise InvalidInput(target, order["detail"] or order["reason"] or order["state"])
+    told = ask("GET", f"devices/{order['devices'][0]}", url=url, token=token)
+    show(told, _lines(told), as_json=as_json)
+    if told["trouble"]:
+        raise typer.Exit(1)
+
+
+@device.command("try")
+def try_(
+    device_id: str, *, reason: Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")],
+    part: Part = "",
+    out: Annotated[Path, typer.Option("--out", help="file for a camera's still")] = Path("still.jpg"),
+    url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Try a part of a device once: a still of a camera, without faces, or an unlock of a door."""
+    chosen = _part(ask("GET", f"devices/{device_id}", url=url, token=token), part)
+    act = "still" if chosen["kind"] == "camera" else "unlock"
+    body = {"part": chosen["id"], "act": act}
+    order = _ordered(f"devices/{device_id}/try", body, reason=reason, url=url, token=token)
+    done = order["state"] == "confirmed"
+    if done and act == "still":
+        out.write_bytes(ask_bytes(f"devices/orders/{order['id']}/picture", url=url, token=token, reason=reason))
+    text = f"{chosen['id']}: {'done' if done else order['reason'] or order['state']} {order['detail']}".rstrip()
+    show(order, f"{text}{f', see {out}' if done and act == 'still' else ''}", as_json=as_json)
+    if not done:
+        raise typer.Exit(1)
+
+
+@device.command("adopt")
+def adopt(
+    device_id: str, *, part: Part = "",
+    as_id: Annotated[str, typer.Option("--as", help="id of the door or camera here (default: a random one)")] = "",
+    name: Annotated[str, typer.Option(help="what people call it")] = "",
+    door: Annotated[str, typer.Option(help="of a camera: id of the door that it looks at")] = "",
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Make a door or camera of a part of a device; a camera stays off until it has its register entry."""
+    chosen = _part(ask("GET", f"devices/{device_id}", url=url, token=token), part)
+    given = {"id": as_id, "name": name, "door_id": door}
+    body = {"part": chosen["id"]} | {key: value for key, value in given.items() if value}
+    kept = ask("POST", f"devices/{device_id}/adopt", url=url, token=token, reason=reason, json=body)
+    show(kept, _lines(kept), as_json=as_json)
+
+
+@device.command("replace")
+def replace(
+    device_id: str, by: str, *,
+    part: Annotated[list[str] | None, typer.Option(help="OLD=NEW where it is not plain which part becomes which")] = None,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let another device take over the doors and cameras of one: their ids, rights and history stay."""
+    pairs = dict(_pair(text) for text in part or [])
+    body = {"by": by, "parts": pairs}
+    kept = ask("POST", f"devices/{device_id}/replace", url=url, token=token, reason=reason, json=body)
+    show(kept, _lines(kept), as_json=as_json)
+
+
+@device.command("remove")
+def remove(device_id: str, *, reason: Reason = "", url: Url = LOCAL, token: Token = "") -> None:
+    """Remove a device that is no door or camera here; searches do not offer it again, and its credentials are destroyed."""
+    ask("DELETE", f"devices/{device_id}", url=url, token=token, reason=reason)
+    say("removed")
+
+
+@device.command("offer")
+def offer(device_id: str, *, reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Offer a device again that was removed."""
+    kept = ask("POST", f"devices/{device_id}/offer", url=url, token=token, reason=reason)
+    show(kept, _lines(kept), as_json=as_json)
+
+
+def _ordered(
+    path: str, body: dict[str, Any], *, reason: str, url: str, token: str, within_s: float = PATIENCE_S
+) -> dict[str, Any]:
+    """Give an order to an edge, wait until it has ended and return how it stands."""
+    order: dict[str, Any] = ask("POST", path, url=url, token=token, reason=reason, json=body)
+    until_s = time.monotonic() + within_s
+    while order["state"] == "waiting" and time.monotonic() < until_s:
+        time.sleep(LOOK_S)
+        order = ask("GET", f"devices/orders/{order['id']}", url=url, token=token)
+    return order
+
+
+def _password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(PASSWORD)
+    try:
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput("--password-file", f"{file} cannot be read: {error}") from error
+
+
+def _part(found: dict[str, Any], wanted: str) -> dict[str, Any]:
+    """Return a part of a device: the one that is named, or the only one."""
+    parts: list[dict[str, Any]] = [one for one in found["parts"] if not wanted or one["id"] == wanted]
+    if len(parts) != 1:
+        names = ", ".join(one["id"] for one in found["parts"]) or "none: ask it what it is with `device probe`"
+        raise InvalidInput("--part", f"name one of its parts: {names}")
+    return parts[0]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise InvalidInput("--part", f"write OLD=NEW, not {text[:80]!r}")
+    return old, new
+
+
+def _lines(one: dict[str, Any]) -> str:
+    """Return a device for people: how far up the ladder, why no further and what to do, then its parts."""
+    about = " ".join(filter(None, (one["maker"], one["model"], one["serial"])))
+    head = f"{one['id']}  {one['wire']:5} {one['address']}  {about}  {one['state']}, {LADDER[one['reach']]}"
+    lines = [head]
+    if one["trouble"]:
+        told = TROUBLES.get(one["trouble"], one["trouble"])
+        lines.append(f"    stopped: {told}" + (f" ({one['detail']})" if one["detail"] else ""))
+    if one["trouble"] == "certificate":
+        lines.append(f"    fingerprint: {one['fingerprint']}")
+    for part in one["parts"]:
+        size = f" {part['width_px']}x{part['height_px']}" if part["width_px"] else ""
+        here = f", here {part['adopted_as']}" if part["adopted_as"] else ""
+        lines.append(f"    {part['kind']:6} {part['id']}  {part['name']}{size}{here}")
+    return "\n".join(lines)

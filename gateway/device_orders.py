@@ -1,0 +1,310 @@
+"""Orders about devices that are not adopted: search, ask one, try a part; and what follows from how they end.
+
+An order about a device that is known has the device's id before the dot of its own. Nothing that a device says of itself
+is believed to be short, or to be text.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from gateway.auth.roles import Caller
+from gateway.device_views import DeviceOrderView, OrderKind
+from gateway.media import file_of, folder_of
+from gateway.on_record import note
+from gateway.runtime import Runtime
+from gateway.store import Connection
+from gateway.store.audit import AuditEntry, append_audit
+from gateway.store.device_orders import device_order
+from gateway.store.devices_found import (
+    Credentials,
+    credentials_of,
+    device_by_id,
+    device_id,
+    keep_candidate,
+    mark_reached,
+    set_credentials,
+    trust_certificate,
+)
+from gateway.store.edges import EdgeIdentity, add_command, edge_view
+from gateway.store.media import Medium
+from models.devices import CANDIDATES_MOST, LADDER, PARTS_MOST, Candidate, Part, Setting, Wire
+from models.errors import Conflict, InvalidInput, NotFound
+from models.link import Discover, ProbeDevice, Result, TryPart
+
+PROBE_TIME: Final = timedelta(seconds=35)
+TRY_TIME: Final = timedelta(seconds=30)
+TEXT_CHARS: Final = 200
+URL_CHARS: Final = 1024
+SETTINGS_MOST: Final = 32
+"""Settings of one part: more than any wire has."""
+DeviceOrder = Discover | ProbeDevice | TryPart
+_KINDS: Final[dict[type[DeviceOrder], OrderKind]] = {
+    Discover: "discover", ProbeDevice: "probe_device", TryPart: "try_part"
+}  # fmt: skip
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Say which device to ask, and as whom; of a known one what is empty stays as it is."""
+
+    wire: Wire
+    address: str
+    credentials: Credentials | None = None
+    fingerprint: str = ""
+
+
+async def search(
+    runtime: Runtime, edge_id: str, *, wires: tuple[Wire, ...], networks: tuple[str, ...], for_s: float, caller: Caller
+) -> DeviceOrderView:
+    """Have an edge search its wires and return the order.
+
+    Raises:
+        NotFound: there is no such edge in the caller's scope.
+    """
+    order = Discover(
+        id=uuid.uuid4().hex, wires=wires, networks=networks, deadline=runtime.clock() + timedelta(seconds=for_s)
+    )
+    entry = _entry(
+        caller, "device.search", subject=edge_id, wires=",".join(wires) or "all", networks=str(len(networks))
+    )
+    view = await runtime.store.write(_give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
+    runtime.bells.edge(edge_id).ring()
+    return view
+
+
+async def ask(runtime: Runtime, edge_id: str, *, question: Question, caller: Caller) -> DeviceOrderView:
+    """Have an edge ask a device at an address what it is, and return the order.
+
+    Raises:
+        NotFound: there is no such edge in the caller's scope.
+    """
+    told = question.credentials or Credentials()
+    order = ProbeDevice(
+        id=uuid.uuid4().hex, wire=question.wire, address=question.address, user=told.user, password=told.password,
+        fingerprint=question.fingerprint, deadline=runtime.clock() + PROBE_TIME,
+    )  # fmt: skip
+    entry = _entry(caller, "device.probe", subject=edge_id, wire=question.wire)
+    view = await runtime.store.write(_give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
+    runtime.bells.edge(edge_id).ring()
+    return view
+
+
+async def ask_again(
+    runtime: Runtime, key: str, *, credentials: Credentials | None, trust: bool, caller: Caller
+) -> DeviceOrderView:
+    """Have a device that is known asked again, with other credentials or with its certificate trusted from now on.
+
+    Raises:
+        NotFound: there is no such device in the caller's scope.
+    """
+    view = await runtime.store.write(
+        _ask_again, key, credentials=credentials, trust=trust, caller=caller, runtime=runtime
+    )
+    runtime.bells.edge(view.edge_id).ring()
+    return view
+
+
+def _ask_again(
+    connection: Connection, key: str, *, credentials: Credentials | None, trust: bool, caller: Caller, runtime: Runtime
+) -> DeviceOrderView:
+    device = device_by_id(connection, key, site_ids=caller.sites)
+    told = device.candidate
+    if trust and not told.fingerprint:
+        raise Conflict("it has shown no certificate yet: ask it what it is, compare the fingerprint, then trust it")
+    held = credentials or credentials_of(connection, key, site_id=device.site_id)
+    order = ProbeDevice(
+        id=f"{key}.{uuid.uuid4().hex}", wire=told.wire, address=told.address, user=held.user, password=held.password,
+        fingerprint=told.fingerprint if trust else device.trusted, deadline=runtime.clock() + PROBE_TIME,
+    )  # fmt: skip
+    entry = _entry(caller, "device.probe", subject=key, trust="yes" if trust else "no")
+    return _give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+
+
+async def attempt(
+    runtime: Runtime, key: str, *, part_id: str, how: Literal["still", "unlock"], caller: Caller
+) -> DeviceOrderView:
+    """Have a part of a device tried once, for the caller's reason, and return the order.
+
+    Raises:
+        NotFound: there is no such device in the caller's scope, or it has no such part.
+        Conflict: it was removed.
+        InvalidInput: a camera does not unlock, and a door gives no still.
+    """
+    view = await runtime.store.write(_attempt, key, part_id=part_id, how=how, caller=caller, runtime=runtime)
+    runtime.bells.edge(view.edge_id).ring()
+    return view
+
+
+def _attempt(
+    connection: Connection, key: str, *, part_id: str, how: Literal["still", "unlock"], caller: Caller, runtime: Runtime
+) -> DeviceOrderView:
+    device = device_by_id(connection, key, site_ids=caller.sites)
+    if device.state == "removed":
+        raise Conflict("this device was removed: offer it again first")
+    part = next((one for one in device.candidate.parts if one.id == part_id), None)
+    if part is None:
+        raise NotFound("part", part_id)
+    if (part.kind == "camera") != (how == "still"):
+        raise InvalidInput("act", "a camera gives a still, a door or a relay unlocks")
+    held = credentials_of(connection, key, site_id=device.site_id)
+    known: dict[str, Setting] = {"user": held.user, "password": held.password}
+    own: dict[str, Setting] = {"url": part.url} if how == "still" else {**part.settings}
+    order = TryPart(
+        id=f"{key}.{uuid.uuid4().hex}", wire=device.candidate.wire, part=part.id, act=how, reason=caller.reason,
+        settings=own | {name: value for name, value in known.items() if value}, requested_by=caller.id,
+        deadline=runtime.clock() + TRY_TIME,
+    )  # fmt: skip
+    entry = _entry(caller, "device.try", subject=key, part=part.id, act=how)
+    return _give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+
+
+def _entry(caller: Caller, action: str, *, subject: str, **detail: str) -> AuditEntry:
+    return AuditEntry(
+        actor=caller.id, reason=caller.reason, action=action, subject=subject, result="sent", detail=detail
+    )
+
+
+def _give(
+    connection: Connection, order: DeviceOrder, *, edge_id: str, caller: Caller, runtime: Runtime, entry: AuditEntry
+) -> DeviceOrderView:
+    """Keep an order for an edge and put it on record."""
+    at = runtime.clock()
+    edge = edge_view(connection, edge_id, site_ids=caller.sites, at=at)
+    if edge.revoked_at is not None:
+        raise NotFound("edge", edge_id)
+    add_command(connection, order, edge_id=edge_id, at=at)
+    detail = {**entry.detail, "site": edge.site_id, "edge": edge_id, "command": order.id}
+    append_audit(connection, msgspec.structs.replace(entry, detail=detail), at=at)
+    kind: OrderKind = _KINDS[type(order)]
+    return DeviceOrderView(id=order.id, kind=kind, edge_id=edge_id, state="waiting", asked_at=at)
+
+
+# ---- how an order ends ------------------------------------------------------------------------------------------------
+
+
+def take_devices(
+    connection: Connection, order: DeviceOrder, *, result: Result, edge: EdgeIdentity, at: datetime
+) -> None:
+    """Keep what a search or a question told; note how a trial ended, on record as its order is."""
+    key = _about(order)
+    ended = "ok" if result.state == "confirmed" else (result.reason or result.state)[:64]
+    detail = {"command": order.id, "site": edge.site_id}
+    if isinstance(order, TryPart):
+        if result.state == "confirmed" and key is not None:
+            mark_reached(connection, key, reach="ready")
+        entry = AuditEntry(
+            actor=edge.id, action="device.try", subject=key or "", result=ended,
+            detail=detail | {"part": order.part, "act": order.act},
+        )  # fmt: skip
+        append_audit(connection, entry, at=at)
+        return
+    for candidate in sound(result.candidates):
+        kept = keep_candidate(connection, candidate, site_id=edge.site_id, edge_id=edge.id, at=at, key=key)
+        if isinstance(order, ProbeDevice):
+            _keep_credentials(connection, kept, order, told=candidate, site_id=edge.site_id)
+            told = AuditEntry(
+                actor=edge.id, action="device.probe", subject=kept, result=candidate.trouble[:64] or "ok", detail=detail
+            )
+            append_audit(connection, told, at=at)
+
+
+def _keep_credentials(connection: Connection, key: str, order: ProbeDevice, *, told: Candidate, site_id: str) -> None:
+    """Keep credentials that opened a device, and the certificate that it was trusted by; what it refused is forgotten."""
+    if device_by_id(connection, key, site_ids=frozenset({site_id})).state == "removed":
+        return
+    if LADDER.index(told.reach) >= LADDER.index("trusted") and order.fingerprint:
+        trust_certificate(connection, key, fingerprint=order.fingerprint)
+    if LADDER.index(told.reach) >= LADDER.index("known") and (order.user or order.password):
+        held = Credentials(user=order.user, password=order.password)
+        if held != credentials_of(connection, key, site_id=site_id):
+            set_credentials(connection, key, credentials=held, site_id=site_id)
+
+
+def _about(order: DeviceOrder) -> str | None:
+    key, dot, _ = order.id.partition(".")
+    return key if dot else None
+
+
+def sound(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Yield candidates with every text cut and cleaned, as many as a search may tell of; one without an id is none."""
+    for count, told in enumerate(candidates):
+        if count >= CANDIDATES_MOST:
+            return
+        words = {
+            name: _clean(getattr(told, name))
+            for name in ("id", "trouble", "detail", "maker", "model", "serial", "firmware", "fingerprint")
+        }
+        off_s = told.clock_off_s if told.clock_off_s is not None and math.isfinite(told.clock_off_s) else None
+        parts = tuple(_part(part) for part in told.parts[:PARTS_MOST] if _clean(part.id) == part.id != "")
+        if words["id"]:
+            yield msgspec.structs.replace(
+                told, **words, address=_clean(told.address, URL_CHARS), parts=parts, clock_off_s=off_s
+            )
+
+
+def _part(part: Part) -> Part:
+    settings = {
+        name: _clean(value, URL_CHARS) if isinstance(value, str) else value
+        for name, value in list(part.settings.items())[:SETTINGS_MOST]
+        if _clean(name, 64) == name and name not in {"user", "password"}
+    }
+    return msgspec.structs.replace(
+        part, name=_clean(part.name, 128), codec=_clean(part.codec, 32), url=_clean(part.url, URL_CHARS),
+        main_url=_clean(part.main_url, URL_CHARS), settings=settings,
+        capabilities=tuple(_clean(one, 32) for one in part.capabilities[:SETTINGS_MOST]),
+    )  # fmt: skip
+
+
+def _clean(text: str, limit: int = TEXT_CHARS) -> str:
+    return "".join(char for char in text if char.isprintable())[:limit]
+
+
+# ---- how an order stands ----------------------------------------------------------------------------------------------
+
+
+def order_view(connection: Connection, order_id: str, *, caller: Caller, runtime: Runtime) -> DeviceOrderView:
+    """Return how an order about devices stands.
+
+    Raises:
+        NotFound: there was none, or none that the caller may see.
+    """
+    kept = device_order(connection, order_id, site_ids=caller.sites)
+    view = DeviceOrderView(id=order_id, kind=kept.kind, edge_id=kept.edge_id, state="waiting", asked_at=kept.asked_at)
+    result = kept.result
+    if result is None:
+        over = runtime.clock() > kept.deadline + timedelta(seconds=2)
+        return msgspec.structs.replace(view, state="expired", reason="no_answer") if over else view
+    key, dot, _ = order_id.partition(".")
+    told = [key] if dot else [device_id(kept.site_id, one) for one in sound(result.candidates)]
+    return msgspec.structs.replace(
+        view, state=result.state, reason=result.reason or "", detail=_clean(result.detail, 500),
+        devices=tuple(dict.fromkeys(told)),
+    )  # fmt: skip
+
+
+async def picture_file(runtime: Runtime, order_id: str, *, caller: Caller) -> Path:
+    """Return the file of a still that a trial took; the look is on record.
+
+    Raises:
+        NotFound: there is none (any more), or none that the caller may see.
+    """
+    medium = await runtime.store.write(_look, order_id, caller=caller, runtime=runtime)
+    file = file_of(folder_of(runtime), medium)
+    if not file.is_file():
+        raise NotFound("still", order_id)
+    return file
+
+
+def _look(connection: Connection, order_id: str, *, caller: Caller, runtime: Runtime) -> Medium:
+    medium = device_order(connection, order_id, site_ids=caller.sites).medium
+    if medium is None or not medium.blurred:
+        raise NotFound("still", order_id)
+    note(connection, caller, action="media.look", subject=order_id, at=runtime.clock(), site=medium.site_id)
+    return medium

@@ -1,0 +1,220 @@
+"""Queries about devices that searches found: what each told, how it stands here, and its credentials, wrapped by the vault.
+
+One row per device and site, under an id made of the site and the device's own; what a device says of itself is cleaned
+before it gets here (gateway.device_orders).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from gateway.store.places import put_camera
+from gateway.store.sealed import unwrapped, wrapped
+from gateway.store.tables import cameras, devices, doors
+from gateway.store.types import as_text
+from models.devices import LADDER, Candidate, Reach
+from models.errors import NotFound
+from models.places import Camera, Door
+
+DeviceState = Literal["found", "adopted", "removed"]
+FOUND_MOST: Final = 2000
+"""Devices of a site that nobody adopted; beyond that the ones that were seen longest ago are forgotten."""
+KEY: Final = "device"
+"""The key of a door's driver settings that names the device whose credentials it uses."""
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a device wants to be told."""
+
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+class KeptDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a device that was found, and which of its parts is which door or camera here."""
+
+    id: str
+    site_id: str
+    edge_id: str
+    state: DeviceState
+    candidate: Candidate
+    adopted: dict[str, str] = {}
+    """The id of our door or camera by the part's own id."""
+    trusted: str = ""
+    """Hex SHA-256 of the certificate that somebody compared and trusts; empty for none."""
+    has_credentials: bool
+    seen_at: datetime
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    candidate: Candidate
+    adopted: dict[str, str] = {}
+    trusted: str = ""
+
+
+def device_id(site_id: str, candidate: Candidate) -> str:
+    """Return the id of a device at a site; it is the same each time it is found."""
+    return f"dv-{hashlib.sha256(f'{site_id} {candidate.id}'.encode()).hexdigest()[:24]}"
+
+
+def _kept(row: Row[Any], *, there: frozenset[str]) -> KeptDevice:
+    record = msgspec.json.decode(row.record, type=_Record)
+    adopted = {part: ours for part, ours in record.adopted.items() if ours in there}
+    state: DeviceState = "found" if row.state == "adopted" and not adopted else row.state
+    return KeptDevice(
+        id=row.id, site_id=row.site_id, edge_id=row.edge_id, state=state, candidate=record.candidate, adopted=adopted,
+        trusted=record.trusted, has_credentials=bool(row.credentials), seen_at=row.seen_at,
+    )  # fmt: skip
+
+
+def _there(connection: Connection, site_ids: frozenset[str]) -> frozenset[str]:
+    """Return the ids of doors and cameras: what was deleted since is adopted no longer."""
+    ours = select(doors.c.id).where(doors.c.site_id.in_(site_ids))
+    return frozenset(
+        connection.execute(ours.union(select(cameras.c.id).where(cameras.c.site_id.in_(site_ids)))).scalars()
+    )
+
+
+def devices_found(connection: Connection, *, site_ids: frozenset[str], site_id: str | None = None) -> list[KeptDevice]:
+    """Return the devices of some sites (or of one of them), the ones seen last first."""
+    asked = site_ids if site_id is None else site_ids & {site_id}
+    there = _there(connection, asked)
+    query = select(devices).where(devices.c.site_id.in_(asked)).order_by(devices.c.seen_at.desc(), devices.c.id)
+    return [_kept(row, there=there) for row in connection.execute(query)]
+
+
+def device_by_id(connection: Connection, key: str, *, site_ids: frozenset[str]) -> KeptDevice:
+    """Return a device of one of these sites.
+
+    Raises:
+        NotFound: there is none, or none that the caller may see.
+    """
+    row = connection.execute(select(devices).where(devices.c.id == key, devices.c.site_id.in_(site_ids))).first()
+    if row is None:
+        raise NotFound("device", key)
+    return _kept(row, there=_there(connection, frozenset({row.site_id})))
+
+
+def keep_candidate(
+    connection: Connection, told: Candidate, *, site_id: str, edge_id: str, at: datetime, key: str | None = None
+) -> str:
+    """Keep what a device told and return its id; what was done with it stays, a removed one stays removed.
+
+    Args:
+        connection: a writing one.
+        told: the device as it answered now.
+        site_id: the site of who asked it.
+        edge_id: who asked it.
+        at: when.
+        key: the row of the device, where it was asked as one that is known.
+    """
+    key = key or device_id(site_id, told)
+    row = connection.execute(select(devices).where(devices.c.id == key, devices.c.site_id == site_id)).first()
+    if row is None:
+        values = {"record": as_text(_Record(candidate=told)), "site_id": site_id, "state": "found"}
+        connection.execute(insert(devices).values(id=key, edge_id=edge_id, seen_at=at, **values))
+        _forget_oldest(connection, site_id)
+        return key
+    known = msgspec.json.decode(row.record, type=_Record)
+    record = msgspec.structs.replace(known, candidate=merged(known.candidate, told))
+    # Who serves what was adopted goes on serving it, whoever else can hear the device.
+    serving = row.edge_id if row.state == "adopted" else edge_id
+    changed = {"record": as_text(record), "edge_id": serving, "seen_at": at, "version": row.version + 1}
+    connection.execute(update(devices).where(devices.c.id == key).values(**changed))
+    return key
+
+
+def merged(known: Candidate, told: Candidate) -> Candidate:
+    """Return what is known of a device after it answered again; a search that hears less of it forgets nothing."""
+    if not told.trouble and LADDER.index(told.reach) < LADDER.index(known.reach):
+        return msgspec.structs.replace(known, address=told.address, seen_at=told.seen_at)
+    kept = {
+        name: getattr(known, name)
+        for name in ("maker", "model", "serial", "firmware", "fingerprint", "parts", "clock_off_s")
+        if not getattr(told, name)
+    }
+    return msgspec.structs.replace(told, **kept)
+
+
+def mark_reached(connection: Connection, key: str, *, reach: Reach) -> None:
+    """Note how far a device was reached by a trial of one of its parts."""
+    record = _record(connection, key)
+    if record is not None:
+        candidate = msgspec.structs.replace(record.candidate, reach=reach, trouble="", detail="")
+        _write(connection, key, msgspec.structs.replace(record, candidate=candidate))
+
+
+def trust_certificate(connection: Connection, key: str, *, fingerprint: str) -> None:
+    """Trust the certificate of a device from now on, and no other."""
+    record = _record(connection, key)
+    if record is not None:
+        _write(connection, key, msgspec.structs.replace(record, trusted=fingerprint))
+
+
+def _record(connection: Connection, key: str) -> _Record | None:
+    text = connection.execute(select(devices.c.record).where(devices.c.id == key)).scalar()
+    return None if text is None else msgspec.json.decode(text, type=_Record)
+
+
+def _write(connection: Connection, key: str, record: _Record) -> None:
+    values = {"record": as_text(record), "version": devices.c.version + 1}
+    connection.execute(update(devices).where(devices.c.id == key).values(**values))
+
+
+def _forget_oldest(connection: Connection, site_id: str) -> None:
+    unused = (devices.c.site_id == site_id) & (devices.c.state == "found")
+    oldest = select(devices.c.id).where(unused).order_by(devices.c.seen_at.desc()).offset(FOUND_MOST)
+    ids = connection.execute(oldest).scalars().all()
+    if ids:
+        connection.execute(delete(devices).where(devices.c.id.in_(ids)))
+
+
+def set_device(
+    connection: Connection, device: KeptDevice, *, state: DeviceState, adopted: dict[str, str] | None = None
+) -> None:
+    """Write how a device stands; one that is removed keeps no credentials."""
+    kept = device.adopted if adopted is None else adopted
+    record = _Record(candidate=device.candidate, adopted=kept, trusted=device.trusted)
+    values: dict[str, Any] = {"state": state, "record": as_text(record), "version": devices.c.version + 1}
+    if state == "removed":
+        values["credentials"] = ""
+    connection.execute(update(devices).where(devices.c.id == device.id).values(**values))
+
+
+def set_credentials(connection: Connection, key: str, *, credentials: Credentials, site_id: str) -> None:
+    """Keep the credentials of a device, wrapped; its doors and cameras use them from the next policy on."""
+    sealed = wrapped(connection, as_text(credentials), about=f"devices.credentials {key}")
+    connection.execute(update(devices).where(devices.c.id == key).values(credentials=sealed))
+    record = _record(connection, key)
+    ours = () if record is None else tuple(record.adopted.values())
+    rows = connection.execute(select(cameras.c.record).where(cameras.c.id.in_(ours), cameras.c.site_id == site_id))
+    for text in rows.scalars().all():
+        camera = msgspec.json.decode(text, type=Camera)
+        put_camera(connection, msgspec.structs.replace(camera, **msgspec.structs.asdict(credentials)))
+
+
+def credentials_of(connection: Connection, key: str, *, site_id: str) -> Credentials:
+    """Return the credentials of a device of a site, empty ones where it has none or there is no such device."""
+    held = select(devices.c.credentials).where(devices.c.id == key, devices.c.site_id == site_id)
+    text = connection.execute(held).scalar() or ""
+    clear = unwrapped(connection, text, about=f"devices.credentials {key}")
+    return msgspec.json.decode(clear, type=Credentials) if clear else Credentials()
+
+
+def for_edge(connection: Connection, door: Door) -> Door:
+    """Return a door as its edge needs it: the credentials of the device that its driver names in their place."""
+    key = door.driver.get(KEY)
+    if not isinstance(key, str):
+        return door
+    held = credentials_of(connection, key, site_id=door.site_id)
+    named = {name: value for name, value in msgspec.structs.asdict(held).items() if value}
+    driver = {name: value for name, value in door.driver.items() if name != KEY}
+    return msgspec.structs.replace(door, driver={**driver, **named})

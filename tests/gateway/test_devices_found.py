@@ -1,0 +1,155 @@
+"""Devices that were found: kept clean and bounded, their credentials sealed at rest, certificates trusted only by hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from sqlalchemy import Column, Connection, select
+
+from gateway.auth.vault import Vault, is_wrapped
+from gateway.runtime import Runtime
+from gateway.store import Store
+from gateway.store.audit import audit_rows
+from gateway.store.devices_found import FOUND_MOST, device_by_id, device_id, devices_found, keep_candidate
+from gateway.store.tables import commands, devices
+from models.devices import Candidate, Part
+from models.errors import NotFound
+from models.link import Discover, ProbeDevice
+from tests.gateway.finding import DEVICE, PIN, SECRET, URL, Desk
+from tests.gateway.support import EDGE, Clock, SigningEdge
+
+
+@pytest.fixture
+def store(migrated_file: Path, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store that seals; both databases do alike (test_store)."""
+    file = tmp_path / "gateway.db"
+    shutil.copyfile(migrated_file, file)
+    made = Store(f"sqlite:///{file}", vault=Vault(b"k" * 32))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(manager: httpx.AsyncClient, edge: SigningEdge, runtime: Runtime) -> Desk:
+    return Desk(manager, edge, runtime)
+
+
+async def test_a_search_is_an_order_and_its_devices_are_listed(desk: Desk) -> None:
+    body = {"edge_id": EDGE, "wires": ["onvif"], "networks": ["192.0.2.0/24"], "for_s": 5}
+    waiting = await desk.call("POST", "/discover", 202, json=body)
+    assert (waiting["state"], waiting["kind"]) == ("waiting", "discover")
+    order = desk.order()
+    assert isinstance(order, Discover)
+    assert (order.wires, order.networks) == (("onvif",), ("192.0.2.0/24",))
+    ended = await desk.ends(candidates=(DEVICE,), detail="mqtt: away")
+    assert (ended["state"], ended["detail"]) == ("confirmed", "mqtt: away")
+    (listed,) = (await desk.call("GET", ""))["items"]
+    assert listed["id"] == ended["devices"][0] == device_id("a", DEVICE)
+    assert (listed["state"], listed["reach"], listed["serial"], len(listed["parts"])) == ("found", "known", "7", 2)
+    assert listed["has_credentials"] is False
+
+
+async def test_a_search_that_nobody_answers_is_over_after_its_time(desk: Desk, clock: Clock) -> None:
+    waiting = await desk.call("POST", "/discover", 202, json={"edge_id": EDGE, "for_s": 5})
+    clock.turn(seconds=8)
+    shown = await desk.call("GET", f"/orders/{waiting['id']}")
+    assert (shown["state"], shown["reason"]) == ("expired", "no_answer")
+
+
+async def test_what_a_device_says_of_itself_is_cut_and_cleaned(desk: Desk) -> None:
+    wild = msgspec.structs.replace(
+        DEVICE, maker="M\x1b[2J" * 500, detail="d" * 5000, clock_off_s=float("inf"),
+        parts=tuple(Part(id=f"p{n}", kind="door", settings={"password": "x", "k\n": 1}) for n in range(200)),
+    )  # fmt: skip
+    key = await desk.found(wild, msgspec.structs.replace(DEVICE, id="\n"))
+    shown = await desk.call("GET", f"/{key}")
+    assert len(shown["maker"]) <= 200
+    assert "\x1b" not in shown["maker"]
+    assert (len(shown["parts"]), shown["parts"][0]["settings"], shown["clock_off_s"]) == (64, {}, None)
+    assert len((await desk.call("GET", ""))["items"]) == 1
+
+
+async def test_a_search_that_hears_less_forgets_nothing(desk: Desk) -> None:
+    key = await desk.known()
+    moved = Candidate(id=DEVICE.id, wire="onvif", address="http://192.0.2.77/", reach="heard")
+    assert await desk.found(moved) == key
+    shown = await desk.call("GET", f"/{key}")
+    assert (shown["address"], shown["reach"], len(shown["parts"])) == ("http://192.0.2.77/", "known", 2)
+
+
+def test_devices_that_nobody_wants_are_bounded(runtime: Runtime, clock: Clock) -> None:
+    def flood(connection: Any) -> None:
+        for n in range(FOUND_MOST + 3):
+            one = Candidate(id=f"d{n}", wire="onvif", address="x")
+            clock.turn(seconds=1)
+            keep_candidate(connection, one, site_id="a", edge_id=EDGE, at=clock())
+
+    runtime.store.write_now(flood)
+    kept = runtime.store.read_now(devices_found, site_ids=frozenset("a"))
+    assert (len(kept), kept[-1].candidate.id) == (FOUND_MOST, "d3")
+
+
+# ---- credentials ------------------------------------------------------------------------------------------------------
+
+
+async def test_credentials_are_sealed_at_rest_and_in_no_answer(desk: Desk, runtime: Runtime) -> None:
+    body = {"edge_id": EDGE, "wire": "onvif", "address": URL, "user": "admin", "password": SECRET}
+    asked = await desk.call("POST", "/probe", 202, json=body)
+    order = desk.order()
+    assert isinstance(order, ProbeDevice)
+    assert (order.user, order.password) == ("admin", SECRET)
+    ended = await desk.ends(candidates=(DEVICE,))
+    shown = await desk.call("GET", f"/{ended['devices'][0]}")
+    assert shown["has_credentials"] is True
+    assert SECRET not in f"{asked} {ended} {shown}"
+    for column in (commands.c.body, devices.c.credentials):
+        (text,) = runtime.store.read_now(_texts, column)
+        assert is_wrapped(text)
+    assert SECRET not in str(runtime.store.read_now(audit_rows))
+    assert SECRET not in repr(order)
+
+
+def _texts(connection: Connection, column: Column[str]) -> list[str]:
+    return list(connection.execute(select(column)).scalars())
+
+
+async def test_credentials_that_a_device_refused_are_not_kept(desk: Desk) -> None:
+    refused = msgspec.structs.replace(DEVICE, reach="trusted", trouble="credentials", parts=())
+    key = await desk.known(refused)
+    shown = await desk.call("GET", f"/{key}")
+    assert (shown["has_credentials"], shown["trouble"], shown["reach"]) == (False, "credentials", "trusted")
+
+
+async def test_a_certificate_is_trusted_once_somebody_says_so_and_never_another(desk: Desk) -> None:
+    stuck = Candidate(id="onvif-7", wire="onvif", address=URL, reach="answers", trouble="certificate", fingerprint=PIN)
+    key = await desk.found(stuck)
+    await desk.call("POST", f"/{key}/probe", 202, json={"trust": True, "user": "admin", "password": SECRET})
+    order = desk.order()
+    assert isinstance(order, ProbeDevice)
+    assert order.fingerprint == PIN
+    await desk.ends(candidates=(msgspec.structs.replace(DEVICE, fingerprint=PIN),))
+    await desk.call("POST", f"/{key}/probe", 202, json={})
+    again = desk.order()
+    assert isinstance(again, ProbeDevice)
+    assert (again.fingerprint, again.password) == (PIN, SECRET)
+    await desk.ends(candidates=(msgspec.structs.replace(stuck, fingerprint="cd" * 32),))
+    await desk.call("POST", f"/{key}/probe", 202, json={})
+    third = desk.order()
+    assert isinstance(third, ProbeDevice)
+    assert third.fingerprint == PIN, "a certificate that nobody compared is not trusted"
+
+
+async def test_a_device_without_a_certificate_has_none_to_trust(desk: Desk) -> None:
+    key = await desk.found(DEVICE)
+    await desk.call("POST", f"/{key}/probe", 409, json={"trust": True})
+
+
+def test_an_unknown_device_is_not_there(runtime: Runtime) -> None:
+    with pytest.raises(NotFound):
+        runtime.store.read_now(device_by_id, "dv-none", site_ids=frozenset("a"))
