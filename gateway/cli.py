@@ -14,7 +14,6 @@ from gateway.commands import (
     cards,
     conformance,
     devices,
-    devices,
     doors,
     edges,
     enrol,
@@ -48,8 +47,6 @@ app.command("verify-receipt")(bulk.verify_receipt)
 app.add_typer(calibration.calibration, name="calibration")
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(doors.door, name="door")
-app.command("discover")(devices.discover)
-app.add_typer(devices.device, name="device")
 app.command("discover")(devices.discover)
 app.add_typer(devices.device, name="device")
 app.add_typer(cards.card, name="card")
