@@ -14,6 +14,8 @@ PROGRAMS: Final = {
     ("simulate", "onvif"): "drivers.onvif.simulator",
     ("simulate", "osdp"): "drivers.osdp.simulator",
     ("mqtt", "broker"): "drivers.mqtt.broker",
+    ("mqtt", "record"): "drivers.mqtt.recording",
+    ("mqtt", "replay"): "drivers.mqtt.recording",
     ("conformance", "run"): "drivers.conformance.program",
     ("osdp", "install"): "drivers.osdp.install",
     ("osdp", "probe"): "drivers.osdp.probe",

@@ -1,4 +1,4 @@
-"""`gatehouse simulate`: one simulator that speaks the real wire, or a whole scenario of them on a time line."""
+"""`gatehouse simulate` and `traffic`: simulators that speak the real wire, scenarios of them, and recordings."""
 
 from __future__ import annotations
 
@@ -78,9 +78,24 @@ def simulate_scenario(
     raise typer.Exit(1 if failed else 0)
 
 
-def _drivers(kind: str, arguments: list[str]) -> None:
+traffic = typer.Typer(help="Record what doors say on a broker, and play it again.", no_args_is_help=True)
+
+
+@traffic.command("record", context_settings=ANY_ARGUMENTS)
+def record(context: typer.Context) -> None:
+    """Record what doors and edge say on a broker, credentials blanked (options: see --help of this command)."""
+    _drivers("record", context.args, group="mqtt")
+
+
+@traffic.command("replay", context_settings=ANY_ARGUMENTS)
+def replay(context: typer.Context) -> None:
+    """Say again what a door said (options: see --help of this command)."""
+    _drivers("replay", context.args, group="mqtt")
+
+
+def _drivers(kind: str, arguments: list[str], *, group: str = "simulate") -> None:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "drivers", "simulate", kind, *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "drivers", group, kind, *arguments])
 
 
 @simulate.command("centre")
