@@ -7,7 +7,7 @@ is one event although the device tells it twice, by its contact and by its alarm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -32,6 +32,8 @@ CAPABILITIES: Final[Mapping[str, Capability]] = {
 }  # fmt: skip
 """What a door's capabilities of DoorControl (5.1.3) mean here."""
 REMEMBERED: Final = 256
+FORGOTTEN: Final = timedelta(seconds=30)
+"""A request that waited longer than this is over; one that waited less is refused as stale and told so."""
 FIELDS: Final[Mapping[str, str]] = {
     "DoorMode": "mode", "DoorPhysicalState": "contact", "LockPhysicalState": "lock", "DoorAlarm": "alarm",
     "DoorTamper": "tamper", "DoorFault": "fault",
@@ -129,6 +131,7 @@ class Listener:
         self._repeats: dict[str, int] = {}
         self._events: list[tuple[str, Event]] = []
         self._changed: set[str] = set()
+        self._asked: list[Asked] = []
 
     def take(self, notifications: Iterable[Notification], *, at: datetime, since: datetime | None) -> Heard:
         """Return what a batch means.
@@ -138,8 +141,7 @@ class Listener:
             at: our time of arrival.
             since: the device's time of the subscription: what happened before it has waited.
         """
-        self._events, self._changed = [], set()
-        asked: list[Asked] = []
+        self._events, self._changed, self._asked = [], set(), []
         over: list[str] = []
         for told in notifications:
             waited = since is not None and told.device_at is not None and told.device_at < since
@@ -147,17 +149,19 @@ class Listener:
             if topic.startswith("Door/State/"):
                 self._on_door(told, at=at, waited=waited)
             elif topic.startswith("AccessControl/Request/"):
-                request = self._request(told, waited=waited)
-                asked.extend(() if request is None else (request,))
+                self._on_request(told, since=since, waited=waited)
                 over.extend((told.token("AccessPointToken"),) if topic.endswith("/Timeout") else ())
             elif topic.startswith("AccessControl/"):
                 self._on_access(told, at=at, waited=waited)
             elif topic == "Device/Trigger/DigitalInput":
-                asked.extend(self._on_input(told, at=at, waited=waited))
+                self._on_input(told, at=at, waited=waited)
             elif topic == "Device/HardwareFailure/PowerSupplyFailure":
                 self._on_power(told, at=at, waited=waited)
         return Heard(
-            events=tuple(self._events), asked=tuple(asked), over=tuple(over), changed=tuple(sorted(self._changed))
+            events=tuple(self._events),
+            asked=tuple(self._asked),
+            over=tuple(over),
+            changed=tuple(sorted(self._changed)),
         )
 
     # ---- doors ------------------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ class Listener:
         place = max(i for i, (door, event) in enumerate(self._events) if door == door_id and event.type == "opened")
         del self._events[place]
 
-    def _on_input(self, told: Notification, *, at: datetime, waited: bool) -> tuple[Asked, ...]:
+    def _on_input(self, told: Notification, *, at: datetime, waited: bool) -> None:
         """Take a digital input: a contact, an exit button, or a call, which is a request."""
         token, active = told.token("InputToken"), told.value("LogicalState").lower() in TRUE
         door_id = self._by_contact.get(token)
@@ -208,11 +212,11 @@ class Listener:
             self._tell(door_id, "exit_button", told=told, at=at, waited=waited)
         door_id = self._by_call.get(token)
         if door_id is None or not self._is_news(door_id, told, state="on" if active else "off", before=""):
-            return ()
+            return
         request = Request(
             id=f"onvif-{told.key}", door_id=door_id, kind="call", device_at=told.device_at, redelivered=waited
         )
-        return (Asked(request=request, access_point="", credential=None),) if active else ()
+        self._asked.extend((Asked(request=request, access_point="", credential=None),) if active else ())
 
     def _on_power(self, told: Notification, *, at: datetime, waited: bool) -> None:
         """Take the device's power supply: it feeds all of its doors."""
@@ -226,21 +230,33 @@ class Listener:
     # ---- people -----------------------------------------------------------------------------------------------------
 
     def _on_access(self, told: Notification, *, at: datetime, waited: bool) -> None:
-        door_id, _ = self._readers.get(told.token("AccessPointToken"), ("", "in"))
+        point = told.token("AccessPointToken")
+        door_id, _ = self._readers.get(point, ("", "in"))
         if not door_id:
             return
+        if told.value("External").lower() in TRUE:  # somebody has decided already
+            self._asked = [asked for asked in self._asked if asked.access_point != point]
         if told.topic.startswith("AccessControl/Duress"):
             self._tell(door_id, "duress", told=told, at=at, waited=waited)
         elif told.topic.startswith("AccessControl/AccessGranted/") and told.value("External").lower() not in TRUE:
             # What the device grants by itself, to its exit button above all, explains the opening that follows.
             self._tell(door_id, "exit_button", told=told, at=at, waited=waited)
 
-    def _request(self, told: Notification, *, waited: bool) -> Asked | None:
+    def _on_request(self, told: Notification, *, since: datetime | None, waited: bool) -> None:
+        """Take a request. One of long before the subscription is over, answered or not; nobody is told of it again."""
         point = told.token("AccessPointToken")
         door_id, side = self._readers.get(point, ("", "in"))
+        if told.topic.endswith(
+            "/Timeout"
+        ):  # the device has given up: whoever is let in now is let in by the door itself
+            self._asked = [
+                msgspec.structs.replace(asked, access_point="") if asked.access_point == point else asked
+                for asked in self._asked
+            ]
         kind, value = _presented(told)
-        if not door_id or kind is None:
-            return None
+        long_ago = waited and since is not None and told.device_at is not None and since - told.device_at > FORGOTTEN
+        if not door_id or kind is None or long_ago:
+            return
         request = Request(
             id=f"onvif-{told.key}",
             door_id=door_id,
@@ -250,7 +266,8 @@ class Listener:
             device_at=told.device_at,
             redelivered=waited,
         )
-        return Asked(request=request, access_point=point, credential=told.value("CredentialToken") or None)
+        credential = told.value("CredentialToken") or None
+        self._asked.append(Asked(request=request, access_point=point, credential=credential))
 
     # ---- words ------------------------------------------------------------------------------------------------------
 

@@ -307,6 +307,35 @@ def test_power_calls_and_threats_are_told() -> None:
     assert [(asked.request.kind, asked.request.door_id) for asked in heard.asked] == [("call", "gate")]
 
 
+def asking(topic: str, *, second: float = 0, **data: str) -> Notification:
+    return Notification(
+        topic=f"AccessControl/{topic}",
+        device_at=AT + timedelta(seconds=second),
+        source=(("AccessPointToken", "A"),),
+        data=tuple(data.items()),
+    )
+
+
+def test_a_request_that_was_decided_or_is_long_over_is_not_asked_again() -> None:
+    card = asking("Request/Credential", CredentialToken="7")
+    decided = asking("AccessGranted/Credential", second=1, External="true", CredentialToken="7")
+    later = AT + timedelta(seconds=10)
+    assert listening().take([card, decided], at=AT, since=later).asked == ()
+    (stale,) = listening().take([card], at=AT, since=later).asked
+    assert stale.request.redelivered
+    assert listening().take([card], at=AT, since=AT + timedelta(seconds=31)).asked == ()
+    (now,) = listening().take([card], at=AT, since=None).asked
+    assert (now.request.redelivered, now.access_point) == (False, "A")
+
+
+def test_a_request_that_the_device_gave_up_awaits_no_answer() -> None:
+    heard = listening().take(
+        [asking("Request/Credential", CredentialToken="7"), asking("Request/Timeout")], at=AT, since=None
+    )
+    assert [asked.access_point for asked in heard.asked] == [""]
+    assert heard.over == ("A",)
+
+
 def test_a_presented_value_shows_in_no_representation() -> None:
     value = (("IdentifierType", "pt:PIN"), ("FormatType", "SIMPLE_ALPHA_NUMERIC"), ("IdentifierValue", "3133353739"))
     asking = Notification(topic="AccessControl/Request/Identifier", source=(("AccessPointToken", "A"),), data=value)
