@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from drivers.onvif.simcall import Call, Handler, by_token
-from drivers.onvif.simdevice import Identity
+from drivers.onvif.simdevice import SimulatedDevice
 from drivers.onvif.simsoap import NAMESPACES, SoapFault, Xml, joined, tag
 
 SERVICES: Final[Mapping[str, tuple[str, int, int]]] = {
@@ -21,6 +21,8 @@ SERVICES: Final[Mapping[str, tuple[str, int, int]]] = {
     "tac": ("/onvif/accesscontrol_service", 1, 0),
 }
 """Each service's path and version."""
+PACS: Final = {"tdc", "tac"}
+"""The services that a device without doors of its own lacks."""
 PULSE_S: Final = 5.0
 PRE_AUTH: Final = frozenset(
     f"tds:{name}"
@@ -32,9 +34,11 @@ PRE_AUTH: Final = frozenset(
 """Operations that need no credentials (ONVIF Core, access class PRE_AUTH)."""
 
 
-def scopes(who: Identity) -> tuple[str, ...]:
+def scopes(device: SimulatedDevice) -> tuple[str, ...]:
     """Return the scopes by which discovery knows a device."""
-    kinds = ("type/video_encoder", "type/ptz", "Profile/Streaming", "Profile/T", "Profile/C", "Profile/D")
+    who = device.identity
+    kinds = ["type/video_encoder", "type/ptz", "Profile/Streaming", "Profile/T"]
+    kinds += [] if device.relays_only else ["Profile/C", "Profile/D"]
     own = (f"name/{quote(who.name)}", f"location/{quote(who.location)}", f"hardware/{quote(who.hardware)}")
     return tuple(f"onvif://www.onvif.org/{scope}" for scope in (*kinds, *own))
 
@@ -67,7 +71,8 @@ def _information(call: Call) -> Xml:
 
 
 def _services(call: Call) -> Xml:
-    told = [prefix for prefix in SERVICES if prefix != "tdc" or "lies_capabilities" not in call.faults]
+    hidden = {"tdc"} if "lies_capabilities" in call.faults else set()
+    told = [prefix for prefix in SERVICES if prefix not in hidden | (PACS if call.device.relays_only else set())]
     version = (
         (prefix, tag("tds:Version", tag("tt:Major", SERVICES[prefix][1]), tag("tt:Minor", SERVICES[prefix][2])))
         for prefix in told
@@ -160,7 +165,7 @@ def _service_capabilities(_: Call) -> Xml:
 
 
 def _scopes(call: Call) -> Xml:
-    told = scopes(call.device.identity)
+    told = scopes(call.device)
     items = (tag("tds:Scopes", tag("tt:ScopeDef", "Fixed"), tag("tt:ScopeItem", scope)) for scope in told)
     return tag("tds:GetScopesResponse", *items)
 

@@ -100,6 +100,7 @@ class SimulatedDevice:
         timing: how long its doors wait for whom.
         plain: its doors have no alarm monitor.
         credentials: it knows its cards: requests name a credential token instead of an identifier.
+        relays_only: it knows no doors: a camera with relays and inputs, wired to strikes, contacts and buttons.
     """
 
     def __init__(
@@ -110,15 +111,18 @@ class SimulatedDevice:
         timing: Timing | None = None,
         plain: bool = False,
         credentials: bool = False,
+        relays_only: bool = False,
     ) -> None:
         self.identity = identity
         self.timing = timing or Timing()
         self.credentials = credentials
+        self.relays_only = relays_only
         self.doors = {door: DoorMachine(timing=self.timing, plain=plain) for door in doors}
         sides: tuple[Side, ...] = ("in", "out")
-        points = [AccessPoint(token=f"{door}-{side}", door=door, side=side) for door in doors for side in sides]
+        with_points = () if relays_only else doors
+        points = [AccessPoint(token=f"{door}-{side}", door=door, side=side) for door in with_points for side in sides]
         self.points = {point.token: point for point in points}
-        self.inputs = {f"{door}-{what}": False for door in doors for what in ("exit", "call")}
+        self.buttons = {f"{door}-{what}": False for door in doors for what in ("exit", "call")}
         self.relays = {f"{door}-relay": False for door in doors}
         self.senses = dict.fromkeys(SENSES, False)
         self.power_failed = False
@@ -135,10 +139,15 @@ class SimulatedDevice:
         """Take the present state as told: what comes from here on is news."""
         self._last = self.properties()
 
+    @property
+    def inputs(self) -> dict[str, bool]:
+        """Return the digital inputs: buttons, and per door a contact that is active while the leaf is open."""
+        return self.buttons | {f"{token}-contact": door.leaf == "Open" for token, door in self.doors.items()}
+
     def properties(self) -> dict[tuple[str, Pairs], Pairs]:
         """Return every state that events tell: topic and source to data."""
         told: dict[tuple[str, Pairs], Pairs] = {}
-        for token, door in self.doors.items():
+        for token, door in self.doors.items() if not self.relays_only else ():
             told |= {(topic, (("DoorToken", token),)): data for topic, data in door.properties().items()}
         for point in self.points.values():
             told["AccessPoint/State/Enabled", (("AccessPointToken", point.token),)] = (("State", _yes(point.enabled)),)
@@ -203,19 +212,19 @@ class SimulatedDevice:
     def press_exit(self, door: str, now: datetime) -> None:
         """Press the exit button inside: an input, an anonymous grant, and the door releases itself."""
         self.touch(f"{door}-exit", now)
-        if self.doors[door].access(now):
+        if self.doors[door].access(now) and not self.relays_only:
             self._happen("AccessGranted/Anonymous", self.points[f"{door}-out"], now, ())
         self.settle(now)
 
     def touch(self, token: str, now: datetime) -> None:
         """Close an input for a moment."""
         for on in (True, False):
-            self.inputs[token] = on
+            self.buttons[token] = on
             self.settle(now)
 
-    def duress(self, door: str, now: datetime) -> None:
-        """Tell that somebody at the door acts under threat."""
-        self._happen("Duress", self.points[f"{door}-in"], now, (("Reason", "duress"),))
+    def duress(self, point: AccessPoint, now: datetime) -> None:
+        """Tell that somebody at an access point acts under threat."""
+        self._happen("Duress", point, now, (("Reason", "duress"),))
 
     def ask(self, point: AccessPoint, kind: Kind, *, value: str | None, now: datetime) -> Asking:
         """Ask outside whether to let somebody in; one at a time, whoever asked before is given up.

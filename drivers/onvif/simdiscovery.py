@@ -10,7 +10,7 @@ import contextlib
 import random
 import socket
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, Literal
 
 from lxml import etree
@@ -75,7 +75,9 @@ class Announcer(asyncio.DatagramProtocol):
         self._rng = rng
         self._instance = rng.getrandbits(31)
         self._sent = 0
-        self._senders: list[asyncio.DatagramTransport] = []
+        self._sockets: list[asyncio.DatagramTransport] = []
+        self.sender: Callable[[bytes, tuple[str, int]], None] = lambda _, __: None
+        """Sends one datagram; to nobody before `open`."""
         self._port = PORT
 
     async def open(self, host: str, port: int) -> None:
@@ -100,17 +102,18 @@ class Announcer(asyncio.DatagramProtocol):
                 sock.close()
                 raise
             transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
-            self._senders.append(transport)
+            self._sockets.append(transport)
+        self.sender = self._sockets[0].sendto
 
     def close(self) -> None:
         """Stop listening."""
-        for sender in self._senders:
-            sender.close()
+        for transport in self._sockets:
+            transport.close()
 
     def announce(self, what: Literal["Hello", "Bye"]) -> None:
         """Tell the group that the device is there, or leaves."""
         body = tag(f"d:{what}", self._who()) if what == "Hello" else tag("d:Bye", self._endpoint())
-        self._senders[0].sendto(self._message(what, body, to=ALL), (GROUP, self._port))
+        self.sender(self._message(what, body, to=ALL), (GROUP, self._port))
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer a probe for this device; whatever else comes is nobody's business."""
@@ -119,7 +122,7 @@ class Announcer(asyncio.DatagramProtocol):
         with contextlib.suppress(SoapFault):
             answer = self._answer(data)
             if answer is not None:
-                self._senders[0].sendto(answer, addr)
+                self.sender(answer, addr)
 
     def error_received(self, exc: Exception) -> None:
         """Ignore that an answer could not be delivered: whoever asked is gone."""
@@ -130,7 +133,7 @@ class Announcer(asyncio.DatagramProtocol):
         message_id = text(header, "a:MessageID") if header is not None else None
         if message_id is None or name_of(probe) != "d:Probe":
             return None
-        if not asks_for(probe, scopes(self._unit.device.identity)):
+        if not asks_for(probe, scopes(self._unit.device)):
             return None
         body = tag("d:ProbeMatches", tag("d:ProbeMatch", self._who()))
         return self._message("ProbeMatches", body, to=ANYBODY, relates_to=message_id)
@@ -142,7 +145,7 @@ class Announcer(asyncio.DatagramProtocol):
         return joined(
             self._endpoint(),
             tag("d:Types", _TOLD_TYPES),
-            tag("d:Scopes", " ".join(scopes(self._unit.device.identity))),
+            tag("d:Scopes", " ".join(scopes(self._unit.device))),
             tag("d:XAddrs", self._unit.spelled(f"{self._unit.origin}{SERVICES['tds'][0]}")),
             tag("d:MetadataVersion", 1),
         )

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rtsp", metavar="URL", default=Streams().sub, help="where its stream for watching is played")
     add("--main-rtsp", metavar="URL", help="where its stream for recording is played (default: the same)")
     add("--plain", action="store_true", help="its doors have no alarm monitor: they never tell forced or too long")
+    add("--relays-only", action="store_true", help="know no doors: a camera with relays and inputs")
     add("--credentials", action="store_true", help="requests name credential tokens, as older devices do")
     add("--access-s", type=float, default=5.0, metavar="S", help="how long a door stays accessed")
     add("--too-long-s", type=float, default=30.0, metavar="S", help="how long a door may stand open")
@@ -74,6 +75,7 @@ def unit_of(args: argparse.Namespace, *, now: Callable[[], datetime]) -> Simulat
         timing=Timing(access_s=args.access_s, open_too_long_s=args.too_long_s),
         plain=args.plain,
         credentials=args.credentials,
+        relays_only=args.relays_only,
     )
     unit = SimulatedOnvif(
         device,

@@ -247,7 +247,7 @@ class SimulatedOnvif:
         if name == "tev:PullMessages":
             return await simpull.pull(call, self.clock)
         handler = HANDLERS.get(name)
-        if handler is None:
+        if handler is None or (self.device.relays_only and name.partition(":")[0] in simcore.PACS):
             raise SoapFault(f"{name[:80]} is not known here", "ter:ActionNotSupported", sender=False)
         return handler(call)
 

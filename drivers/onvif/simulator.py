@@ -21,6 +21,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from drivers.onvif.simcall import FAULTS, Fault
+from drivers.onvif.simdevice import AccessPoint
 from drivers.onvif.simdiscovery import discoverable
 from drivers.onvif.simoptions import add_arguments, unit_of
 from drivers.onvif.simserver import SimulatedOnvif
@@ -161,14 +162,20 @@ def _do(unit: SimulatedOnvif, order: Order) -> None:
         "clear_fault": lambda: setattr(door, "fault", None),
         "exit": lambda: device.press_exit(door_id, now),
         "call": lambda: device.touch(f"{door_id}-call", now),
-        "duress": lambda: device.duress(door_id, now),
+        "duress": lambda: device.duress(_point(unit, order), now),
     }
     deeds[order.act]()
     device.settle(now)
 
 
+def _point(unit: SimulatedOnvif, order: Order) -> AccessPoint:
+    if unit.device.relays_only:
+        raise InvalidInput("act", "a device of relays has no readers")
+    return unit.device.points[f"{_door(unit, order)}-{order.reader}"]
+
+
 async def _ask(unit: SimulatedOnvif, order: Order) -> Answer:
-    point = unit.device.points[f"{_door(unit, order)}-{order.reader}"]
+    point = _point(unit, order)
     loop = asyncio.get_running_loop()
     began = loop.time()
     asking = unit.device.ask(point, order.act, value=order.value, now=unit.clock())  # type: ignore[arg-type]

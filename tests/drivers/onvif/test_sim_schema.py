@@ -95,7 +95,7 @@ async def test_messages_of_every_kind_are_valid(schemas: Schemas) -> None:
             device.decide("gate-in", granted=granted, reason="x & <y>", now=now)
         device.doors["gate"].fault = "motor & lock"
         device.press_exit("gate", now)
-        device.duress("gate", now)
+        device.duress(device.points["gate-in"], now)
         root = await client.ask(pulling(), path=path)
         content = root.find("s:Body/*", NAMESPACES)
         assert content is not None

@@ -7,15 +7,20 @@ import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from drivers.onvif.simauth import Access
 from drivers.onvif.simcall import ELSEWHERE
+from drivers.onvif.simdevice import Identity, SimulatedDevice
 from drivers.onvif.simdiscovery import ACTIONS, GROUP, Announcer, asks_for, discoverable
+from drivers.onvif.simserver import SimulatedOnvif
 from drivers.onvif.simsoap import NAMESPACES, parse
+from tests.drivers.contract import now
 from tests.drivers.onvif.asking import DECLARED, Client, asking, values
 
 OWN = ("onvif://www.onvif.org/Profile/C", "onvif://www.onvif.org/name/simulated")
@@ -147,8 +152,13 @@ def test_a_probe_means_devices_with_every_type_and_scope_that_it_names(inside: s
     assert asks_for(found, OWN) is fits
 
 
-@given(st.binary(max_size=300))
-async def test_whatever_arrives_harms_nothing(content: bytes) -> None:
-    async with asking() as client:
-        Announcer(client.unit, rng=random.Random(1)).datagram_received(content, ("127.0.0.1", 9))
-        assert client.unit.requests == 0
+UNIT = SimulatedOnvif(SimulatedDevice(Identity()), access=Access(), now=now, rng=random.Random(1))
+
+
+@given(st.binary(max_size=300) | st.text(max_size=200).map(lambda text: probe(escape(text))))
+def test_whatever_arrives_is_no_error(content: bytes) -> None:
+    sent: list[bytes] = []
+    announcer = Announcer(UNIT, rng=random.Random(1))
+    announcer.sender = lambda data, _: sent.append(data)
+    announcer.datagram_received(content, ("127.0.0.1", 9))
+    assert all(b"ProbeMatches" in answer for answer in sent)

@@ -60,6 +60,7 @@ async def test_a_pull_point_begins_with_every_state_and_goes_on_with_changes() -
         assert await pulled(client, path) == [
             ("DoorPhysicalState", "Changed", "Open"),
             ("DoorAlarm", "Changed", "DoorForcedOpen"),
+            ("DigitalInput", "Changed", "true"),
         ]
         assert await pulled(client, path) == []
 

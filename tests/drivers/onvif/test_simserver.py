@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from drivers.onvif.simauth import Access
 from drivers.onvif.simcall import ELSEWHERE, FAULTS
 from drivers.onvif.simcertificate import Certificate
+from drivers.onvif.simdevice import Identity, SimulatedDevice
 from drivers.onvif.simhttp import MAX_CONNECTIONS, MAX_HEAD_BYTES, BadRequest, read_request
-from drivers.onvif.simserver import BOMB, EXTERNAL, HANDLERS, HUGE_BYTES
-from drivers.onvif.simsoap import MAX_REQUEST_BYTES, SoapFault, envelope, parse, tag
+from drivers.onvif.simserver import BOMB, EXTERNAL, HANDLERS, HUGE_BYTES, SimulatedOnvif
+from drivers.onvif.simsoap import MAX_REQUEST_BYTES, NAMESPACES, SoapFault, envelope, parse, tag
+from drivers.onvif.simulator import Order, obey
 from models.errors import InvalidInput
 from tests.drivers.contract import now
-from tests.drivers.onvif.asking import Client, asking, soap, username_token, values
+from tests.drivers.onvif.asking import PASSWORD, USER, Client, asking, soap, username_token, values
 
 WHO = "<tds:GetDeviceInformation/>"
 TIME = "<tds:GetSystemDateAndTime/>"
@@ -314,6 +318,22 @@ async def test_a_wrong_host_is_told_in_every_address() -> None:
         told = [*values(services, "tds:XAddr"), *values(subscription, "wsa:Address"), *values(stream, "tt:Uri")]
         assert len(told) >= 10
         assert all(f"//{ELSEWHERE}:" in address for address in told)
+
+
+async def test_a_device_of_relays_names_no_doors_and_has_none() -> None:
+    device = SimulatedDevice(Identity(), relays_only=True)
+    unit = SimulatedOnvif(device, access=Access(user=USER, password=PASSWORD), now=now, rng=random.Random(4))
+    async with asking(unit=unit) as client:
+        told = values(await client.ask("<tds:GetServices/>"), "tds:Namespace")
+        assert not [namespace for namespace in told if "doorcontrol" in namespace or "accesscontrol" in namespace]
+        scopes = values(await client.ask("<tds:GetScopes/>"), "tt:ScopeItem")
+        assert not {scope for scope in scopes if scope.endswith(("Profile/C", "Profile/D"))}
+        for name in ("tdc:GetDoorInfoList", "tac:GetAccessPointInfoList"):
+            assert (await client.fault(f"<{name}/>"))[1] == ["s:Receiver", "ter:ActionNotSupported"]
+        inputs = (await client.ask("<tmd:GetDigitalInputs/>")).findall(".//tmd:DigitalInputs", NAMESPACES)
+        assert {element.get("token") for element in inputs} == {"gate-exit", "gate-call", "gate-contact"}
+        for order in (Order(act="card", value="17"), Order(act="duress")):
+            assert not (await obey(unit, order)).ok
 
 
 async def test_a_device_that_lies_has_doors_that_it_does_not_name_and_no_media2() -> None:
