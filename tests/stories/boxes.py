@@ -149,7 +149,6 @@ class Box(Worker):
 
     def _make_doors(self, tasks: asyncio.TaskGroup) -> None:
         super()._make_doors(tasks)
-        self._wires = self.wires  # type: ignore[assignment]
         self._keeper._open_driver = self.wires.open
         self._keeper._driver_key = self.wires.key
 
