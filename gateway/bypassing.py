@@ -60,7 +60,7 @@ def end_bypass(connection: Connection, door: Door, *, caller: Caller, at: dateti
     if not going:
         raise NotFound("bypass", door.id)
     for one in going:
-        _end(connection, one, actor=caller.id, why="ended", at=at, routes=routes)
+        _end(connection, one, actor=caller.id, why="ended", reason=caller.reason, at=at, routes=routes)
 
 
 async def end_what_is_over(runtime: Runtime) -> None:
@@ -72,18 +72,25 @@ async def end_what_is_over(runtime: Runtime) -> None:
         hold_feed(connection)
         at = runtime.clock()
         for one in bypasses_over(connection, at=at):
-            _end(connection, one, actor=SYSTEM, why="over", at=at, routes=runtime.routes)
+            _end(connection, one, actor=SYSTEM, why="over", reason="", at=at, routes=runtime.routes)
 
     await runtime.store.write(act)
     runtime.bells.alerts_changed()
 
 
 def _end(
-    connection: Connection, one: BypassView, *, actor: str, why: str, at: datetime, routes: tuple[Route, ...]
+    connection: Connection,
+    one: BypassView,
+    *,
+    actor: str,
+    why: str,
+    reason: str,
+    at: datetime,
+    routes: tuple[Route, ...],
 ) -> None:
     end_bypasses(connection, [one.id], at=at)
     told = {"bypass": one.id, "kinds": " ".join(one.kinds)}
-    entry = AuditEntry(actor=actor, action="door.bypass", subject=one.door_id, result=why, detail=told)
+    entry = AuditEntry(actor=actor, action="door.bypass", subject=one.door_id, result=why, detail=told, reason=reason)
     append_audit(connection, entry, at=at)
     (door,) = door_views(connection, [one.door_id], site_ids=None)
     for kind in _standing(connection, door, at=at):

@@ -22,10 +22,20 @@ from gateway.store.edges import EdgeIdentity, speaks_for
 from gateway.store.facts import set_aside, write_fact
 from gateway.store.people import note_activity
 from gateway.store.places import place_of
+from gateway.store.unlocks import confirm_by_contact
 from gateway.store.visitors import note_pass_use
 from models.alerts import Clear, Raise, alerts_for
 from models.errors import InvalidInput
-from models.events import AccessGranted, AnyFact, ClockDoubted, ClockTrusted, PowerCut, PowerRestored, source_of
+from models.events import (
+    AccessGranted,
+    AnyFact,
+    ClockDoubted,
+    ClockTrusted,
+    DoorOpened,
+    PowerCut,
+    PowerRestored,
+    source_of,
+)
 from models.link import MAX_FACTS, Committed
 from models.places import ID_LIMIT
 
@@ -80,6 +90,8 @@ def _follow(
 ) -> None:
     if isinstance(fact, AccessGranted):
         _note_grant(connection, fact, site_id=edge.site_id, at=at)
+    if isinstance(fact, DoorOpened) and fact.attempt is not None:
+        confirm_by_contact(connection, fact.attempt, edge_id=edge.id, at=fact.at)
     match alerts_for(fact):
         case Raise() as wanted if not is_bypassed(connection, wanted.source_id, wanted.kind, at=wanted.at):
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)

@@ -19,6 +19,7 @@ from gateway.centre.pulse import Pulse
 from gateway.centre.receipts import pull_receipts
 from gateway.checkpoints import FILE as CHECKPOINTS
 from gateway.checkpoints import note_checkpoint
+from gateway.closing import close_orders
 from gateway.counts import note_counts
 from gateway.expiry import Terms, keep_terms
 from gateway.files import write_private
@@ -42,6 +43,7 @@ def housekeeping(runtime: Runtime, settings: Settings, *, edge_token_file: Path 
     loops |= _witnessing(runtime, settings)
     loops["imports"] = lambda good: run_imports(runtime, good)
     loops["joining"] = lambda good: _every(LOOK_S, Joining(runtime).look, good=good)
+    loops["orders"] = lambda good: _every(LOOK_S, lambda: close_orders(runtime), good=good)
     loops["bypasses"] = lambda good: _every(BYPASS_LOOK_S, lambda: end_what_is_over(runtime), good=good)
     loops["terms"] = lambda good: _keep_terms(runtime, settings, good)
     if edge_token_file is not None:

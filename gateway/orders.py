@@ -48,7 +48,9 @@ LOOK_S = 0.5
 
 
 async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Caller) -> Result:
-    """Unlock a door and return what the lock confirmed; request and end are on record.
+    """Unlock a door and return how the door answered.
+
+    The order is on record before it leaves, and as a whole once its life is over (gateway.closing).
 
     Raises:
         DeviceUnreachable: the edge did not answer in time.
@@ -66,12 +68,6 @@ async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Call
     await runtime.store.write(_order, command, edge_id=door.edge_id, entry=entry, runtime=runtime)
     runtime.bells.edge(door.edge_id).ring()
     result = await await_result(runtime, command, within_s=UNLOCK_PATIENCE_S)
-    state = result.state if result else "no_answer"
-    ended = AuditEntry(
-        actor=caller.id, action="door.unlock", subject=door.id, result=state,
-        detail={"command": command.id, "reason": result.reason or "" if result else ""},
-    )  # fmt: skip
-    await runtime.store.write(append_audit, ended, at=runtime.clock())
     if result is None:
         raise DeviceUnreachable(
             door.id, f"edge {door.edge_id!r} did not answer; the unlock expired and will not happen later"

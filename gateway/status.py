@@ -21,6 +21,7 @@ from gateway.store.feed import announce
 from gateway.store.people import added_at, person_by_id, person_exists
 from gateway.store.places import camera_views, door_views, mark_edge_devices_unseen, note_status
 from gateway.store.policy import epoch_raised_at, renew_policy
+from gateway.store.unlocks import confirm_by_lock
 from models.alerts import SEVERITIES, Clear, Raise, alert_id
 from models.errors import InvalidInput, NotFound
 from models.link import EdgeStatus
@@ -54,6 +55,9 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
     keep_edge_status(connection, told)
     doors = [device.door_id for device in told.doors if note_status(connection, device, edge=edge)]
     cameras = [device.camera_id for device in told.cameras if note_status(connection, device, edge=edge)]
+    unlocked = [device.door_id for device in told.doors if device.lock == "unlocked"]
+    if unlocked:
+        confirm_by_lock(connection, unlocked, edge_id=edge.id, at=at)
     announce_devices(connection, doors=doors, cameras=cameras, at=at)
     clear_and_tell(connection, Clear(kinds=("edge_lost",), source_id=edge.id, at=at), at=at, routes=runtime.routes)
     _heed_tombstones(connection, told.tombstones, edge=edge, runtime=runtime)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.api.deps import Key, Shared, allowed, once
@@ -43,11 +43,14 @@ class SiteAct(BaseModel):
 
 
 @router.get("/sites/{site_id}/modes", **shows(Page[ModeView]))
-async def list_modes(site_id: str, caller: Reader, *, runtime: Shared) -> Response:
-    """List the modes of a site's doors: which follow, and which do not (yet)."""
+async def list_modes(
+    site_id: str, caller: Reader, *, runtime: Shared, follows: Annotated[bool | None, Query()] = None
+) -> Response:
+    """List the modes of a site's doors; `follows=false` only of those that do not follow (yet), after an evacuation too."""
     if site_id not in caller.sites:
         raise NotFound("site", site_id)
-    return reply(Page(items=await runtime.store.read(mode_views, at=runtime.clock(), site_ids=[site_id])))
+    found = await runtime.store.read(mode_views, at=runtime.clock(), site_ids=[site_id])
+    return reply(Page(items=[one for one in found if follows in (None, one.follows)]))
 
 
 @router.put("/doors/{door_id}/mode", **shows(ModeView, about="The wish is kept; `follows` says whether the door does."))

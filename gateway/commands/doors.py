@@ -29,10 +29,15 @@ Minutes = Annotated[int, typer.Option(help="for how long, at most a day")]
 
 
 @door.command("modes")
-def modes(site: str, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+def modes(
+    site: str, *, astray: Annotated[bool, typer.Option("--astray", help="only doors that do not follow")] = False,
+    url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
     """List the modes of a site's doors, and whether each door follows."""
-    found = ask("GET", f"sites/{site}/modes", url=url, token=token)
-    show(found, "\n".join(_line(one) for one in found["items"]) or "no doors", as_json=as_json)
+    only = {"follows": "false"} if astray else {}
+    found = ask("GET", f"sites/{site}/modes", url=url, token=token, params=only)
+    none = "every door follows" if astray else "no doors"
+    show(found, "\n".join(_line(one) for one in found["items"]) or none, as_json=as_json)
 
 
 @door.command("lock-down")

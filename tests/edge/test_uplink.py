@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge.checkpoints import KEY as CHECKPOINTS
 from edge.spool import Spool
 from models.errors import DeviceUnreachable
 from models.events import DoorFaulted, fact_id
-from models.link import Checkpoint, EraseFace, Progress, Unlock
+from models.link import Checkpoint, Command, EraseFace, Progress, Result, Unlock
 from tests.edge.doubles import EDGE, now, policy, until
 from tests.edge.gateway_double import GatewayDouble
 from tests.edge.linked import linked
@@ -242,6 +243,28 @@ async def test_a_command_that_breaks_fails_alone_and_the_next_is_obeyed(tmp_path
         )
         assert next(r.detail for r in gateway.results if r.command_id == "breaks") == "ZeroDivisionError"
         assert side.uplink.counters["commands_broken"] == 1
+
+
+async def test_one_dead_door_of_twenty_delays_no_other_however_often_it_is_asked(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        at_work, obey = asyncio.Event(), side.obey
+
+        async def dead(command: Command) -> Result:
+            if isinstance(command, Unlock) and command.door_id == "d1":
+                await at_work.wait()
+            return await obey(command)
+
+        side.obey = dead  # type: ignore[method-assign]
+        soon = now() + timedelta(seconds=30)
+        for n in range(20):
+            gateway.send(Unlock(id=f"dead-{n}", door_id="d1", reason="r", requested_by="u", deadline=soon))
+        for n in range(2, 21):
+            gateway.send(Unlock(id=f"good-{n}", door_id=f"d{n}", reason="r", requested_by="u", deadline=soon))
+        await until(lambda: len(gateway.results) == 19, what="the other doors")
+        assert all(result.command_id.startswith("good") for result in gateway.results)
+        at_work.set()
+        await until(lambda: len(gateway.results) == 39)
 
 
 async def test_a_command_that_comes_again_after_a_restart_is_answered_and_not_obeyed_again(tmp_path: Path) -> None:
