@@ -166,7 +166,7 @@ class Eye:
                 lived = True
                 self._loop.call_soon_threadsafe(good)
                 self._loop.call_soon_threadsafe(self._become, "live", "")
-            if camera.rate != "glance":
+            if camera.rate == "key" or (camera.rate == "full" and (self._whole or self._gate.due(now))):
                 self._watch_for_motion(camera, Glimpse(frame=frame, area=(0, 0, *frame.size), decoded_s=now), luma)
 
     def _watch_for_motion(self, camera: Camera, whole: Glimpse, luma: Pixels) -> None:

@@ -5,6 +5,7 @@ Pure arithmetic on luma; it recognises nothing and keeps no picture, only a grid
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -19,8 +20,10 @@ GRID_COLUMNS: Final = 80
 SAMPLES_PER_CELL: Final = 4
 THRESHOLD: Final = 8.0
 MIN_CELLS: Final = 4
-ADAPT: Final = 0.04
+ADAPTING_S: Final = 2.45
 HOLD_S: Final = 2.0
+QUIET_EVERY_S: Final = 0.28
+"""How often a picture in which nothing moves is looked at; a person is far away still when first seen."""
 UNION_S: Final = 1.0
 PAD_CELLS: Final = 3
 MIN_SIDE_PX: Final = 160
@@ -37,6 +40,7 @@ class MotionGate:
     def __init__(self, zone: Zone = (0.0, 0.0, 1.0, 1.0)) -> None:
         self._zone = zone
         self._past: Grid | None = None
+        self._at_s = -1e9
         self._recent: deque[tuple[float, Area]] = deque()
         self._area: Area | None = None
         self._moved_at = -1e9
@@ -46,6 +50,10 @@ class MotionGate:
         """Report an area until `until_s` (clock of `observe`) even if nothing moves; callable from another thread."""
         self._watch = (until_s, zone)
 
+    def due(self, at_s: float) -> bool:
+        """Say whether a picture of this time should be observed: all while something is wanted, else a few a second."""
+        return self._area is not None or at_s <= self._watch[0] or at_s - self._at_s >= QUIET_EVERY_S
+
     def observe(self, luma: Luma, at_s: float) -> Area | None:
         """Take the next picture, (height, width) uint8; return x, y, w, h in px of what to look at, or None.
 
@@ -54,7 +62,8 @@ class MotionGate:
             at_s: its time on a monotonic clock.
         """
         grid = coarse(luma)
-        moving = self._moving(grid)
+        moving = self._moving(grid, at_s - self._at_s)
+        self._at_s = at_s
         size = (luma.shape[1], luma.shape[0])
         if moving is not None:
             area = scale_up(moving, grid=(grid.shape[1], grid.shape[0]), size=size)
@@ -78,13 +87,13 @@ class MotionGate:
         asked = whole if zone is None else in_pixels(zone, size)
         return union([asked, self._area]) if self._area and zone is not None else self._area or asked
 
-    def _moving(self, grid: Grid) -> tuple[int, int, int, int] | None:
+    def _moving(self, grid: Grid, since_s: float) -> tuple[int, int, int, int] | None:
         if self._past is None or self._past.shape != grid.shape:
             self._past = grid.copy()
             return None
         difference = grid - self._past
-        difference -= np.median(difference)
-        self._past += ADAPT * (grid - self._past)
+        self._past += np.float32(1 - math.exp(-since_s / ADAPTING_S)) * difference
+        difference -= np.median(difference[::2, ::2])
         mask = np.abs(difference) > THRESHOLD
         if int(mask.sum()) < MIN_CELLS:
             return None

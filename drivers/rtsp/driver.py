@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -39,6 +40,8 @@ PROTOCOLS: Final = "rtsp,rtp,tcp,udp,tls"
 MAX_CREDENTIALS_BYTES: Final = 127  # FFmpeg's RTSP client cuts off the rest without a word
 NO_PICTURE_S: Final = 12.0
 NO_KEY_PICTURE_S: Final = 60.0
+WAITED_S: Final = 0.005
+NAP_S: Final = 0.9
 _EIGHT_BIT_LUMA: Final = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
 )
@@ -105,7 +108,7 @@ class RtspCamera:
         self._wall = wall
         self._container: InputContainer | None = None
         self._age = StreamAge()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._number = 0
         self._errors = 0
         self._good_at = 0.0
@@ -160,7 +163,7 @@ class RtspCamera:
 
     def stop(self) -> None:
         """Make reading end with the next picture; may be called from another thread."""
-        self._stopping = True
+        self._stopping.set()
 
     def frames(self) -> Iterator[Frame]:
         """Yield decoded pictures until the stream ends. Damaged ones are counted and left out."""
@@ -189,7 +192,7 @@ class RtspCamera:
         if picture.pts is None or picture.time_base is None:
             # The first picture of a stream may come before its clock is known.
             return RtspFrame(picture, number=self._number, captured_at=now, age_ms=math.inf)
-        age_s = self._age.age_s(float(picture.pts * picture.time_base), self._monotonic())
+        age_s = self._age.age_s(picture.time, self._monotonic())
         return RtspFrame(picture, number=self._number, captured_at=now - age_s, age_ms=age_s * 1000)
 
     def packets(self) -> Iterator[Packet]:
@@ -213,7 +216,7 @@ class RtspCamera:
         if self._container is None:
             raise RuntimeError("the camera is not open")
         source = self._container.demux(self._container.streams.video[0])
-        while not self._stopping:
+        while not self._stopping.is_set():
             started = self._monotonic()
             try:
                 packet = next(source, None)
@@ -221,7 +224,15 @@ class RtspCamera:
                 self._fail(error, since=started, limit_s=self._settings.read_timeout_s, doing="reading")
             if packet is None or packet.size == 0:
                 return
-            yield packet, self._monotonic()
+            arrived = self._monotonic()
+            yield packet, arrived
+            if self._naps and arrived - started > WAITED_S:
+                self._stopping.wait(NAP_S)
+
+    @property
+    def _naps(self) -> bool:
+        """Whether to let pictures gather in the socket, because nobody needs the newest one at once."""
+        return self.rate != "full" and self._settings.transport == "tcp"
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
         try:

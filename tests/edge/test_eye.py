@@ -343,7 +343,7 @@ async def test_a_frozen_picture_is_a_trouble_for_an_eye_that_only_glances(
 ) -> None:
     cameras.misbehave("gate", "freeze")
     settings = _settings(cameras, ends, faces_socket=None, read_timeout_s=5.0)
-    async with _running(Eye(settings, limits=msgspec.structs.replace(QUICK_LIMITS, frozen_s=0.05))) as eye:
+    async with _running(Eye(settings, limits=msgspec.structs.replace(QUICK_LIMITS, frozen_s=0.0))) as eye:
         await ends.until(lambda: ends.health and "frozen" in ends.health[-1].troubles, limit_s=30)
         assert eye.health().frames <= 4, "two pictures every ten seconds"
         assert ends.state() == "live"

@@ -67,6 +67,17 @@ def test_somebody_who_stands_still_is_seen_for_a_while_and_then_part_of_the_pict
     assert not any(seen[-20:])
 
 
+def test_a_quiet_picture_is_looked_at_a_few_times_a_second_and_a_moving_one_always() -> None:
+    gate = MotionGate()
+    assert gate.due(0.0)
+    _settled(gate)
+    assert [gate.due(1.9 + n / 10) for n in (1, 2, 3)] == [False, False, True]
+    gate.watch(2.05, None)
+    assert gate.due(2.0)
+    gate.observe(_picture((300, 100, 60, 80)), 2.2)
+    assert gate.due(2.25)
+
+
 def test_motion_outside_the_zone_is_not_looked_at() -> None:
     gate = MotionGate((0.6, 0.0, 1.0, 1.0))
     _settled(gate)

@@ -9,6 +9,7 @@ import random
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -60,14 +61,9 @@ async def test_gstreamer_plays_it(camera: CameraServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("transport", "rate"), [("tcp", "full"), ("udp", "full"), ("tcp", "key"), ("tcp", "glance")])
-async def test_the_driver_plays_it(camera: CameraServer, transport: str, rate: Rate) -> None:
+async def test_the_driver_plays_it(camera: CameraServer, transport: Literal["tcp", "udp"], rate: Rate) -> None:
     def read() -> None:
-        settings = CameraSettings(
-            camera_id="g",
-            url=camera.url("gate"),
-            transport=transport,
-            rate=rate,  # type: ignore[arg-type]
-        )
+        settings = CameraSettings(camera_id="g", url=camera.url("gate"), transport=transport, rate=rate)
         with open_camera(settings) as opened:
             for frame in opened.frames():
                 assert frame.size == (640, 360)
