@@ -185,9 +185,8 @@ def content_of(
         credential_key=records.keys.credential_key, ticket_keys=records.keys.ticket_keys, consents=consents,
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
         modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
-        siblings=siblings,
+        siblings=siblings, card_formats=_card_formats(records, owned),
         calibrations=tuple(one for one in records.calibrations if one.edge_id in ("", edge_id)),
-        card_formats=_card_formats(records, owned),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 
