@@ -1,4 +1,4 @@
-"""`python -m edge bench faces|match|decision|doors`: the benchmarks of what only an edge may load, as JSON rows on standard output."""
+"""`python -m edge bench faces|match|decision|cameras|doors`: what only an edge may load, measured; JSON rows on standard output."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from models.errors import GatehouseError
 def main(argv: list[str]) -> int:
     """Run one group of benchmarks and print its rows."""
     parser = argparse.ArgumentParser(prog="python -m edge bench")
-    parser.add_argument("topic", choices=("faces", "match", "decision", "doors"))
+    parser.add_argument("topic", choices=("faces", "match", "decision", "cameras", "doors"))
     parser.add_argument("--json", action="store_true", help="rows as JSON; the only form here")
     parser.add_argument("--cache", type=Path, default=Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "gatehouse")
     parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="of `match`; BLAS must have as many")
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many templates `match` searches")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long `cameras` measures each part for")
     args = parser.parse_args(argv)
-    rows = _run(args.topic, args.cache.expanduser(), threads=args.threads, rows=args.rows)
+    if args.topic == "cameras":
+        rows = _cameras(args.seconds)
+    else:
+        rows = _run(args.topic, args.cache.expanduser(), threads=args.threads, rows=args.rows)
     sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
     return 0
 
@@ -45,6 +49,15 @@ def _run(topic: str, cache_dir: Path, *, threads: int, rows: int) -> list[Benchm
 
     folder = next(iter(portraits().values())).parent
     return [*run_faces(folder, cache_dir), *run_doors(folder, cache_dir)]
+
+
+def _cameras(seconds: float) -> list[Benchmark]:
+    from edge.bench_cameras import run
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    return run(seconds=seconds, tell=tell)
 
 
 def _match(portraits: dict[str, Path], cache_dir: Path, *, threads: int, rows: int) -> list[Benchmark]:

@@ -1,7 +1,7 @@
 """`gatehouse bench latency|faults`: figures of the running system, taken on a stage with simulators.
 
-`bench faces` and `bench match` run at the edge (`python -m edge bench …`), whose networks and galleries the gateway does
-not import.
+`bench faces`, `bench match` and `bench cameras` run at the edge (`python -m edge bench …`), whose networks, galleries and
+eyes the gateway does not import.
 Timings never decide a test: a row says whether it met its target, and the command succeeds either way.
 """
 
@@ -160,6 +160,16 @@ def match(*, tell: Tell, rows: int) -> list[Benchmark]:
     """
     tell("matching against FAISS and BLAS; some minutes and about 4 GB of memory for a million templates")
     return [row for threads in (1, 2) for row in _of_edge("match", "--rows", str(rows), threads=threads)]
+
+
+def cameras(*, tell: Tell, seconds: float) -> list[Benchmark]:
+    """Run the benchmarks of eyes beside FFmpeg, `seconds` for each part, and return their rows.
+
+    Raises:
+        GatehouseError: it ended with an error; its own words are on standard error.
+    """
+    tell(f"eyes beside FFmpeg, then more and more cameras; about {seconds * 4.5 / 60:.0f} minutes")
+    return _of_edge("cameras", "--seconds", str(seconds))
 
 
 def doors(*, tell: Tell) -> list[Benchmark]:

@@ -16,7 +16,7 @@ import typer
 
 from models.benchmarks import Benchmark
 
-TOPICS = ("faces", "match", "latency", "faults", "district", "events")
+TOPICS = ("faces", "match", "latency", "faults", "district", "events", "cameras")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="Keep data and logs in this new folder.")]
 
@@ -89,6 +89,7 @@ def bench(
     templates: Annotated[
         int, typer.Option(min=1000, help="How many templates the topic `match` searches.")
     ] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=5, help="How long the topic `cameras` measures each part for.")] = 60.0,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report with plots to this file.")] = None,
     write: Annotated[
         Path | None, typer.Option("--write", help="Write tables and JSON into this folder of docs.")
@@ -105,7 +106,7 @@ def bench(
         raise typer.BadParameter(f"{topic!r} is not a benchmark: use {', '.join(TOPICS)} or all")
     with _workplace(keep) as folder:
         found = {
-            name: _measure(name, folder / name, facts=facts, templates=templates)
+            name: _measure(name, folder / name, facts=facts, templates=templates, seconds=seconds)
             for name in (TOPICS if topic == "all" else (topic,))
         }
     rows = [row for own in found.values() for row in own]
@@ -123,7 +124,7 @@ def bench(
         show(rows, Console())
 
 
-def _measure(topic: str, folder: Path, *, facts: int, templates: int) -> list[Benchmark]:
+def _measure(topic: str, folder: Path, *, facts: int, templates: int, seconds: float) -> list[Benchmark]:
     from gateway.rehearsal import bench as benches
 
     _tell(f"bench {topic}")
@@ -131,6 +132,8 @@ def _measure(topic: str, folder: Path, *, facts: int, templates: int) -> list[Be
         return benches.faces(tell=_tell)
     if topic == "match":
         return benches.match(tell=_tell, rows=templates)
+    if topic == "cameras":
+        return benches.cameras(tell=_tell, seconds=seconds)
     folder.mkdir(parents=True, exist_ok=True)
     if topic == "district":
         from gateway.rehearsal.district.commands import district
