@@ -86,6 +86,10 @@ class LiveEar:
             self._heard.append((time.monotonic(), event.event, json.loads(event.data)))
             self._news.notify_all()
 
+    def heard_since(self, mark: int) -> list[tuple[float, str, dict[str, Any]]]:
+        """Return what was heard from a place on: (monotonic seconds, event, content)."""
+        return self._heard[mark:]
+
     def mark(self) -> int:
         """Return a place in what was heard, to wait from."""
         return len(self._heard)
