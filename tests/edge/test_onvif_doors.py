@@ -127,7 +127,7 @@ async def test_who_asked_while_the_wire_was_away_is_not_let_in_by_its_return(yar
     """The device tells it again with the events that it kept: that was then, whoever stands there now."""
     yard.serve()
     await yard.ready()
-    yard.site.unit.cut()
+    yard.site.unit.reboot(for_s=0.3)
     device, clock = yard.site.unit.device, yard.site.unit.clock
     device.ask(device.points["gate-in"], "card", value="4711", now=clock())
     await eventually(lambda: bool(yard.heard))
