@@ -93,7 +93,7 @@ def _follow(
     if isinstance(fact, DoorOpened) and fact.attempt is not None:
         confirm_by_contact(connection, fact.attempt, edge_id=edge.id, at=fact.at)
     match alerts_for(fact):
-        case Raise() as wanted if not is_bypassed(connection, wanted.source_id, wanted.kind, at=wanted.at):
+        case Raise() as wanted if not is_bypassed(connection, wanted.source_id, kind=wanted.kind, at=wanted.at):
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)
         case Clear() as ended:
             clear_and_tell(connection, ended, at=at, routes=routes)

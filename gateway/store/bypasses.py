@@ -32,7 +32,7 @@ def end_bypasses(connection: Connection, ids: Iterable[str], *, at: datetime) ->
     connection.execute(update(bypasses).where(going).values(ended_at=at))
 
 
-def is_bypassed(connection: Connection, door_id: str, kind: AlertKind, *, at: datetime) -> bool:
+def is_bypassed(connection: Connection, door_id: str, *, kind: AlertKind, at: datetime) -> bool:
     """Return whether an alarm of a kind raised no alert at a door at a time; a report that comes late counts by its time."""
     then = (bypasses.c.door_id == door_id) & (bypasses.c.since <= at) & (bypasses.c.until > at)
     query = select(bypasses.c.kinds, bypasses.c.ended_at).where(then)
