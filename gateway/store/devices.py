@@ -32,6 +32,7 @@ from gateway.store.tables import (
 )
 from gateway.store.tables_people import consents, permits, visitor_passes
 from models.assessments import Assessment
+from models.door_rules import check_rules
 from models.errors import Conflict, InvalidInput, NotFound
 from models.places import (
     CONTROLLER_DOORS,
@@ -195,13 +196,19 @@ def _put_reader(connection: Connection, reader: DoorReader) -> None:
     door = door_by_id(connection, reader.door_id)
     others = [one for one in door.readers if one.id and one.id != reader.id]
     together = tuple(sorted((*others, _bare(reader)), key=lambda one: one.id))
-    put_door(connection, msgspec.structs.replace(door, readers=together))
+    _put_with(connection, door, readers=together)
 
 
 def _forget_reader(connection: Connection, reader: DoorReader) -> None:
     door = door_by_id(connection, reader.door_id)
-    others = tuple(one for one in door.readers if one.id != reader.id)
-    put_door(connection, msgspec.structs.replace(door, readers=others))
+    _put_with(connection, door, readers=tuple(one for one in door.readers if one.id != reader.id))
+
+
+def _put_with(connection: Connection, door: Door, *, readers: tuple[Reader, ...]) -> None:
+    """Write a door with other readers, if its rules go with them."""
+    changed = msgspec.structs.replace(door, readers=readers)
+    check_rules(changed)
+    put_door(connection, changed)
 
 
 def _reader_uses(_connection: Connection, _reader: DoorReader, _at: datetime) -> Iterator[str]:
