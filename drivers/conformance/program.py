@@ -90,7 +90,7 @@ async def _subject(
             raise InvalidInput("--simulator", "its ready line must say the driver's `settings`")
         settings: Mapping[str, object] = card["settings"]
     elif args.kind in RIGS:
-        settings, card = await RIGS[args.kind](runner, folder, args.door)
+        settings, card = await RIGS[args.kind](runner, folder, door_id=args.door)
     else:
         known = ", ".join(sorted(kinds()))
         raise InvalidInput(

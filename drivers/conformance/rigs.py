@@ -21,7 +21,6 @@ READY_S: Final = 30.0
 LINE_BYTES: Final = 64 * 1024
 STDERR_CHARS: Final = 400
 Card = dict[str, Any]
-Rig = Callable[["Runner", Path, str], Any]
 
 
 class Runner:
@@ -91,7 +90,7 @@ async def running(*, new_secret: Callable[[], str]) -> AsyncIterator[Runner]:
         yield Runner(stack, new_secret=new_secret)
 
 
-async def mqtt(runner: Runner, folder: Path, door_id: str) -> tuple[Mapping[str, object], Card]:
+async def mqtt(runner: Runner, folder: Path, *, door_id: str) -> tuple[Mapping[str, object], Card]:
     """Run a broker and a simulated door on it."""
     edge, door = runner.new_secret(), runner.new_secret()
     users = {"edge": {"password": edge}, "doors": {door_id: door}}
@@ -104,7 +103,7 @@ async def mqtt(runner: Runner, folder: Path, door_id: str) -> tuple[Mapping[str,
     return {"kind": "mqtt", **own}, card
 
 
-async def onvif(runner: Runner, folder: Path, door_id: str) -> tuple[Mapping[str, object], Card]:
+async def onvif(runner: Runner, folder: Path, *, door_id: str) -> tuple[Mapping[str, object], Card]:
     """Run a simulated device with one door, which asks who is there."""
     password = runner.new_secret()
     _write(folder / "password", password + "\n")
@@ -114,7 +113,7 @@ async def onvif(runner: Runner, folder: Path, door_id: str) -> tuple[Mapping[str
     return {"kind": "onvif", **own}, card
 
 
-async def osdp(runner: Runner, folder: Path, door_id: str) -> tuple[Mapping[str, object], Card]:
+async def osdp(runner: Runner, folder: Path, *, door_id: str) -> tuple[Mapping[str, object], Card]:
     """Run a simulated reader on a pseudo-terminal, with a key of its own."""
     key_file = folder / "reader.key"
     _write(key_file, runner.new_secret().encode().hex()[:32])
