@@ -17,6 +17,10 @@ person = typer.Typer(
 Doors = Annotated[list[str], typer.Option("--door", help="id of a door; may be given several times")]
 SomeDoors = Annotated[list[str] | None, typer.Option("--door", help="id of a door; may be given several times")]
 Relation = Annotated[str, typer.Option(help="owner, tenant, family or staff")]
+CardValue = Annotated[
+    str | None,
+    typer.Option(help="the card number, - for a desk reader that types it; a PIN is read from standard input"),
+]
 When = Annotated[str | None, typer.Option(help="a time with its offset, as 2027-01-31T18:00:00+08:00")]
 
 
@@ -72,14 +76,15 @@ def consent(
 def credential(
     person_id: str, kind: Annotated[str, typer.Argument(help="card or pin")], *, reason: Reason = "", url: Url = LOCAL,
     token: Token = "", label: Annotated[str, typer.Option(help="what it looks like, for people")] = "",
-    value: Annotated[str | None, typer.Option(help="the card number; a PIN is read from standard input")] = None,
+    value: CardValue = None,
+    card_format: Annotated[str | None, typer.Option("--format", help="id of the card format it is read in")] = None,
     make_up: Annotated[bool, typer.Option("--make-up", help="make up a PIN and print it, once")] = False,
     duress: Annotated[bool, typer.Option("--duress", help="a PIN that opens and raises a silent alarm")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a person a card or a PIN."""
     digits = credential_value(kind, value, make_up=make_up)
-    body = {"kind": kind, "value": digits, "label": label, "duress": duress}
+    body = {"kind": kind, "value": digits, "label": label, "duress": duress, "format": card_format}
     made = ask("POST", f"people/{person_id}/credentials", url=url, token=token, reason=reason, json=body)
     show(made, made["pin"] or made["id"], as_json=as_json)
 
@@ -91,8 +96,8 @@ def credential_value(kind: str, value: str | None, *, make_up: bool) -> str | No
         InvalidInput: a card has no number.
     """
     if kind == "card" and not value:
-        raise InvalidInput("--value", "give the number of the card")
-    return None if make_up else value or sys.stdin.readline().strip()
+        raise InvalidInput("--value", "give the number of the card, or - and hold it to the desk reader")
+    return None if make_up else sys.stdin.readline().strip() if value in (None, "", "-") else value
 
 
 @person.command("permit")

@@ -106,8 +106,8 @@ async def test_known_cards_teach_a_format_and_no_number_is_kept(
     assert (bad.status_code, "7186" in bad.text) == (422, False)
     environment = {"GATEHOUSE_URL": url, "GATEHOUSE_TOKEN": machine_token(runtime.store, clock)}
 
-    async def shell(*arguments: str, stdin: str = "") -> str:
-        done = await asyncio.to_thread(CliRunner().invoke, app, ["card", *arguments], input=stdin, env=environment)
+    async def shell(*arguments: str, stdin: str = "", group: str = "card") -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, app, [group, *arguments], input=stdin, env=environment)
         if isinstance(done.exception, GatehouseError):
             raise done.exception
         assert done.exit_code == 0, done.output
@@ -119,6 +119,11 @@ async def test_known_cards_teach_a_format_and_no_number_is_kept(
     assert await shell("add", "Desk", "--id", "desk", "--frame", "34", "--reverse", "--keep", "3") == "desk"
     listed = await shell("list")
     assert "Desk: hexadecimal, Wiegand 34, bytes reversed, last 3 bytes kept" in listed
+    await call(manager, "POST", "people", 201, json={"id": "lin", "name": "Lin"})
+    await call(manager, "POST", "people/lin/permits", 201, json={"doors": ["gate"]})
+    given = ("credential", "lin", "card", "--value", "-", "--format", "old")
+    await shell(*given, stdin="018,20554\n", group="person")
+    assert holder(runtime, "12504A") == "lin", "held to a desk reader that types facility code and number"
     await shell("remove", "desk")
     assert "desk" not in await shell("list")
     with pytest.raises(GatehouseError, match="no format reads"):
