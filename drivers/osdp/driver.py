@@ -55,6 +55,7 @@ OPEN_MODES: Final = frozenset({"evacuating", "held_open"})
 TROUBLES: Final = {
     "key": "it does not take our key: give it the right one, or set it by `python -m drivers osdp install`",
     "insecure": "it has no secure channel: set one up at the reader, or say `plain: true`",
+    "garbled": "it answers, but not as a reader does: look at the wiring, the address and the baud rate",
 }
 COUNTERS: Final = (
     "events", "states", "requests", "requests_dropped", "requests_waited", "unreadable", "sessions", "commands",

@@ -18,8 +18,8 @@ Address = Annotated[int, msgspec.Meta(ge=0, le=126)]
 Trust = Literal["key", "plain", "install"]
 """How a reader is talked to: by its own key; in clear; or by the well-known key, to give it its own (install mode)."""
 Topic = Literal["local", "input", "output"]
-Away = Literal["silent", "key", "insecure"]
-"""Why a reader is away: it says nothing; it does not have our key; or it knows no secure channel."""
+Away = Literal["silent", "key", "insecure", "garbled"]
+"""Why a reader is away: it says nothing; it does not have our key; it knows no secure channel; or it makes no sense."""
 
 
 class ReaderSetup(msgspec.Struct, frozen=True, kw_only=True, tag=True):

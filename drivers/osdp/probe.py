@@ -20,7 +20,7 @@ from models.devices import Candidate, Part
 from models.errors import DeviceUnreachable, GatehouseError, InvalidInput
 
 ANSWER_S: Final = 6.0
-TROUBLES: Final = {"silent": "unreachable", "key": "credentials", "insecure": "unsupported"}
+TROUBLES: Final = {"silent": "unreachable", "key": "credentials", "insecure": "unsupported", "garbled": "unsupported"}
 
 
 class ProbeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -192,6 +192,8 @@ class Session:
     def _reason(self) -> Away:
         if not self._turn.heard:
             return "silent"
+        if self._setup.trust == "plain":
+            return "garbled"
         return "key" if {wire.CHALLENGE, wire.SERVER_CRYPTOGRAM} & self._turn.sent else "insecure"
 
     def _ask_next(self) -> bool:

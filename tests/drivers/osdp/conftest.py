@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,10 @@ import pytest
 
 from drivers.catalog import open_door
 from drivers.door import DoorDriver, Reported
+from drivers.osdp.bus import Bus
+from drivers.osdp.line import Line
+from drivers.osdp.messages import Act, Done, FromPanel, ReaderSetup
+from drivers.osdp.session import Session
 from drivers.osdp.simbus import SimulatedBus
 from drivers.osdp.simreader import SimulatedReader
 from models.reports import Event, Presence, Report, Snapshot
@@ -92,3 +98,36 @@ async def opened(driver: DoorDriver) -> AsyncIterator[tuple[DoorDriver, AsyncIte
         reports = aiter(driver.reports())
         await next_presence(reports, online=True)
         yield driver, reports
+
+
+class Table:
+    """One session on a line, stepped by the test, with a clock that it can move."""
+
+    def __init__(self, bus: SimulatedBus, reader: ReaderSetup, *, hastening_s: float = 0.0) -> None:
+        self.ahead_s = 0.0
+        self.hastening_s = hastening_s
+        """By how much more than it takes every step moves the clock on."""
+        self.said: list[FromPanel] = []
+        self.line = Line(bus.port, baud_rate=9600)
+        self.bus = Bus(self.line, clock=self.clock)
+        self.session = Session(reader, bus=self.bus, say=self.said.append, clock=self.clock)
+
+    def clock(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+    async def until(self, wanted: Callable[[], bool], limit_s: float = 8.0) -> None:
+        async with asyncio.timeout(limit_s):
+            while not wanted():
+                self.bus.take()
+                self.session.step()
+                self.ahead_s += self.hastening_s
+                await asyncio.sleep(0.003)
+
+    def has(self, kind: type[FromPanel]) -> bool:
+        return any(isinstance(record, kind) for record in self.said)
+
+    def done(self, number: int) -> list[Done]:
+        return [record for record in self.said if isinstance(record, Done) and record.number == number]
+
+    def act(self, number: int, command: Any, *, within_s: float = 2.0) -> None:
+        self.session.act(Act(number=number, address=1, until=self.clock() + within_s, command=command))

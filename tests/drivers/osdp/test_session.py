@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from drivers.osdp.bus import Bus
 from drivers.osdp.line import Line
 from drivers.osdp.link import PanelLink
 from drivers.osdp.messages import (
@@ -29,49 +28,18 @@ from drivers.osdp.messages import (
     from_panel,
 )  # fmt: skip
 from drivers.osdp.panel import Panel
-from drivers.osdp.session import WAITING, Session
-from drivers.osdp.simbus import SimulatedBus
+from drivers.osdp.session import WAITING
 from drivers.osdp.simreader import SimulatedReader
 from models.errors import DeviceUnreachable
 from tests.drivers.contract import soon
-from tests.drivers.osdp.conftest import KEY, Site
+from tests.drivers.osdp.conftest import KEY, Site, Table
 
 READER = ReaderSetup(address=1, trust="key", key=KEY, ask=("local", "input", "output"))
 
 
-class Table:
-    """One session on a line, stepped by the test."""
-
-    def __init__(self, bus: SimulatedBus) -> None:
-        self.ahead_s = 0.0
-        self.said: list[FromPanel] = []
-        self.line = Line(bus.port, baud_rate=9600)
-        self.bus = Bus(self.line, clock=self.clock)
-        self.session = Session(READER, bus=self.bus, say=self.said.append, clock=self.clock)
-
-    def clock(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-    async def until(self, wanted: Callable[[], bool], limit_s: float = 8.0) -> None:
-        async with asyncio.timeout(limit_s):
-            while not wanted():
-                self.bus.take()
-                self.session.step()
-                await asyncio.sleep(0.003)
-
-    def has(self, kind: type[FromPanel]) -> bool:
-        return any(isinstance(record, kind) for record in self.said)
-
-    def done(self, number: int) -> list[Done]:
-        return [record for record in self.said if isinstance(record, Done) and record.number == number]
-
-    def act(self, number: int, command: Any, *, within_s: float = 2.0) -> None:
-        self.session.act(Act(number=number, address=1, until=self.clock() + within_s, command=command))
-
-
 @pytest.fixture
 async def table(site: Site) -> Any:
-    made = Table(site.bus)
+    made = Table(site.bus, READER)
     await made.until(lambda: made.has(Online))
     yield made
     made.line.close()
