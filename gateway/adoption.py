@@ -126,37 +126,46 @@ def replace(
 
     Raises:
         NotFound: one of them is not in the caller's scope, or has no such part.
-        Conflict: the old one has nothing adopted, or the new one is in use or was removed.
+        Conflict: the old one has nothing adopted, or the new one was removed or has the part in use.
         InvalidInput: it is at another site or edge, or a part fits none of the new device's.
     """
     old = device_by_id(connection, key, site_ids=caller.sites)
     new = device_by_id(connection, by, site_ids=caller.sites)
     _check_pair(old, new)
-    taken = {part: _heir(_part(old, part), new, wanted=parts.get(part)) for part in old.adopted}
-    if len({part.id for part in taken.values()}) < len(taken):
-        raise InvalidInput("parts", "two parts cannot become the same one: say which becomes which")
+    taken = {old.adopted[part]: _heir(_part(old, part), new, wanted=parts.get(part)) for part in old.adopted}
+    _check_heirs(taken, new)
     held, act = credentials_of(connection, by, site_id=new.site_id), Act(caller=caller, at=at)
-    for part_id, part in taken.items():
-        ours = old.adopted[part_id]
+    for ours, part in taken.items():
         if part.kind == "camera":
             CAMERAS.changed(connection, ours, changes=_stream(part, held), by=act)
-        elif new.candidate.wire == "mqtt" and part.id != ours:
-            raise InvalidInput(
-                "parts", f"name the door {ours!r} on the device itself: by MQTT its name there is its id"
-            )
         else:
             DOORS.changed(connection, ours, changes={"driver": _driver(new, part)}, by=act)
     set_device(connection, old, state="removed", adopted={})
-    set_device(connection, new, state="adopted", adopted={part.id: old.adopted[key] for key, part in taken.items()})
+    adopted = new.adopted | {part.id: ours for ours, part in taken.items()}
+    set_device(connection, new, state="adopted", adopted=adopted)
     note(connection, caller, action="device.replace", subject=key, at=at, site=old.site_id, by=by)
     return device_by_id(connection, by, site_ids=caller.sites)
+
+
+def _check_heirs(taken: Mapping[str, Part], new: KeptDevice) -> None:
+    """Pass if each door and camera gets a part of its own that is free."""
+    heirs = {part.id for part in taken.values()}
+    if len(heirs) < len(taken):
+        raise InvalidInput("parts", "two parts cannot become the same one: say which becomes which")
+    if heirs & new.adopted.keys():
+        raise Conflict(f"{', '.join(sorted(heirs & new.adopted.keys()))} of the device that takes over is in use here")
+    for ours, part in taken.items():
+        if new.candidate.wire == "mqtt" and part.id != ours:
+            raise InvalidInput(
+                "parts", f"name the door {ours!r} on the device itself: by MQTT its name there is its id"
+            )
 
 
 def _check_pair(old: KeptDevice, new: KeptDevice) -> None:
     if old.id == new.id or not old.adopted:
         raise Conflict("name a device whose doors or cameras are in use, and another one that takes them over")
-    if new.state != "found":
-        raise Conflict(f"the device that takes over is {new.state}: it must be one that was found and is not in use")
+    if new.state == "removed":
+        raise Conflict("the device that takes over was removed: offer it again first")
     if (new.site_id, new.edge_id) != (old.site_id, old.edge_id):
         raise InvalidInput("by", f"edge {old.edge_id!r} must find it: that is where the doors and cameras are served")
 

@@ -17,7 +17,7 @@ from gateway.store.places import put_camera
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import cameras, devices, doors
 from gateway.store.types import as_text
-from models.devices import LADDER, Candidate, Reach
+from models.devices import LADDER, Candidate, Part, Reach, Wire
 from models.errors import NotFound
 from models.places import Camera, Door
 
@@ -118,18 +118,50 @@ def keep_candidate(
     """
     key = key or device_id(site_id, told)
     row = connection.execute(select(devices).where(devices.c.id == key, devices.c.site_id == site_id)).first()
+    ours = _ours(connection, told, site_id=site_id)
     if row is None:
-        values = {"record": as_text(_Record(candidate=told)), "site_id": site_id, "state": "found"}
+        state = "adopted" if ours else "found"
+        values = {"record": as_text(_Record(candidate=told, adopted=ours)), "site_id": site_id, "state": state}
         connection.execute(insert(devices).values(id=key, edge_id=edge_id, seen_at=at, **values))
         _forget_oldest(connection, site_id)
         return key
     known = msgspec.json.decode(row.record, type=_Record)
-    record = msgspec.structs.replace(known, candidate=merged(known.candidate, told))
+    adopted = {**ours, **known.adopted}
+    record = msgspec.structs.replace(known, candidate=merged(known.candidate, told), adopted=adopted)
     # Who serves what was adopted goes on serving it, whoever else can hear the device.
     serving = row.edge_id if row.state == "adopted" else edge_id
+    state = "adopted" if row.state == "found" and adopted else row.state
     changed = {"record": as_text(record), "edge_id": serving, "seen_at": at, "version": row.version + 1}
+    changed["state"] = state
     connection.execute(update(devices).where(devices.c.id == key).values(**changed))
     return key
+
+
+def _ours(connection: Connection, told: Candidate, *, site_id: str) -> dict[str, str]:
+    """Return which parts of a device are doors and cameras here already, by whatever way they were configured."""
+    if not told.parts:
+        return {}
+    theirs = select(doors.c.record).where(doors.c.site_id == site_id)
+    held = [msgspec.json.decode(text, type=Door) for text in connection.execute(theirs).scalars()]
+    streams = select(cameras.c.record).where(cameras.c.site_id == site_id)
+    seen = [msgspec.json.decode(text, type=Camera) for text in connection.execute(streams).scalars()]
+    ours = {}
+    for part in told.parts:
+        if part.kind == "camera":
+            same = next((one.id for one in seen if part.url and part.url in (one.url, one.main_url)), None)
+        else:
+            same = next((one.id for one in held if _serves(one, part, wire=told.wire)), None)
+        if same is not None:
+            ours[part.id] = same
+    return ours
+
+
+def _serves(door: Door, part: Part, *, wire: Wire) -> bool:
+    """Return whether a door's driver serves a part; by MQTT the door's name on the wire is its id."""
+    if wire == "mqtt":
+        return door.id == part.id and door.driver.get("kind", "mqtt") == "mqtt"
+    told = part.settings.items()
+    return len(told) > 1 and all(door.driver.get(name) == value for name, value in told)
 
 
 def merged(known: Candidate, told: Candidate) -> Candidate:

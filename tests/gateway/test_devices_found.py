@@ -153,3 +153,13 @@ async def test_a_device_without_a_certificate_has_none_to_trust(desk: Desk) -> N
 def test_an_unknown_device_is_not_there(runtime: Runtime) -> None:
     with pytest.raises(NotFound):
         runtime.store.read_now(device_by_id, "dv-none", site_ids=frozenset("a"))
+
+
+async def test_what_is_configured_by_hand_is_not_offered_as_new(desk: Desk) -> None:
+    hello = Candidate(id="mqtt-gate", wire="mqtt", address="gate", parts=(Part(id="gate", kind="door"),))
+    stream = Candidate(id="c", wire="rtsp", address="x", parts=(Part(id="s", kind="camera", url="rtsp://192.0.2.1/s"),))
+    await desk.found(hello, stream, DEVICE)
+    shown = {one["address"]: one for one in (await desk.call("GET", ""))["items"]}
+    assert (shown["gate"]["state"], shown["gate"]["parts"][0]["adopted_as"]) == ("adopted", "gate")
+    assert (shown["x"]["state"], shown["x"]["parts"][0]["adopted_as"]) == ("adopted", "cam")
+    assert shown[URL]["state"] == "found"

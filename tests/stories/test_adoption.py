@@ -1,0 +1,173 @@
+"""An integrator at work, by commands only: finds a device on the wire, lends it credentials, tries it, adopts it, replaces it.
+
+The whole system is real and the devices are simulators on their real wires: ONVIF with TLS, RTSP, MQTT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from gateway.rehearsal.actors import Remote, until
+from gateway.rehearsal.processes import module_argv
+from tests.stories.acting import StoryStage
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.needs("mosquitto", "mosquitto-clients"),
+    pytest.mark.timeout(180),
+    pytest.mark.slow,
+]
+EDGE, USER, PASSWORD = "edge-1", "installer", "device-pass-7"
+WHY = ("--reason", "adoption")
+
+
+@dataclass
+class Onvif:
+    """A simulated device."""
+
+    address: str
+    control: Remote
+    fingerprint: str
+
+    async def doors(self) -> str:
+        """Return what the device tells of its doors, as text."""
+        return json.dumps(await self.control.ask(act="status"))
+
+
+@dataclass
+class Integrator:
+    """Somebody with a terminal and a token."""
+
+    stage: StoryStage
+    token: str
+    secret: Path
+
+    async def says(self, *arguments: str, status: int = 0) -> Any:
+        """Run a command and return what it prints as JSON."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", *arguments, "--url", self.stage.url, "--json",
+            env={"PATH": "/usr/bin:/bin", "GATEHOUSE_TOKEN": self.token}, cwd=Path(__file__).parents[2],
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, complaint = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == status, (out + complaint).decode()
+        return json.loads(out)
+
+    async def knows(self, device_id: str) -> Any:
+        """Lend a device its credentials and trust its certificate."""
+        told = ("--user", USER, "--password-file", str(self.secret), "--trust")
+        return await self.says("device", "probe", device_id, *told, *WHY)
+
+    async def finds(self, device: Onvif) -> Any:
+        """Have the device's address asked and return it as far as it was reached."""
+        return await self.says("device", "probe", device.address, "--edge", EDGE, *WHY, status=1)
+
+    async def online(self, door_id: str) -> None:
+        """Wait until a door is served."""
+
+        async def served() -> bool:
+            answer = await self.stage.manager.get(f"/api/v1/doors/{door_id}")
+            return bool(answer.json().get("online"))
+
+        await until(served, what=f"door {door_id} online", within_s=30)
+
+
+async def device(stage: StoryStage, name: str) -> Onvif:
+    """Start a device with a door, and a camera that nobody watches yet."""
+    stream = f"{str(stage.files.urls['lobby']).rpartition('/')[0]}/{name}"
+    argv = module_argv("drivers", "simulate", "onvif", "--door", "annex", "--tls", "--serial", name, "--user", USER)
+    argv += ["--password-file", str(stage.files.path("device.secret")), "--rtsp", stream]
+    ready = await stage._start_child(name, argv)
+    return Onvif(str(ready["address"]), Remote(name, str(ready["control"])), str(ready["fingerprint"]))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def integrator(stage: StoryStage) -> Integrator:
+    stage.files.keep_secret("device.secret", PASSWORD)
+    config = str(stage.files.path("gatehouse.yaml"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "token", "add", "laptop", "--role", "system_administrator", "--json",
+        "--config", config, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    return Integrator(stage, str(json.loads(out)["token"]), stage.files.path("device.secret"))
+
+
+async def test_a_device_is_found_trusted_tried_adopted_and_replaced_by_commands(
+    stage: StoryStage, integrator: Integrator
+) -> None:
+    first = await device(stage, "SIM-A")
+    stuck = await integrator.finds(first)
+    assert (stuck["trouble"], stuck["fingerprint"], stuck["reach"]) == ("certificate", first.fingerprint, "answers")
+    known = await integrator.knows(stuck["id"])
+    assert (known["reach"], known["serial"], known["has_credentials"]) == ("known", "SIM-A", True)
+    assert {part["kind"] for part in known["parts"]} >= {"camera", "door"}
+    assert PASSWORD not in json.dumps(known)
+
+    before = await first.doors()
+    tried = await integrator.says("device", "try", known["id"], "--part", "annex", *WHY)
+    assert tried["state"] == "confirmed"
+    assert await first.doors() != before, "the door itself says that it was opened"
+
+    await integrator.says(
+        "device", "adopt", known["id"], "--part", "annex", "--as", "annex", "--name", "Annex", *WHY
+    )  # fmt: skip
+    await integrator.online("annex")
+    opened = await stage.manager.post("/api/v1/doors/annex/unlock", json={"reason": "first day"})
+    assert opened.status_code == 200, opened.text
+
+    second = await device(stage, "SIM-B")
+    spare = await integrator.knows((await integrator.finds(second))["id"])
+    taken = await integrator.says("device", "replace", known["id"], spare["id"], *WHY)
+    assert "annex" in {part["adopted_as"] for part in taken["parts"]}
+    settings = (await stage.manager.get("/api/v1/doors/annex/settings")).json()
+    assert settings["driver"]["url"] == second.address
+    assert PASSWORD not in json.dumps(settings)
+    before = await second.doors()
+
+    async def opens() -> bool:
+        answer = await stage.manager.post("/api/v1/doors/annex/unlock", json={"reason": "second day"})
+        return answer.is_success and await second.doors() != before
+
+    await until(opens, what="the new device opens the old door", within_s=30, every_s=1.0)
+    listed = (await integrator.says("device", "list", "--removed"))["items"]
+    assert [one["id"] for one in listed] == [known["id"]]
+
+
+async def test_a_camera_by_its_stream_gives_a_still_without_faces_and_is_adopted_off(
+    stage: StoryStage, integrator: Integrator, tmp_path: Path
+) -> None:
+    url = str(stage.files.urls["lobby"]).replace("127.0.0.1", "localhost")
+    refused = await integrator.says("device", "probe", url, "--edge", EDGE, *WHY, status=1)
+    assert (refused["reach"], refused["trouble"]) in {("answers", "credentials"), ("heard", "unreachable")}
+    secret = str(stage.files.path("camera.secret"))
+    seen = await integrator.says(
+        "device", "probe", refused["id"], "--user", "gatehouse", "--password-file", secret, *WHY
+    )
+    assert (seen["reach"], seen["parts"][0]["width_px"] > 0) == ("ready", True)
+    still = tmp_path / "still.jpg"
+    await integrator.says("device", "try", seen["id"], "--out", str(still), *WHY)
+    with Image.open(still) as picture:
+        assert max(picture.size) <= 640
+    adopted = await integrator.says("device", "adopt", seen["id"], "--as", "court", "--name", "Court", *WHY)
+    assert adopted["state"] == "adopted"
+    court = (await stage.manager.get("/api/v1/cameras/court/settings")).json()
+    assert (court["url"], court["has_password"], court["register"]) == (url, True, None)
+
+
+async def test_a_search_of_the_broker_tells_which_doors_are_served_already(
+    stage: StoryStage, integrator: Integrator
+) -> None:
+    found = await integrator.says("discover", "--edge", EDGE, "--wire", "mqtt", "--for", "4", *WHY)
+    states = {one["parts"][0]["id"]: one["state"] for one in found["items"]}
+    assert states.keys() >= {"gate", "side"}
+    assert {states["gate"], states["side"]} == {"adopted"}
