@@ -34,7 +34,8 @@ FILES: Final[dict[Service, tuple[str, str, str]]] = {
     "media": ("media.wsdl", "http://www.onvif.org/ver10/media/wsdl", "MediaBinding"),
     "ptz": ("ptz.wsdl", "http://www.onvif.org/ver20/ptz/wsdl", "PTZBinding"),
 }
-_LOADING = threading.Lock()
+_READING = threading.Lock()
+_READ: Final[dict[str, Client]] = {}
 
 
 class Local(FileTransport):
@@ -105,11 +106,14 @@ def _folder() -> Path:
 
 
 def _client(file: str) -> Client:
-    with _LOADING:
-        return _read(file)
-
-
-@functools.cache
-def _read(file: str) -> Client:
-    settings = Settings(strict=False, xml_huge_tree=False, forbid_dtd=True, forbid_entities=True, forbid_external=True)
-    return Client(str(_folder() / file), transport=Local(), settings=settings)  # type: ignore[no-untyped-call]
+    """Return what a file describes; the loop never waits for a thread that reads another file."""
+    known = _READ.get(file)
+    if known is not None:
+        return known
+    with _READING:
+        if file not in _READ:
+            settings = Settings(
+                strict=False, xml_huge_tree=False, forbid_dtd=True, forbid_entities=True, forbid_external=True
+            )
+            _READ[file] = Client(str(_folder() / file), transport=Local(), settings=settings)  # type: ignore[no-untyped-call]
+        return _READ[file]
