@@ -15,11 +15,15 @@ from models.events import (
     AnyFact,
     CameraBack,
     CameraLost,
+    CameraSettled,
+    CameraTroubled,
     ClockDoubted,
     ClockTrusted,
     DoorFact,
     DoorForced,
     Fact,
+    PowerCut,
+    PowerRestored,
     fact_id,
     kind_of,
     source_of,
@@ -47,7 +51,10 @@ def test_kinds_are_unique_and_in_the_past_tense_of_the_class_name() -> None:
 @given(facts)
 def test_a_fact_names_its_kind_and_its_source(fact: AnyFact) -> None:
     assert kind_of(fact) == fact.__struct_config__.tag
-    about = {"camera": CameraLost | CameraBack, "edge": ClockDoubted | ClockTrusted}
+    about = {
+        "camera": CameraLost | CameraBack | CameraTroubled | CameraSettled,
+        "edge": ClockDoubted | ClockTrusted | PowerCut | PowerRestored,
+    }
     named = next((name for name, kinds in about.items() if isinstance(fact, kinds)), "door")
     assert source_of(fact) == getattr(fact, f"{named}_id")
 
