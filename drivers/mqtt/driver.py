@@ -102,15 +102,20 @@ class MqttDoors:
         link = self._link = Link(endpoint, on_message=self._on_message)
         self._acks = Acks(link)
         try:
-            if await link.open():
-                until = self._now() + CATCH_UP
-                self._catching_up = dict.fromkeys(self._doors, until)
+            self._catch_up(
+                within=timedelta(seconds=endpoint.timeout_s) + CATCH_UP
+            )  # it may come with the answer itself
+            kept = await link.open()
+            self._catch_up(within=CATCH_UP if kept else timedelta(0))
             await self._subscribe(link)
         except BaseException:
             await link.close()
             raise
         link.ended.add_done_callback(self._on_end)
         return self
+
+    def _catch_up(self, *, within: timedelta) -> None:
+        self._catching_up = dict.fromkeys(self._doors, self._now() + within)
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnect; the broker keeps the session."""
