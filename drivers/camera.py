@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from models.errors import InvalidInput
+from models.places import Hardware
 
 MAX_WIDTH_PX: Final = 4096
 MAX_HEIGHT_PX: Final = 2304
@@ -28,7 +29,7 @@ GLANCE_S: Final = 10.0
 class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach one camera. `url` never holds credentials: they are given apart and encoded by the driver.
 
-    `rate` says what is decoded to begin with.
+    `rate` says what is decoded to begin with, `hardware` what decodes it where this machine has it.
     """
 
     camera_id: str
@@ -39,6 +40,7 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 5.0
     rate: Rate = "full"
+    hardware: Hardware = "none"
 
     def __repr__(self) -> str:
         """Show the camera without its password."""
@@ -91,6 +93,8 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     width_px: int = 0
     height_px: int = 0
     opened_ms: float = 0.0
+    decoder: str = "software"
+    """What decodes: a kind of hardware, or software and why."""
     clock_off_s: float | None = None
     """By how much the camera's clock is ahead of this machine's, by its last report; None where it does not say."""
 

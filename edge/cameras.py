@@ -129,6 +129,7 @@ class Cameras:
             "password": camera.password,
             "transport": camera.transport,
             "rate": camera.rate,
+            "hardware": camera.hardware,
             "worker_socket": str(self.socket),
             "near_zone": bounds(camera.near_zone),
             "log_style": self._log_style,
@@ -236,4 +237,4 @@ class Cameras:
 
 def _stream(camera: Camera) -> tuple[object, ...]:
     address = camera.url, camera.user, camera.password, camera.transport
-    return *address, camera.rate, camera.door_id, camera.near_zone
+    return *address, camera.rate, camera.hardware, camera.door_id, camera.near_zone

@@ -30,6 +30,8 @@ from edge.motion import MotionGate
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
 from models.picture_health import Limits
 
+log = logging.getLogger("gatehouse.edge.eye")
+
 HEALTH_EVERY_S: Final = 10.0
 STALE_MS: Final = 1500.0
 MAX_PIXEL_BYTES: Final = 6 * 1024 * 1024
@@ -164,6 +166,7 @@ class Eye:
                 self._loop.call_soon_threadsafe(self._changed.set)
             if not lived:
                 lived = True
+                log.info("camera %s is decoded by %s", self._settings.camera_id, health.decoder)
                 self._loop.call_soon_threadsafe(good)
                 self._loop.call_soon_threadsafe(self._become, "live", "")
             if camera.rate == "key" or (camera.rate == "full" and (self._whole or self._gate.due(now))):

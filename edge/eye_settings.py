@@ -11,6 +11,7 @@ import msgspec
 from drivers.camera import CameraSettings, Rate
 from edge.motion import Zone
 from models.errors import InvalidInput
+from models.places import Hardware
 
 
 class EyeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +30,7 @@ class EyeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 5.0
     rate: Literal["auto", "full", "key"] = "auto"
+    hardware: Hardware = "none"
     faces_socket: str | None = None
     worker_socket: str | None = None
     near_zone: Zone = (0.0, 0.0, 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""How useful an eye finds its camera's pictures, and whether the camera's clock is right: about one look a second."""
+"""How useful an eye finds its camera's pictures, and whether the camera's clock is right: a look every few seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 from models.events import Trouble
 from models.picture_health import Lasting, Limits, Luma, PictureHealth, Verdict, view_of
 
-EVERY_S: Final = 0.9
 CLOCK_OFF_S: Final = 10.0
 CLOCK_RIGHT_S: Final = 5.0
 CLOCK_LASTS_S: Final = 30.0
@@ -19,6 +18,7 @@ class Looks:
     def __init__(self, limits: Limits) -> None:
         self._health = PictureHealth(limits)
         self._clock = Lasting(CLOCK_LASTS_S, ends_s=limits.ends_s)
+        self._every_s = 0.9 * limits.ends_s
         self._verdict = Verdict()
         self._looked_s: float | None = None
         self._glances = False
@@ -42,9 +42,9 @@ class Looks:
             clock_off_s: by how much the camera's clock is ahead of ours; None where it does not say.
         """
         # The picture right after a glance counts, too: a frozen camera shows the same twice.
-        if self._looked_s is not None and at_s - self._looked_s < EVERY_S and not self._glances:
+        if self._looked_s is not None and at_s - self._looked_s < self._every_s and not self._glances:
             return False
-        self._glances = self._looked_s is not None and at_s - self._looked_s > 3 * EVERY_S
+        self._glances = self._looked_s is not None and at_s - self._looked_s > 1.5 * self._every_s
         self._looked_s = at_s
         before = self.troubles, self.absent
         view = view_of(luma)

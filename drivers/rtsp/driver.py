@@ -31,6 +31,7 @@ from drivers.camera import (
     Pixels,
     check_settings,
 )
+from drivers.rtsp.hardware import accelerator
 from drivers.rtsp.pace import Pace
 from drivers.rtsp.stream_clock import StreamAge, clock_off_s
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
@@ -116,6 +117,7 @@ class RtspCamera:
         self._codec = ""
         self._size = (0, 0)
         self._clock_off_s: float | None = None
+        self._decoder = "software"
         self._pace = Pace()
 
     @property
@@ -129,6 +131,7 @@ class RtspCamera:
             width_px=self._size[0],
             height_px=self._size[1],
             opened_ms=self._opened_ms,
+            decoder=self._decoder,
             clock_off_s=self._clock_off_s,
         )
 
@@ -136,9 +139,10 @@ class RtspCamera:
         """Open the stream."""
         url = dial_url(self._settings)
         limits = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
+        hardware, self._decoder = accelerator(self._settings.hardware)
         started = self._monotonic()
         try:
-            container = av.open(url, format="rtsp", options=options(self._settings), timeout=limits)
+            container = av.open(url, format="rtsp", options=options(self._settings), timeout=limits, hwaccel=hardware)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._fail(error, since=started, limit_s=limits[0], doing="opening")
         self._container = container

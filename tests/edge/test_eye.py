@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import psutil
 import pytest
 import skimage.data
@@ -103,8 +102,7 @@ async def cameras() -> AsyncIterator[CameraServer]:
 @pytest.fixture(scope="module")
 def approach(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     path = tmp_path_factory.mktemp("portraits") / "astronaut.png"
-    pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = skimage.data.astronaut()  # type: ignore[no-untyped-call]
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(skimage.data.astronaut()).save(path)  # type: ignore[no-untyped-call]
     return Scene(name="approach", portrait=str(path), face=FACE, script=Script(approach_s=1.0, stay_s=2.0, leave_s=1.0))
 
 
