@@ -101,7 +101,7 @@ class UnlockRequest(BaseModel):
 
 
 class UnlockView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show that the lock has confirmed, or the caller was told."""
+    """Show that the door took an order to unlock (`accepted`), or that the caller was told (`confirmed`)."""
 
     command_id: str
     door_id: str
@@ -149,16 +149,19 @@ async def show_door(door_id: Key, caller: DoorReader, *, runtime: Shared) -> Res
     return reply(found[0])
 
 
-@router.post("/doors/{door_id}/unlock", **shows(UnlockView, about="The lock has confirmed."))
+@router.post("/doors/{door_id}/unlock", **shows(UnlockView, about="The door took the order."))
 async def unlock(
     door_id: Key, body: UnlockRequest, *, request: Request, caller: Opener, runtime: Shared, key: Once = None
 ) -> Response:
-    """Unlock a door once, now. Answers when the lock has confirmed, or with a problem if it did not in time."""
+    """Unlock a door once, now. Answers when the door took the order, or with a problem if it did not in time.
+
+    Whether its lock or contact reported it, says the command.
+    """
     door = await door_for(runtime, caller, door_id=door_id)
 
     async def work() -> Response:
         result = await unlock_door(runtime, door, reason=body.reason, caller=caller)
-        return reply(UnlockView(command_id=result.command_id, door_id=door.id, state=result.state, at=result.at))
+        return reply(UnlockView(command_id=result.command_id, door_id=door.id, state="accepted", at=result.at))
 
     return await once(request, runtime, caller=caller, key=key, work=work)
 

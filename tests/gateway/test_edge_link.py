@@ -205,13 +205,13 @@ class Obedient:
                 await self.edge.send("POST", "/edge/v1/results", result)
 
 
-async def test_an_unlock_is_answered_with_what_the_lock_confirmed(
+async def test_an_unlock_is_answered_once_the_door_took_it(
     edge: SigningEdge, operator: httpx.AsyncClient, runtime: Runtime
 ) -> None:
     async with Obedient(edge) as obedient:
         answer = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"})
         assert answer.status_code == 200, answer.text
-        assert answer.json()["state"] == "confirmed"
+        assert answer.json()["state"] == "accepted"
         assert [name for name, _ in obedient.heard] == ["policy", "command"]
 
 
