@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from drivers.door import Executed, Order, UnlockDoor
 from models.access import Request
@@ -173,3 +175,32 @@ async def test_a_second_person_without_a_right_or_too_late_opens_nothing(
     later = now() + timedelta(seconds=3.5)
     monkeypatch.setattr(house.clock, "now", lambda: later)
     assert await ask("p2") == "awaits_second_person"
+
+
+acts = st.tuples(st.sampled_from([*CARDS, "BAD", PIN]), st.sampled_from(["in", "out"]), st.booleans())
+
+
+@given(asked=st.lists(acts, max_size=10), two=st.booleans(), wired=st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_the_rules_every_attempt_is_answered_and_nobody_is_kept_inside(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[str, str, bool]], *, two: bool, wired: bool
+) -> None:
+    one = minds(two_person=two, interlock="sluice" if wired else "")
+    asyncio.run(_ask_all(tmp_path_factory.mktemp("house"), one, asked=asked))
+
+
+async def _ask_all(folder: Path, one: Door, *, asked: list[tuple[str, str, bool]]) -> None:
+    async with open_house(folder) as house:
+        ask, seq = Visitors(house), 1
+        await live_in(house, one, door("d2", interlock="sluice"))
+        for who, reader, goes in asked:
+            answer = await ask(who, kind="pin" if who == PIN else "card", reader=reader)
+            if who == "BAD":
+                assert answer == "unknown_credential"
+            elif reader == "out":
+                assert answer == "unlocked", "whoever may pass gets out, alone and at once"
+            else:
+                assert answer in {"unlocked", "passback", "awaits_second_person"}
+            if goes and answer == "unlocked":
+                await pass_through(house, "d1", seq)
+                seq += 2
