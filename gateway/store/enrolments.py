@@ -13,7 +13,6 @@ from gateway.store.types import as_text
 from models.errors import InvalidInput, NotFound
 from models.link import PICTURES_MOST, EnrolAtDoor, Progress, Result
 
-
 ALONE: Final = timedelta(seconds=15)
 """An order at which nobody has looked for so long is called off: whoever walks up next must not be enrolled unseen."""
 LOOKED: Final = timedelta(seconds=3)
