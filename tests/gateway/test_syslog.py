@@ -18,7 +18,7 @@ from gateway.store.checkpoints import make_checkpoint
 from gateway.store.progress import progress
 from gateway.syslog import MARK, follow_audit, message
 from models.errors import DeviceUnreachable
-from tests.drivers.mqtt.test_broker import certificate
+from tests.drivers.mqtt.test_tls import certificate
 from tests.gateway.support import BEGINNING, until
 
 LINE = re.compile(
