@@ -229,9 +229,9 @@ async def _beside_ffmpeg(yard: Yard, *, seconds: float) -> list[Benchmark]:
         await measure([full, key, glance, *dead, theirs], seconds=seconds, windows=WINDOWS)
         memory_mb = psutil.Process(full.pid).memory_info().rss / 1e6
     return [
-        beside("decode_cost", full, theirs, target=1.2, what=f"every picture; {STREAM}"),
-        beside("keyframe_cost", key, theirs, target=0.2, what=f"key frames only; {STREAM}"),
-        beside("glance_cost", glance, theirs, target=None, what=f"two pictures every ten seconds; {STREAM}"),
+        beside("decode_cost", full, theirs=theirs, target=1.2, what=f"every picture; {STREAM}"),
+        beside("keyframe_cost", key, theirs=theirs, target=0.2, what=f"key frames only; {STREAM}"),
+        beside("glance_cost", glance, theirs=theirs, target=None, what=f"two pictures every ten seconds; {STREAM}"),
         _dead(dead),
         Benchmark(
             name="eye_memory",
@@ -244,7 +244,7 @@ async def _beside_ffmpeg(yard: Yard, *, seconds: float) -> list[Benchmark]:
     ]
 
 
-def beside(name: str, ours: Watched, theirs: Watched, *, target: float | None, what: str) -> Benchmark:
+def beside(name: str, ours: Watched, *, theirs: Watched, target: float | None, what: str) -> Benchmark:
     """Make the row of an eye beside FFmpeg: our cost over theirs."""
     factor = ours.share / theirs.share
     costs = f"{ours.share * 100:.2f} % of a core, FFmpeg to null on one thread {theirs.share * 100:.2f} %"

@@ -20,7 +20,7 @@ async def test_eyes_and_ffmpeg_are_measured_while_they_decode(tmp_path: Path) ->
         await yard.reports.until("live", ["full"])
         await measure([eye, theirs], seconds=2, windows=2)
         assert yard.reports.last["full"].frames > 0
-    row = beside("decode_cost", eye, theirs, target=1.2, what="every picture")
+    row = beside("decode_cost", eye, theirs=theirs, target=1.2, what="every picture")
     assert len(row.samples) == 2
     assert row.ours == pytest.approx(eye.share / theirs.share, abs=0.001)
     assert 0 < eye.share < 1
