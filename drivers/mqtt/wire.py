@@ -169,7 +169,7 @@ def parse_topic(topic: str, *, doors: Container[str]) -> tuple[str, FromDoor]:
         raise InvalidInput("topic", f"use {ROOT}/{{door_id}}/{{{'|'.join(FROM_DOOR)}}}, not {topic[:120]!r}")
     check_id(door_id, "topic")
     if kind != "hello" and door_id not in doors:
-        raise InvalidInput("topic", f"door {door_id!r} is not adopted here")
+        raise InvalidInput("topic", "it is of a door that is not adopted here")
     return door_id, next(known for known in FROM_DOOR if known == kind)
 
 
