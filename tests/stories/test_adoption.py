@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from PIL import Image
+from playwright.async_api import async_playwright, expect
 
 from gateway.rehearsal.actors import Remote, until
 from gateway.rehearsal.processes import module_argv
+from tests.needs import program
 from tests.stories.acting import StoryStage
+from tests.stories.test_console import BUILT, COUNT_REFUSALS, DESK
+from tests.stories.test_console_faces import accessible
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -81,13 +86,13 @@ class Integrator:
         await until(served, what=f"door {door_id} online", within_s=30)
 
 
-async def device(stage: StoryStage, name: str) -> Onvif:
+async def device(stage: StoryStage, name: str, *, tls: bool = True, door: str = "annex") -> Onvif:
     """Start a device with a door, and a camera that nobody watches yet."""
     stream = f"{str(stage.files.urls['lobby']).rpartition('/')[0]}/{name}"
-    argv = module_argv("drivers", "simulate", "onvif", "--door", "annex", "--tls", "--serial", name, "--user", USER)
-    argv += ["--password-file", str(stage.files.path("device.secret")), "--rtsp", stream]
+    argv = module_argv("drivers", "simulate", "onvif", "--door", door, "--serial", name, "--user", USER)
+    argv += ["--password-file", str(stage.files.path("device.secret")), "--rtsp", stream, *(["--tls"] if tls else [])]
     ready = await stage._start_child(name, argv)
-    return Onvif(str(ready["address"]), Remote(name, str(ready["control"])), str(ready["fingerprint"]))
+    return Onvif(str(ready["address"]), Remote(name, str(ready["control"])), str(ready.get("fingerprint", "")))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -171,3 +176,54 @@ async def test_a_search_of_the_broker_tells_which_doors_are_served_already(
     states = {one["parts"][0]["id"]: one["state"] for one in found["items"]}
     assert states.keys() >= {"gate", "side"}
     assert {states["gate"], states["side"]} == {"adopted"}
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.skipif(
+    not BUILT.exists() and os.environ.get("CI") != "true", reason="the console is not built: run `make setup`"
+)
+async def test_the_console_leads_from_a_search_to_a_door_that_opens(
+    stage: StoryStage, integrator: Integrator, tmp_path: Path
+) -> None:
+    shed = await device(stage, "SIM-C", tls=False, door="shed")
+    host = shed.address.removeprefix("http://").partition("/")[0]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
+        window = await browser.new_context(viewport=DESK)
+        await window.add_init_script(COUNT_REFUSALS)
+        page = await window.new_page()
+        await page.goto(stage.url)
+        await page.get_by_label("用户名").fill("manager")
+        await page.get_by_label("密码", exact=True).fill(stage.passwords["manager"])
+        await page.get_by_role("button", name="登录").click()
+        await page.get_by_role("button", name="添加设备").click()
+        await page.get_by_label("原因").fill("接入棚屋")
+        await page.get_by_label("另外逐个询问的地址").fill(host)
+        await page.get_by_role("button", name="查找", exact=True).click()
+        card = page.locator(".device").filter(has_text=host)
+        await expect(card).to_contain_text("第 3 步", timeout=30_000)
+        await card.get_by_label("设备用户名").fill(USER)
+        await card.get_by_label("设备密码").fill(PASSWORD)
+        await card.get_by_role("button", name="询问设备").click()
+        card = page.locator(".device").filter(has_text="SIM-C")
+        await expect(card).to_contain_text("第 4 步", timeout=30_000)
+        door = card.locator("[data-part=shed]")
+        before = await shed.doors()
+        await door.get_by_role("button", name="试开一次").click()
+        await expect(door).to_contain_text("设备已确认", timeout=30_000)
+        assert await shed.doors() != before
+        await door.get_by_label("接入后的名称").fill("棚屋")
+        await door.get_by_role("button", name="接入").click()
+        await expect(door).to_contain_text("已接入", timeout=15_000)
+        await page.screenshot(path=tmp_path / "devices.png", full_page=True)
+        assert await accessible(page) == []
+        await page.get_by_role("dialog").get_by_text("关闭", exact=True).click()
+        await page.get_by_role("button", name="深色模式").click()
+        await page.get_by_role("button", name="添加设备").click()
+        await expect(card).to_contain_text("第 5 步")
+        await page.screenshot(path=tmp_path / "dark.png", full_page=True)
+        assert await accessible(page) == []
+        assert await page.evaluate("window.refused") == []
+        await browser.close()
+    doors = (await stage.manager.get("/api/v1/doors")).json()["items"]
+    await integrator.online(next(one["id"] for one in doors if one["name"] == "棚屋"))

@@ -6,6 +6,7 @@ import { expect, vi } from "vitest";
 import type { Answers } from "./samples";
 import { cameraOf, doorOf, faceOf, gatewayOf, json, personOf } from "./samples";
 import { CATALOGUES, Text } from "./text/language";
+import { DevicesDialog } from "./views/DevicesDialog";
 import { EnrolDialog } from "./views/EnrolDialog";
 import { EvidenceDialog } from "./views/EvidenceDialog";
 import { ZoneDialog } from "./views/ZoneDialog";
@@ -22,14 +23,14 @@ export const unstub = (): void => {
   vi.unstubAllGlobals();
 };
 
-type Dialog = "enrol" | "zone" | "evidence";
+type Dialog = "enrol" | "zone" | "evidence" | "devices";
 
 /** Open a dialog in English over a gateway that answers as told. */
 export function open(dialog: Dialog, answers: Answers): { asked: ReturnType<typeof gatewayOf>["asked"]; expired: () => number; unmount: () => void } {
   const { gateway, asked } = gatewayOf(answers);
   const onExpired = vi.fn();
   const props = { gateway, doors: DOORS, onExpired, onClose: vi.fn() };
-  const drawn = { enrol: <EnrolDialog {...props} />, zone: <ZoneDialog {...props} camera={cameraOf({ door_id: "d1" })} />, evidence: <EvidenceDialog {...props} /> };
+  const drawn = { enrol: <EnrolDialog {...props} />, zone: <ZoneDialog {...props} camera={cameraOf({ door_id: "d1" })} />, evidence: <EvidenceDialog {...props} />, devices: <DevicesDialog {...props} /> };
   const { unmount } = render(<Text value={CATALOGUES.en}><AntApp>{drawn[dialog]}</AntApp></Text>);
   return { asked, expired: () => onExpired.mock.calls.length, unmount };
 }

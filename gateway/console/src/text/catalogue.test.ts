@@ -79,6 +79,17 @@ describe("the message catalogue", () => {
     }
   });
 
+  it("has a word for every rung of the ladder of a device and for why a trial failed", () => {
+    const rungs = literals("devices.py", "Reach");
+    const ended = [...readFileSync(join(models, "../edge/adopting.py"), "utf8").matchAll(/reason="([a-z_]+)"/g)].map((match) => match[1] ?? "");
+    expect(rungs.length).toBe(5);
+    expect(ended.length).toBeGreaterThan(3);
+    for (const { devices } of Object.values(CATALOGUES)) {
+      expect(Object.keys(devices.reach)).toEqual(rungs);
+      expect(Object.keys(devices.reason)).toEqual(expect.arrayContaining(ended));
+    }
+  });
+
   it("has a word for every role", () => {
     const words = literals("../gateway/auth/roles.py", "Role");
     expect(words.length).toBeGreaterThan(1);

@@ -1,4 +1,5 @@
 // The English messages; the type makes sure that nothing of zh.ts is missing.
+import { devicesEn } from "./devices.en";
 import { facesEn } from "./faces.en";
 import type { Catalogue } from "./zh";
 
@@ -163,6 +164,7 @@ export const en: Catalogue = {
     summary: (live, total) => `${live}/${total} online`,
   },
   faces: facesEn,
+  devices: devicesEn,
   crash: { title: "The page failed", detail: "Load it again; alerts are safe in the gateway.", reload: "Reload" },
   pageTitle: (waiting) => (waiting === 0 ? "Gatehouse alerts" : `(${waiting}) to acknowledge · Gatehouse alerts`),
 };

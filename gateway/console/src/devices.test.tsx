@@ -1,0 +1,97 @@
+import { fireEvent, screen, waitFor, within } from "@testing-library/react";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { idle, open, stub, unstub } from "./dialogs";
+import type { Device, Order } from "./devices";
+import { json } from "./samples";
+
+const PIN = "ab".repeat(32);
+const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, adopted_as: null };
+const EYE = { id: "eye", kind: "camera", name: "Eye", width_px: 640, height_px: 360, adopted_as: null };
+const deviceOf = (change: Partial<Device> = {}): Device => ({
+  id: "dv1", edge_id: "edge-1", state: "found", wire: "onvif", address: "https://192.0.2.9/", reach: "known", trouble: "", detail: "", maker: "M",
+  model: "X1", serial: "7", fingerprint: "", has_credentials: true, parts: [PART, EYE], ...change,
+});
+const orderOf = (change: Partial<Order> = {}): Order => ({ id: "o1", state: "waiting", reason: "", detail: "", devices: [], ...change });
+const EDGES = { "GET edges": () => json({ items: [{ id: "edge-1", name: "Gatehouse box", site_id: "s1", online: true, revoked_at: null }] }) };
+const say = (why = "new door"): void => { fireEvent.change(screen.getByLabelText("Reason"), { target: { value: why } }); };
+
+beforeEach(stub);
+afterEach(unstub);
+
+describe("adding devices", () => {
+  it("has an edge search, once a reason is given, and lists what was found with its rung of the ladder", async () => {
+    const held: Device[] = [];
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: held }),
+      "POST devices/discover": () => { held.push(deviceOf({ reach: "heard", parts: [] })); return json(orderOf(), 202); },
+      "GET devices/orders/o1": () => json(orderOf({ state: "confirmed", devices: ["dv1"] })),
+    });
+    await screen.findByText("No device was found yet");
+    expect((await idle(/Search$/) as HTMLButtonElement).disabled).toBe(true);
+    say();
+    fireEvent.change(screen.getByLabelText(/Addresses/), { target: { value: "192.0.2.0/24, 192.0.2.9" } });
+    fireEvent.click(await idle(/Search$/));
+    expect(await screen.findByText("Step 1 of 5: heard of", {}, { timeout: 3_000 })).toBeTruthy();
+    const order = asked.find(({ call }) => call === "POST devices/discover");
+    expect(order?.body).toMatchObject({ edge_id: "edge-1", networks: ["192.0.2.0/24", "192.0.2.9"] });
+    expect(screen.getByText("1 device")).toBeTruthy();
+  });
+
+  it("trusts a certificate only by hand and forgets the password that was typed", async () => {
+    let device = deviceOf({ reach: "answers", trouble: "certificate", fingerprint: PIN, parts: [] });
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [device] }),
+      "POST devices/dv1/probe": () => { device = deviceOf(); return json(orderOf({ state: "confirmed", devices: ["dv1"] }), 202); },
+    });
+    await screen.findByText(PIN);
+    say();
+    fireEvent.change(screen.getByLabelText("User of the device"), { target: { value: "admin" } });
+    fireEvent.change(screen.getByLabelText("Password of the device"), { target: { value: "s3cret" } });
+    fireEvent.click(screen.getByRole("checkbox", { name: /fingerprint is right/ }));
+    fireEvent.click(await idle(/Ask the device/));
+    await screen.findByText("Step 4 of 5: credentials right");
+    expect(asked.find(({ call }) => call === "POST devices/dv1/probe")?.body).toEqual({ user: "admin", password: "s3cret", trust: true });
+    expect(screen.getByLabelText<HTMLInputElement>("Password of the device").value).toBe("");
+    expect(screen.queryByText(PIN)).toBeNull();
+  });
+
+  it("tries a camera and a door, says how that ended, and adopts under a name", async () => {
+    let device = deviceOf();
+    vi.spyOn(URL, "createObjectURL").mockReturnValue("blob:look");
+    vi.spyOn(URL, "revokeObjectURL");
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [device] }),
+      "POST devices/dv1/try": (init) => json(typeof init.body === "string" && init.body.includes("still") ? orderOf({ state: "confirmed" }) : orderOf({ id: "o2", state: "refused", reason: "refused" }), 202),
+      "GET devices/orders/o1/picture": () => new Response(new Blob(["jpeg"])),
+      "POST devices/dv1/adopt": () => { device = deviceOf({ state: "adopted", parts: [{ ...PART, adopted_as: "lobby" }, EYE] }); return json(device, 201); },
+    });
+    const eye = await screen.findByRole("group", { name: "Camera Eye" });
+    say();
+    fireEvent.click(within(eye).getByRole("button", { name: "Look once" }));
+    expect((await screen.findByRole("img", { name: /faces unrecognisable/ })).getAttribute("src")).toBe("blob:look");
+    const front = screen.getByRole("group", { name: "Door Front" });
+    fireEvent.click(within(front).getByRole("button", { name: "Unlock once" }));
+    await within(front).findByText("The device refused: the device refused");
+    fireEvent.change(within(front).getByLabelText("Name once adopted"), { target: { value: " Lobby " } });
+    const adopting = within(front).getByRole("button", { name: /Adopt$/ });
+    await waitFor(() => { expect(adopting.className).not.toContain("loading"); });
+    fireEvent.click(adopting);
+    await screen.findByText("Adopted as lobby");
+    expect(asked.find(({ call }) => call === "POST devices/dv1/adopt")?.body).toEqual({ part: "front", name: "Lobby" });
+    expect(screen.queryByRole("button", { name: "Do not show it again" }), "it serves a door").toBeNull();
+  });
+
+  it("says what failed, and that the session ended", async () => {
+    const opened = open("devices", { ...EDGES, "GET devices": () => json({ detail: "gone" }, 401) });
+    await waitFor(() => { expect(opened.expired()).toBe(1); });
+    opened.unmount();
+    open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [] }), "POST devices/discover": () => json(orderOf({ state: "expired", reason: "no_answer" }), 202),
+    });
+    await screen.findByText("No device was found yet");
+    say();
+    fireEvent.click(await idle(/Search$/));
+    expect((await screen.findByRole("alert")).textContent).toContain("no answer");
+  });
+});

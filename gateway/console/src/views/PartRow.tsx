@@ -1,0 +1,59 @@
+// One camera or door of a device: tried once, on record, and adopted under a name. A look shows nobody's face.
+import { Alert as Banner, Button, Input } from "antd";
+import type { ReactElement } from "react";
+import { useEffect, useId, useState } from "react";
+
+import type { Order, Part } from "../devices";
+import { adopt, stillOf, tryPart } from "../devices";
+import { useText, worded } from "../text/language";
+import type { CardProps } from "./DeviceCard";
+import { useActing } from "./Dialog";
+import { Mark } from "./Mark";
+
+const NAME_MOST = 128;
+
+export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onChange }: CardProps & { part: Part; deviceId: string }): ReactElement {
+  const text = useText().devices;
+  const { busy, failure, act } = useActing(onExpired, text.reason);
+  const [called, setCalled] = useState(part.name);
+  const [tried, setTried] = useState<Order | null>(null);
+  const [shown, setShown] = useState<string | null>(null);
+  const id = useId();
+  useEffect(() => () => { if (shown !== null) URL.revokeObjectURL(shown); }, [shown]);
+  const camera = part.kind === "camera";
+  const label = `${worded(text.kind, part.kind)} ${part.name === "" ? part.id : part.name}`;
+  const attempt = (): void => {
+    void act(async () => {
+      const order = await tryPart(gateway, deviceId, { part, why: why.trim() });
+      setTried(order);
+      setShown(camera && order.state === "confirmed" ? URL.createObjectURL(await stillOf(gateway, order.id, why.trim())) : null);
+    });
+  };
+  const take = (): void => { void act(async () => { await adopt(gateway, deviceId, { part, called: called.trim(), why: why.trim() }); await onChange(); }); };
+  return (
+    <div className="part" role="group" aria-label={label} data-part={part.id}>
+      <p className="at-door">
+        <strong>{label}</strong>
+        {part.width_px > 0 && <small className="faint">{text.size(part.width_px, part.height_px)}</small>}
+        {part.adopted_as !== null && <Mark tone="good" word={text.adopted(part.adopted_as)} />}
+        {part.adopted_as === null && <Button size="small" loading={busy} disabled={unsaid} onClick={attempt}>{camera ? text.still : text.unlock}</Button>}
+        {tried !== null && <Mark tone={tried.state === "confirmed" ? "good" : "warn"} word={outcome(text, tried)} />}
+      </p>
+      {failure !== null && <Banner type="error" role="alert" showIcon title={failure} />}
+      {shown !== null && <img src={shown} alt={text.picture(label)} />}
+      {part.adopted_as === null && (
+        <p className="at-door">
+          <label htmlFor={id}>{text.called}</label>
+          <span><Input id={id} size="small" maxLength={NAME_MOST} value={called} onChange={(event) => { setCalled(event.target.value); }} /></span>
+          <Button size="small" type="primary" loading={busy} disabled={unsaid} onClick={take}>{text.adopt}</Button>
+          {camera && <small className="faint">{text.registerNext}</small>}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function outcome(text: { tried: Record<string, string>; reason: Record<string, string> }, { state, reason }: Order): string {
+  const word = worded(text.tried, state);
+  return state === "confirmed" || reason === "" ? word : `${word}: ${worded(text.reason, reason)}`;
+}
