@@ -34,7 +34,8 @@ from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
 from gateway.place_views import CameraSettings, StillView
 from gateway.stills import ask_for_still, still_file, still_view
-from gateway.store.devices import CAMERAS
+from gateway.store.devices import CAMERAS, register_all
+from gateway.store.kept import Act
 from gateway.store.places import camera_views
 from gateway.views import CameraView
 from models.errors import NotFound
@@ -42,6 +43,7 @@ from models.places import Camera, Hardware, PlaceClass
 from models.zones import MAX_NUMBERS, WHOLE, check_zone
 
 router = APIRouter(prefix="/api/v1/cameras", tags=["cameras"])
+REGISTERED_MOST = 200
 Viewer = Annotated[Caller, Depends(allowed("cameras:read"))]
 Mask = tuple[Fraction, Fraction, Fraction, Fraction]
 NearZone = Annotated[tuple[Fraction, ...], Field(min_length=4, max_length=MAX_NUMBERS), AfterValidator(check_zone)]
@@ -102,6 +104,25 @@ class CameraBody(CameraChange):
     url: Annotated[str, Field(max_length=1024)]
 
 
+class CommonEntry(Body):
+    """Say what many cameras have in common in the register; where each has its privacy masks is its own."""
+
+    purpose: Name
+    place_class: PlaceClass
+    sign_confirmed_on: date
+    banned_area_checked: bool
+    filed_on: date | None = None
+    responsible: Text = ""
+
+
+class RegisterMany(Body):
+    """Name the cameras of one walk round the compound, and the entry that they share."""
+
+    cameras: Annotated[tuple[Id, ...], Field(min_length=1, max_length=REGISTERED_MOST)]
+    register_entry: CommonEntry = Field(alias="register")
+    replace: bool = False
+
+
 @router.get("", **shows(Page[CameraView]))
 async def list_cameras(caller: Viewer, runtime: Shared) -> Response:
     """List the cameras in scope and how they stand; never with their passwords."""
@@ -119,6 +140,16 @@ async def create_camera(
         return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_of(caller, body.site_id), **given)
 
     return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make)
+
+
+@router.post("/register", **shows(Page[CameraSettings]))
+async def register_cameras(body: RegisterMany, caller: DeviceWriter, *, runtime: Shared) -> Response:
+    """Give many cameras the same register entry, all of them or none; those that have one keep it unless it is replaced."""
+    by = Act(caller=caller, at=runtime.clock())
+    entry = body.register_entry.model_dump(mode="json")
+    views = await runtime.store.write(register_all, body.cameras, entry=entry, anew=body.replace, by=by)
+    runtime.bells.policies_changed()
+    return reply(Page(items=views))
 
 
 @router.get("/{camera_id}", **shows(CameraView))

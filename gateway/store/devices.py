@@ -5,7 +5,7 @@ An edge serves one site, so no device can be put on an edge of another; what wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -291,6 +291,29 @@ CAMERAS = Kind(
     uses=_camera_uses,
     forget=_forget_camera,
 )
+
+
+def register_all(
+    connection: Connection, camera_ids: Sequence[str], *, entry: Mapping[str, Any], anew: bool, by: Act
+) -> list[CameraSettings]:
+    """Give cameras a register entry (JSON values) and return them; one that has an entry keeps it unless it is `anew`.
+
+    The privacy masks of each stay its own.
+
+    Raises:
+        NotFound: one of them is none that the caller may see.
+        Conflict: one of them comes from the site file.
+        InvalidInput: the entry is not complete.
+    """
+    views = []
+    for camera_id in dict.fromkeys(camera_ids):
+        view: CameraSettings = CAMERAS.shown(connection, camera_id, caller=by.caller)
+        if view.register is None or anew:
+            masks = () if view.register is None else view.register.privacy_masks
+            register = {**entry, "privacy_masks": masks}
+            view = CAMERAS.changed(connection, camera_id, changes={"register": register}, by=by)
+        views.append(view)
+    return views
 
 
 def camera_register(connection: Connection, site_id: str) -> list[RegisterRow]:

@@ -88,6 +88,13 @@ BODIES: dict[str, Any] = {
     },
     "PATCH /api/v1/card-formats/{format_id}": {"name": "Other"},
     "POST /api/v1/cameras": {"name": "New", "edge_id": "edge-1", "url": "rtsp://192.0.2.2/s", "site_id": "a"},
+    "POST /api/v1/cameras/register": {
+        "cameras": ["cam"], "replace": True,
+        "register": {
+            "purpose": "the gate", "place_class": "community_common", "sign_confirmed_on": "2026-01-01",
+            "banned_area_checked": True,
+        },
+    },
     "PATCH /api/v1/cameras/{camera_id}/settings": {"name": "Other"},
     "POST /api/v1/people": {"name": "Wu Di", "site_id": "a"},
     "PATCH /api/v1/people/{person_id}": {"phone": "021 5550"},

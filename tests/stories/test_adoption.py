@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from gateway.rehearsal.actors import Remote, until
 from gateway.rehearsal.processes import module_argv
@@ -178,6 +178,16 @@ async def test_a_search_of_the_broker_tells_which_doors_are_served_already(
     assert {states["gate"], states["side"]} == {"adopted"}
 
 
+async def at_the_console(window: BrowserContext, stage: StoryStage) -> Page:
+    """Return the console with the manager logged in."""
+    page = await window.new_page()
+    await page.goto(stage.url)
+    await page.get_by_label("用户名").fill("manager")
+    await page.get_by_label("密码", exact=True).fill(stage.passwords["manager"])
+    await page.get_by_role("button", name="登录").click()
+    return page
+
+
 @pytest.mark.needs("chromium")
 @pytest.mark.skipif(
     not BUILT.exists() and os.environ.get("CI") != "true", reason="the console is not built: run `make setup`"
@@ -191,11 +201,7 @@ async def test_the_console_leads_from_a_search_to_a_door_that_opens(
         browser = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         window = await browser.new_context(viewport=DESK)
         await window.add_init_script(COUNT_REFUSALS)
-        page = await window.new_page()
-        await page.goto(stage.url)
-        await page.get_by_label("用户名").fill("manager")
-        await page.get_by_label("密码", exact=True).fill(stage.passwords["manager"])
-        await page.get_by_role("button", name="登录").click()
+        page = await at_the_console(window, stage)
         await page.get_by_role("button", name="添加设备").click()
         await page.get_by_label("原因").fill("接入棚屋")
         await page.get_by_label("另外逐个询问的地址").fill(host)
