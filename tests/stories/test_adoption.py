@@ -221,7 +221,6 @@ async def test_the_console_leads_from_a_search_to_a_door_that_opens(
         await door.get_by_label("接入后的名称").fill("棚屋")
         await door.get_by_role("button", name="接入").click()
         await expect(door).to_contain_text("已接入", timeout=15_000)
-        await page.screenshot(path=tmp_path / "devices.png", full_page=True)
         assert await accessible(page) == []
         await page.get_by_role("dialog").get_by_text("关闭", exact=True).click()
         await page.get_by_role("button", name="深色模式").click()
