@@ -135,8 +135,12 @@ class Session:
         self._panel.refresh()
 
     def _end(self, *, rest_s: float) -> None:
-        """Throw the session away, and with it whatever libosdp still meant to send."""
+        """Throw the session away, and with it whatever libosdp still meant to send and what was left of long pulses.
+
+        A strike falls back by the reader's own timer: whoever comes back later opens nothing.
+        """
         self._panel = None
+        self._pulses.clear()
         self._asking = None
         self._bus.release(self._turn)
         self._rest_until = self._clock() + rest_s
@@ -268,6 +272,7 @@ class Session:
 
     def _pulse_again(self, now: float) -> Act | None:
         """Return the continuation of a long pulse, if one is due."""
+        self._pulses = {number: times for number, times in self._pulses.items() if now < times[1]}
         for number, (due, end) in self._pulses.items():
             if now >= due:
                 rest = Output(number=number, turn="pulse", hold_s=max(end - now, 0.1))

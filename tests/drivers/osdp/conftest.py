@@ -123,6 +123,11 @@ class Table:
                 self.ahead_s += self.hastening_s
                 await asyncio.sleep(0.003)
 
+    async def move_on(self, by_s: float) -> None:
+        """Move the clock on between two polls, so that none of them seems to wait for its answer meanwhile."""
+        await self.until(lambda: self.session._turn.unanswered_since is None)
+        self.ahead_s += by_s
+
     def has(self, kind: type[FromPanel]) -> bool:
         return any(isinstance(record, kind) for record in self.said)
 

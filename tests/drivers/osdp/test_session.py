@@ -48,7 +48,7 @@ async def table(site: Site) -> Any:
 async def test_a_long_pulse_is_renewed_before_it_ends_and_not_beyond(table: Table, site: Site) -> None:
     table.act(1, Output(number=0, turn="pulse", hold_s=40.0))
     await table.until(lambda: table.done(1) != [])
-    table.ahead_s += 20.5
+    await table.move_on(20.5)
     await table.until(lambda: site.door.unlocks == 2)
     rest = site.door._timers["relock"].when() - asyncio.get_running_loop().time()
     assert 18.0 < rest < 20.5  # what was left of the forty seconds
@@ -68,6 +68,35 @@ async def test_switching_off_ends_a_long_pulse(table: Table, site: Site) -> None
     table.act(3, Beep(times=1))
     await table.until(lambda: table.done(3) != [])
     assert (site.door.unlocks, site.door.lock) == (1, "locked")
+
+
+async def test_a_reader_that_comes_back_opens_nothing_by_what_was_left_of_a_long_pulse(
+    table: Table, site: Site
+) -> None:
+    table.act(1, Output(number=0, turn="pulse", hold_s=60.0))
+    await table.until(lambda: table.done(1) != [])
+    site.fault("silent")
+    await table.until(lambda: table.has(Offline))
+    table.said.clear()
+    table.ahead_s += 22  # the renewal is due, the pulse is not over
+    site.door.faults.discard("silent")
+    await table.until(lambda: table.has(Online))
+    table.act(2, Beep(times=1))
+    await table.until(lambda: table.done(2) != [])
+    table.act(3, Beep(times=1))  # whatever was due by itself has had its turn between these
+    await table.until(lambda: table.done(3) != [])
+    assert site.door.unlocks == 1
+
+
+async def test_a_pulse_whose_renewal_is_overdue_is_not_renewed_past_its_end(table: Table, site: Site) -> None:
+    table.act(1, Output(number=0, turn="pulse", hold_s=30.0))
+    await table.until(lambda: table.done(1) != [])
+    begun = table.session.begun
+    await table.move_on(31)
+    for number in (2, 3):
+        table.act(number, Beep(times=1))
+        await table.until(lambda n=number: table.done(n) != [])  # type: ignore[misc]
+    assert (site.door.unlocks, table.session.begun) == (1, begun)
 
 
 async def test_a_command_whose_time_is_over_before_its_turn_is_certainly_not_sent(table: Table, site: Site) -> None:
