@@ -1,6 +1,7 @@
 """Doors that stand unlocked in the times of a schedule, some only once somebody who may pass has come in.
 
-That somebody came is on disk, and holds until the schedule's time is over; a restart looks whether it was over meanwhile.
+That somebody came is on disk, and holds until the schedule's time is over. It is seldom asked while another mode, a doubted
+clock or an ended policy goes before it, and never while the edge is away: so it looks whether the time was over meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log = logging.getLogger("gatehouse.edge.free_times")
 
 KEY: Final = "first_in"
 LOOK_BACK: Final = timedelta(minutes=1)
-"""In these steps a restart looks whether a schedule's time was over meanwhile."""
+"""Who was not asked for longer looks back in these steps whether a schedule's time was over meanwhile."""
 LONGEST: Final = timedelta(hours=24)
 """For so long one person's coming opens a door: then it takes another one, though the schedule knows no end."""
 
@@ -34,7 +35,8 @@ class FreeTimes:
         self._spool = spool
         self._rights = Rights()
         self._first_in: dict[str, datetime] = {}
-        self._unproven: set[str] = set()
+        self._proved: dict[str, datetime] = {}
+        """Until when the schedule's time is known to have lasted since somebody came."""
 
     async def load(self) -> None:
         """Take up what the last run left.
@@ -47,7 +49,7 @@ class FreeTimes:
             self._first_in = {} if stored is None else msgspec.json.decode(stored, type=dict[str, datetime])
         except msgspec.MsgspecError as error:
             log.warning("who came in first cannot be read: %s", error)
-        self._unproven = set(self._first_in)
+        self._proved = {}
 
     def apply(self, rights: Rights) -> None:
         """Judge by these schedules from now on."""
@@ -63,25 +65,28 @@ class FreeTimes:
         since = self._first_in.get(door.id)
         if since is not None and not (covered and self._holds(door.id, door.free_schedule_id, since=since, at=at)):
             del self._first_in[door.id]
+            self._proved.pop(door.id, None)
             self._store()
         return door.id in self._first_in
 
     def _holds(self, door_id: str, schedule_id: str, *, since: datetime, at: datetime) -> bool:
-        """Return whether the schedule's time has lasted since somebody came: proved once, after a restart."""
+        """Return whether the schedule's time, which `at` lies in, has lasted since somebody came."""
         if not timedelta(0) <= at - since <= LONGEST:
             return False
-        if door_id in self._unproven:
-            steps = int((at - since) / LOOK_BACK) + 1
-            if not all(self._rights.covers(schedule_id, since + n * LOOK_BACK) for n in range(steps)):
-                return False
-            self._unproven.discard(door_id)
+        proved = self._proved.get(door_id, since)
+        steps = max(0, int((at - proved) / LOOK_BACK)) + 1
+        if steps > 1 and not all(self._rights.covers(schedule_id, proved + n * LOOK_BACK) for n in range(steps)):
+            return False
+        self._proved[door_id] = at
         return True
 
     def came_in(self, door: Door) -> None:
         """Note that somebody who may pass has come in."""
         at = self._clock.now()
-        if door.first_person and door.free_schedule_id and self._rights.covers(door.free_schedule_id, at):
-            self._first_in.setdefault(door.id, at)
+        if not door.first_person or door.free_schedule_id is None or self.stands_free(door, at=at):
+            return
+        if self._rights.covers(door.free_schedule_id, at):
+            self._first_in[door.id] = at
             self._store()
 
     def _store(self) -> None:

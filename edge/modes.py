@@ -35,8 +35,8 @@ class Modes:
         if mode is None and door.free_schedule_id is None:
             return None
         mode = (mode or DesiredMode(door_id=door.id, version=0, mode="normal")).now(self._clock.now())
-        free = mode.mode == "normal" and self.stands_free(door)
-        return msgspec.structs.replace(mode, mode="held_open") if free else mode
+        free = self.stands_free(door)  # asked in every mode, so that the end of its time is seen in every mode
+        return msgspec.structs.replace(mode, mode="held_open") if free and mode.mode == "normal" else mode
 
     def due(self, kept: Kept) -> tuple[SetMode, DoorState] | None:
         """Return what a door has to be told now and what is remembered of that, if it is in another mode.

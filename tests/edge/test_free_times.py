@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import msgspec
 import pytest
 
 from drivers.door import SetMode
+from edge.clock import SteadyClock
+from edge.free_times import FreeTimes
 from models.places import Door
 from models.policy import DesiredMode
 from models.reports import Snapshot
+from models.rights import Rights
 from models.schedules import Schedule, Window
 from tests.edge.compound import Visitors, live_in
 from tests.edge.conftest import House, open_house
@@ -124,3 +127,51 @@ async def test_no_door_stands_unlocked_by_a_schedule_that_cannot_be_trusted(hous
 async def test_rules_for_who_comes_in_do_not_hold_while_a_door_stands_unlocked(house: House, ask: Visitors) -> None:
     await live_in(house, free(two_person=True), schedules=(NOW_AND_ALWAYS,))
     assert await ask("p1") == "unlocked"
+
+
+async def test_a_time_that_ended_during_a_lock_down_needs_somebody_anew(house: House, ask: Visitors) -> None:
+    doors = free(first_person=True)
+    await live_in(house, doors, schedules=(NOW_AND_ALWAYS,))
+    assert await ask("p1") == "unlocked"
+    shut = DesiredMode(door_id="d1", version=2, mode="locked_down")
+    for n, schedule in ((2, NOW_AND_ALWAYS), (3, NEVER), (4, NOW_AND_ALWAYS)):
+        await live_in(house, doors, schedules=(schedule,), modes=(shut,), n=n)
+        assert house.keeper.mode("d1") == "locked_down"
+    await live_in(house, doors, schedules=(NOW_AND_ALWAYS,), n=5)
+    assert house.keeper.mode("d1") == "normal"
+
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+OFFICE = Schedule(id="day", timezone="UTC", windows=(Window(from_time=time(8), until_time=time(18)),))
+
+
+@pytest.fixture
+def turn() -> list[float]:
+    """The time that the clock of `times` shows."""
+    return [NINE.timestamp()]
+
+
+@pytest.fixture
+async def times(house: House, turn: list[float]) -> FreeTimes:
+    """Return the free times of office hours, where somebody came in at nine."""
+    made = FreeTimes(clock=SteadyClock(wall=lambda: turn[0], steady=lambda: turn[0]), spool=house.spool)
+    made.apply(Rights(schedules=(OFFICE,)))
+    made.came_in(free(first_person=True))
+    return made
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(0.5, True), (8.9, True), (9.0, False), (23.5, False), (25.0, False)])
+async def test_who_did_not_ask_for_hours_looks_whether_the_time_was_over_meanwhile(
+    times: FreeTimes, hours: float, expected: bool
+) -> None:
+    for minutes in range(0, 20, 5):
+        assert times.stands_free(free(first_person=True), at=NINE + timedelta(minutes=minutes))
+    assert times.stands_free(free(first_person=True), at=NINE + timedelta(hours=hours)) is expected
+
+
+async def test_who_comes_the_day_after_counts_though_nobody_saw_the_time_end(
+    times: FreeTimes, turn: list[float]
+) -> None:
+    turn[0] += 23.5 * 3600
+    times.came_in(free(first_person=True))
+    assert times.stands_free(free(first_person=True), at=NINE + timedelta(hours=23.6))
