@@ -114,7 +114,7 @@ class DoorEntry(Strict):
     held_open_s: float = Field(30, ge=1, le=3600, description="Seconds open after which it is held open.")
     unlock_s: float = Field(5, ge=1, le=60, description="Seconds for which an unlock lasts.")
     factors: tuple[places.Factor, ...] = Field(
-        ("card", "pin"), min_length=1, description="What opens it; face never alone in the list."
+        ("card", "pin"), min_length=1, description="What opens it, `+` together only; face never alone in the list."
     )
     hands_free: bool = Field(False, description="Whether a face opens it without an act at the door first.")
     impact_assessment: str | None = Field(None, description="Id of the impact assessment that allows hands_free.")

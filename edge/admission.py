@@ -23,9 +23,10 @@ from edge.door_rules import DoorRules
 from edge.doorkeeper import DoorKeeper
 from edge.free_times import FreeTimes
 from edge.guesses import Family, Guesses
+from edge.pairs import Decision, Pairs, joined
 from edge.passes import Passes
 from edge.spool import Spool
-from models.access import Claim, Denial, Grant, Request, can_call, decide, method_of, takes_faces
+from models.access import PAIR, Claim, Denial, Grant, Request, can_call, decide, method_of, takes_faces
 from models.errors import InvalidInput, StorageUnavailable
 from models.events import DenialReason, Method
 from models.link import Result, Unlock
@@ -73,6 +74,7 @@ class Admission:
         self._guesses = Guesses(clock.unix)
         self.counters: dict[str, int] = {}
         self._answers = Answers(edge_id=edge_id, keeper=keeper, clock=clock, count=self._count)
+        self.pairs = Pairs(answers=self._answers, keeper=keeper, unix=clock.unix)
 
     async def load(self) -> None:
         """Take up what the last run left, before the first request.
@@ -146,16 +148,43 @@ class Admission:
         claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant) and _wants_face(one.claim))
         if claims and self.faces is not None:
             await self.faces.attend(request, door, claims=claims)
-            return
-        if claims:
+        elif claims:
             await self.refuse(request, door, reason="unsupported", claims=claims)
-            return
+        elif method_of(request, door) == PAIR:
+            await self._pair(request, door, decisions=decisions, at=at)
+        else:
+            await self._settle(request, door, decisions=decisions, at=at)
+
+    async def _pair(self, request: Request, door: Door, *, decisions: list[Decision], at: datetime) -> None:
+        """Let in whose card and PIN have both come; one alone waits for the other one of the same person.
+
+        A PIN that is not the card holder's is a wrong one, whoever else's it is, and the card goes on waiting.
+        """
+        claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant))
+        first = self.pairs.other(request) if claims else None
+        if claims and first is None:
+            await self.pairs.wait(request, claims)
+        elif first is not None and first.fits(claims):
+            self.pairs.take(first)
+            both = joined(decisions, self._weigh(first.request, door, at=at))
+            await self._settle(first.request if request.kind == "card" else request, door, decisions=both, at=at)
+        elif first is not None and request.kind == "card":
+            self._guesses.wrong(door.id, FAMILIES[first.request.kind], flat=self._flat(first.request))
+            await self.pairs.wait(request, claims)
+        elif first is not None:
+            stranger = self._decide(request, door, found=NOBODY, at=at)
+            await self._settle(request, door, decisions=[(NOBODY, stranger)], at=at)
+        else:
+            await self._settle(request, door, decisions=decisions, at=at)
+
+    async def _settle(self, request: Request, door: Door, *, decisions: list[Decision], at: datetime) -> None:
+        """Open or refuse by the best of the decisions; `request` is what was right or wrong, of a pair the PIN."""
         judged = [(found, self._rules.judge(one, door)) for found, one in decisions]
         best = min(judged, key=lambda pair: isinstance(pair[1], Denial))
-        self._note(door, family, flat, decision=best[1])
+        self._note(door, FAMILIES[request.kind], self._flat(request), decision=best[1])
         await self._answer(door, best[0], decision=best[1], at=at)
 
-    def _weigh(self, request: Request, door: Door, *, at: datetime) -> list[tuple[Found, Grant | Denial]]:
+    def _weigh(self, request: Request, door: Door, *, at: datetime) -> list[Decision]:
         """Return what would be decided for everybody whose the presented value is."""
         return [(found, self._decide(request, door, found=found, at=at)) for found in self._found(request, at=at)]
 

@@ -252,6 +252,7 @@ class Worker:
         tasks.create_task(self._lived.run(), name="clock")
         tasks.create_task(self._mains.run(), name="power")
         tasks.create_task(self._admission.calls.run(), name="calls")
+        tasks.create_task(self._admission.pairs.run(), name="pairs")
         tasks.create_task(self._faces.erasing.run(), name="erasing")
         ready = {
             "ready": True,

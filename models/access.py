@@ -15,6 +15,8 @@ STALE_AFTER = timedelta(seconds=3)
 FRAME_STALE_MS = 1500.0
 WITH_FACE: Final[dict[str, Method]] = {"card": "face+card", "pin": "face+pin", "flat_pin": "face+pin"}
 """What a card or PIN becomes at a door that takes it only together with the face of its holder."""
+PAIR: Final = "card+pin"
+"""What it becomes where both of the same person have to come."""
 UNLOCKABLE_MODES = frozenset({"normal", "evacuating", "held_open"})
 
 
@@ -61,15 +63,23 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def method_of(request: Request, door: Door) -> Method:
-    """Return by what a request asks to be let in: a card or PIN that a door takes only with a face wants the face too.
+    """Return by what a request asks to be let in: what a door takes only with something else wants that too.
 
-    On the way out a card or PIN is enough: nobody is kept inside for a face.
+    On the way out a card or PIN is enough: nobody is kept inside for a face or a forgotten PIN.
     """
     if request.kind == "call":
         return "button"
-    combined = WITH_FACE.get(request.kind)
-    asks_more = request.kind not in door.factors and combined in door.factors and request.reader == "in"
+    combined = _combined(request.kind, door)
+    asks_more = request.kind not in door.factors and request.reader == "in"
     return combined if asks_more and combined is not None else request.kind
+
+
+def _combined(kind: str, door: Door) -> Method | None:
+    """Return as a part of what a door takes a card or PIN, if it takes it together with something else."""
+    with_face = WITH_FACE.get(kind)
+    if with_face is None or with_face in door.factors:
+        return with_face
+    return PAIR if PAIR in door.factors else None
 
 
 def takes_faces(door: Door) -> bool:
@@ -80,8 +90,9 @@ def takes_faces(door: Door) -> bool:
 def _takes(door: Door, claim: Claim) -> bool:
     """Return whether a door takes the way in which a claim was made."""
     if claim.method in door.factors or claim.method == "remote":
-        return claim.pass_id is None or not claim.method.startswith("face")  # a visitor has no face here
-    return claim.reader == "out" and WITH_FACE.get(claim.method) in door.factors
+        alone = claim.method != "face" and "+" not in claim.method
+        return alone or claim.pass_id is None  # a visitor has no face here, and no card
+    return claim.reader == "out" and _combined(claim.method, door) is not None
 
 
 def can_call(door: Door, side: Literal["in", "out"]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from models.openings import DoorState
 
 if TYPE_CHECKING:
     from models.places import Door
+
+NOT_BESIDE_A_PAIR: Final = frozenset({"card", "pin", "flat_pin", "face+card", "face+pin"})
+"""What would take the card or PIN of `card+pin` in another way."""
 
 
 def passable(state: DoorState, *, at: datetime) -> bool:
@@ -82,6 +85,10 @@ def check_rules(door: Door) -> None:
     if door.interlock and door.free_schedule_id:
         raise InvalidInput(
             f"{where}.free_schedule_id", "a door of a sluice never stands unlocked: drop interlock or this"
+        )
+    if "card+pin" in door.factors and NOT_BESIDE_A_PAIR.intersection(door.factors):
+        raise InvalidInput(
+            f"{where}.factors", "card+pin goes with qr and face only: what else takes a card or PIN must be left out"
         )
     if door.first_person and not door.free_schedule_id:
         raise InvalidInput(

@@ -16,7 +16,7 @@ from models.liveness import Reading
 
 NAMESPACE = uuid.UUID("6f0c2b4e-5d0e-5a53-9d7b-6f7a1f6f2c11")
 
-Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote", "face+card", "face+pin"]
+Method = Literal["face", "card", "pin", "flat_pin", "qr", "button", "remote", "face+card", "face+pin", "card+pin"]
 DenialReason = Literal[
     "unknown_credential",
     "no_permit",
@@ -38,6 +38,8 @@ DenialReason = Literal[
     "locked_out",
     "passback",
     "awaits_second_person",
+    "awaits_pin",
+    "awaits_card",
     "interlocked",
     "unsupported",
     "not_assessed",
@@ -48,7 +50,8 @@ DenialReason = Literal[
 """Of faces: `not_recognised` is nobody of the gallery, `ambiguous` two alike, `face_unusable` none good enough to look at,
 `face_differs` not the one whose card or PIN came first, `face_not_alone` a door where a face needs a card or PIN,
 `not_live` a picture of a face, `liveness_unclear` too little movement to tell. Of door rules: `passback` somebody who has not
-left, `awaits_second_person` one of two who must come together, `interlocked` another door of the sluice is open."""
+left, `awaits_second_person` one of two who must come together, `interlocked` another door of the sluice is open, `awaits_pin` and
+`awaits_card` the one without the other where a door takes both."""
 Trouble = Literal["covered", "moved", "defocused", "frozen", "clock_skew", "tampered"]
 """What makes a camera's pictures useless: something before it, another view, a blur, one picture for ever; a clock that is
 wrong; or the camera says itself that it is tampered with."""

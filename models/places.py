@@ -16,7 +16,7 @@ from models.liveness import DECLARING, Provider, Species
 from models.zones import WHOLE, Zone, check_zone
 
 ExitKind = Literal["sensor", "button", "mechanical", "none"]
-Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin"]
+Factor = Literal["face", "card", "pin", "flat_pin", "qr", "face+card", "face+pin", "card+pin"]
 Passback = Literal["off", "soft", "hard"]
 Fail = Literal["secure", "safe"]
 Hardware = Literal["none", "auto", "vaapi", "qsv", "cuda", "videotoolbox", "d3d11va"]

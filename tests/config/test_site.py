@@ -164,7 +164,7 @@ people:
         ),
         (
             SITE + "doors: [{id: d, name: D, factors: [crad]}]\n",
-            "2: doors[0].factors[0]: must be one of face, card, pin, flat_pin, qr, face+card, face+pin",
+            "2: doors[0].factors[0]: must be one of face, card, pin, flat_pin, qr, face+card, face+pin, card+pin",
         ),
         (
             SITE + "doors: [{id: east, name: D}]\ncameras:\n  - {id: c, name: C, url: 'rtsp://x', door: eats}\n",

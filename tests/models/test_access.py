@@ -173,6 +173,41 @@ def test_a_door_that_wants_face_and_card_takes_neither_alone(one: Claim, reason:
     assert (decision.reason if isinstance(decision, Denial) else None) == reason
 
 
+PAIRED = msgspec.structs.replace(DOOR, factors=("card+pin", "qr"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reader", "method"),
+    [
+        ("card", "in", "card+pin"),
+        ("pin", "in", "card+pin"),
+        ("flat_pin", "in", "card+pin"),
+        ("qr", "in", "qr"),
+        ("card", "out", "card"),
+        ("flat_pin", "out", "flat_pin"),
+    ],
+)
+def test_a_card_or_pin_wants_the_other_one_where_the_door_takes_both_only(kind: Any, reader: Any, method: str) -> None:
+    assert method_of(Request(id="r", door_id="d", kind=kind, reader=reader), PAIRED) == method
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        pytest.param(claim(method="card+pin"), None, id="card and PIN"),
+        pytest.param(claim(), "unsupported", id="the card without the PIN"),
+        pytest.param(claim(method="pin"), "unsupported", id="the PIN without the card"),
+        pytest.param(claim(reader="out"), None, id="out by the card alone"),
+        pytest.param(claim(method="pin", reader="out"), None, id="out by the PIN alone"),
+        pytest.param(claim(method="face", reader="out"), "unsupported", id="out by what it does not take at all"),
+        pytest.param(claim(method="card+pin", person_id=None, pass_id="v"), "unsupported", id="a visitor has no card"),
+    ],
+)
+def test_a_door_that_wants_card_and_pin_takes_neither_alone(one: Claim, reason: str | None) -> None:
+    decision = decide(one, door=PAIRED, mode="normal", rights=rights((PERMIT,)), at=T0)
+    assert (decision.reason if isinstance(decision, Denial) else None) == reason
+
+
 def test_a_door_takes_faces_in_any_way_that_names_them() -> None:
     assert takes_faces(DOOR)
     assert takes_faces(COMBINED)

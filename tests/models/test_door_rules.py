@@ -58,6 +58,10 @@ def test_a_door_is_passable_while_it_is_open_or_may_be_opened(
         ({"passback": "hard"}, "passback: it needs a reader on either side"),
         ({"second_within_s": 2.0}, "second_within_s: use 3 to 120"),
         ({"passback_reset_min": -1}, "passback_reset_min: use 0"),
+        *(
+            ({"factors": ("card+pin", other), "camera_id": "c"}, "factors: card\\+pin goes with qr and face only")
+            for other in ("card", "pin", "flat_pin", "face+card", "face+pin")
+        ),
     ],
 )
 def test_rules_that_contradict_one_another_are_refused(rules: dict[str, Any], complaint: str) -> None:
@@ -68,7 +72,7 @@ def test_rules_that_contradict_one_another_are_refused(rules: dict[str, Any], co
 def test_rules_that_go_together_are_taken() -> None:
     wanted = Door(
         id="d", site_id="s", name="d", edge_id="e", passback="hard", two_person=True, first_person=True,
-        free_schedule_id="day", readers=BOTH_SIDES,
+        free_schedule_id="day", readers=BOTH_SIDES, factors=("card+pin", "qr"),
     )  # fmt: skip
     assert check_door(wanted) is wanted
 

@@ -150,6 +150,21 @@ async def test_a_sluice_opens_one_door_and_a_vault_wants_two_people(tmp_path: Pa
         assert await at.ask("gate", value="A2") == "unlocked"
 
 
+async def test_a_card_and_the_pin_of_its_holder_open_together_and_neither_alone(tmp_path: Path) -> None:
+    async with porch(tmp_path) as at:
+        refused = await at.manager.patch("/api/v1/doors/gate/settings", json={"factors": ["card+pin", "card"]})
+        assert (refused.status_code, "card+pin goes with" in refused.text) == (422, True)
+        await call(at.manager, "POST", "people/p1/credentials", 201, json={"kind": "pin", "value": "7719042"})
+        await at.knows(lambda policy: any(one.kind == "pin" for one in policy.credentials))
+        await at.rule("gate", factors=("card+pin",))
+        assert await at.ask("gate", value="A2") == "awaits_pin"
+        assert await at.ask("gate", "pin", "7719042") == "unknown_credential", "it is the PIN of somebody else"
+        assert await at.ask("gate", value="A1") == "awaits_pin"
+        assert await at.ask("gate", "pin", "7719042") == "unlocked"
+        page = await eventually(at.manager, "facts?type=access_granted", lambda page: bool(page["items"]))
+        assert [(fact["method"], fact["person_id"]) for fact in page["items"]] == [("card+pin", "p1")]
+
+
 async def test_a_door_stands_unlocked_from_the_first_person_on(tmp_path: Path) -> None:
     async with porch(tmp_path) as at:
         day = {"id": "day", "name": "Day", "windows": [{"from_time": "00:00", "until_time": "00:00"}]}
