@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from models.errors import SettingsError, SettingsFault
@@ -275,8 +276,7 @@ def _refusal(path: Path, message: str, suggestion: str, *, line: int = 1) -> Set
 def _explained(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> Iterator[tuple[Key, str, str | None]]:
-    for item in error.errors(include_url=False):
-        key: Key = tuple(item["loc"])
+    for key, item in _told(error, document):
         context = item.get("ctx", {})
         match item["type"]:
             case "extra_forbidden":
@@ -297,6 +297,20 @@ def _explained(
             case _:
                 message = item["msg"].replace("Input should", "must").replace("Value error, ", "")
                 yield key, message[:1].lower() + message[1:], None
+
+
+def _told(error: ValidationError, document: Document) -> Iterator[tuple[Key, ErrorDetails]]:
+    """Yield each fault with the key of the file, without what only follows from another fault or from how we check."""
+    items = error.errors(include_url=False)
+    places = [tuple(item["loc"]) for item in items]
+    for key, item in zip(places, items, strict=True):
+        if item["type"] == "too_short" and any(other[: len(key)] == key and other != key for other in places):
+            continue  # items that were refused do not count
+        if item["type"] == "literal_error" and item["ctx"].get("expected") == "''":
+            continue  # "may be empty" is no advice
+        while key and key not in document.lines and re.search(r"[\[(]", str(key[-1])):
+            key = key[:-1]  # noqa: PLW2901 - the name of a check
+        yield key, item
 
 
 def _meant(word: str, known: list[str]) -> str | None:
