@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,7 +49,7 @@ JOURNAL_S = 0.05
 """An unlock never waits longer than this for the disk."""
 TICK_S = 0.2
 UNACKNOWLEDGED = 256
-REQUESTS_AT_ONCE = 32
+REQUESTS_AT_ONCE, REQUESTS_AT_DOOR = 32, 4
 LOST_AFTER_S = 20.0
 BACKOFF = Backoff(first_s=0.25, cap_s=5.0)
 
@@ -96,7 +97,7 @@ class DoorKeeper:
         self._served: dict[str, Served] = {}
         self.modes = Modes(clock)
         self._consider: Consider | None = None
-        self._considering = 0
+        self._asking: Counter[str] = Counter()
         self.on_change: Callable[[], None] = lambda: None
         self.counters: dict[str, int] = {}
         self._ledger = Ledger(spool, count=self._count)
@@ -227,14 +228,14 @@ class DoorKeeper:
                 self._count("acknowledgements_lost")  # the wire will bring it again; its ids will be the same
 
     async def _answer(self, driver: DoorDriver) -> None:
-        """Consider requests side by side: nobody waits for somebody at another door, nor for a driver that ends."""
+        """Consider requests side by side, few of each door: one that hangs or is flooded keeps nobody else waiting."""
         async for request in driver.requests():
             if request.door_id not in self._doors:
                 self._count("requests_of_unknown_doors")
-            elif self._considering >= REQUESTS_AT_ONCE:
+            elif self._asking[request.door_id] >= REQUESTS_AT_DOOR or self._asking.total() >= REQUESTS_AT_ONCE:
                 self._count("requests_dropped")
             else:
-                self._considering += 1
+                self._asking[request.door_id] += 1
                 self._tasks.create_task(self._consider_one(request), name=f"request at {request.door_id}")
 
     async def _consider_one(self, request: Request) -> None:
@@ -245,7 +246,7 @@ class DoorKeeper:
             self._count("requests_failed")
             log.exception("door %s: a request could not be answered", request.door_id)
         finally:
-            self._considering -= 1
+            self._asking[request.door_id] -= 1
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
@@ -393,8 +394,7 @@ class DoorKeeper:
         return tuple(status_of(kept, at=at, connected=self._connected(kept)) for kept in self._doors.values())
 
     def _connected(self, kept: Kept) -> bool:
-        served = self._served.get(self._driver_key(kept.door))
-        return served is not None and served.driver is not None
+        return (served := self._served_for(kept.door.id)) is not None and served.driver is not None
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from drivers.door import Executed, Order, Reported, SetMode, Warn
-from edge.doorkeeper import REQUESTS_AT_ONCE
+from edge.doorkeeper import REQUESTS_AT_DOOR, REQUESTS_AT_ONCE
 from models.access import Request
 from models.doors import held_soon
 from models.errors import DeviceRefused, DeviceUnreachable
@@ -296,16 +296,41 @@ async def test_a_request_that_cannot_be_considered_harms_no_other(house: House) 
 
 
 async def test_more_requests_than_can_be_answered_are_dropped_and_counted(house: House) -> None:
-    never = asyncio.Event()
+    never, seen = asyncio.Event(), list[str]()
 
     async def consider(request: Request) -> None:
+        seen.append(request.door_id)
         await never.wait()
 
     house.keeper._consider = consider
-    house.keeper.apply((door(),), ())
+    doors = [f"d{n}" for n in range(REQUESTS_AT_ONCE // REQUESTS_AT_DOOR + 1)]
+    house.keeper.apply([door(one) for one in doors], ())
+    for one in doors:
+        for n in range(REQUESTS_AT_DOOR):
+            house.wire.ask(Request(id=f"r{n}", door_id=one, kind="card"))
+    await until(lambda: house.keeper.counters.get("requests_dropped") == REQUESTS_AT_DOOR)
+    assert seen == [one for one in doors[:-1] for _ in range(REQUESTS_AT_DOOR)]
+
+
+async def test_a_reader_that_asks_without_end_takes_no_room_from_another_door(house: House) -> None:
+    gate, seen = asyncio.Event(), list[str]()
+
+    async def consider(request: Request) -> None:
+        seen.append(request.id)
+        if request.door_id == "d1":
+            await gate.wait()
+
+    house.keeper._consider = consider
+    house.keeper.apply((door("d1"), door("d2")), ())
     for n in range(REQUESTS_AT_ONCE + 5):
         house.wire.ask(Request(id=f"r{n}", door_id="d1", kind="card"))
-    await until(lambda: house.keeper.counters.get("requests_dropped") == 5)
+    house.wire.ask(Request(id="elsewhere", door_id="d2", kind="card"))
+    await until(lambda: "elsewhere" in seen)
+    assert house.keeper.counters["requests_dropped"] == REQUESTS_AT_ONCE + 5 - REQUESTS_AT_DOOR
+    gate.set()
+    await until(lambda: house.keeper._asking.total() == 0)
+    house.wire.ask(Request(id="again", door_id="d1", kind="card"))
+    await until(lambda: "again" in seen)
 
 
 async def test_a_mode_that_cannot_be_delivered_is_said_and_an_unknown_door_opens_nothing(house: House) -> None:
