@@ -138,13 +138,12 @@ class Admission:
             await self._refuse(request, "face_not_alone" if combined else "unsupported")
 
     async def _check(self, request: Request, door: Door, *, at: datetime) -> None:
-        family, flat = FAMILIES[request.kind], self._flat(request)
-        if self._guesses.locked(door.id, family, flat=flat):
-            await self._refuse(request, "locked_out")
-            return
         decisions = self._weigh(request, door, at=at)
         if any(found.duress for found, _ in decisions):
-            self._answers.report_duress(request)
+            self._answers.report_duress(request)  # a keypad that waits is no reason to leave somebody alone
+        if self._guesses.locked(door.id, FAMILIES[request.kind], flat=self._flat(request)):
+            await self._refuse(request, "locked_out")
+            return
         claims = tuple(one.claim for _, one in decisions if isinstance(one, Grant) and _wants_face(one.claim))
         if claims and self.faces is not None:
             await self.faces.attend(request, door, claims=claims)

@@ -8,8 +8,9 @@ ones to lock its reader, for seconds. It knows no values, only whether they were
 The arithmetic: in T minutes a keypad looks at no more than 26 + T wrong attempts at flat and PIN, and 16 + T at bare PINs.
 A guess is right with a chance of 1 in 10 000 at most (models.pins; 1 in 40 000 on the day a PIN is given), so an hour of
 guessing opens with 0.9 % at most (0.2 %), and a night of ten hours with 6 % (1.6 %), each attempt a fact on record. One
-flat's PINs get no more than that, and five in a minute. What is typed while the keypad waits is refused unseen and
-lengthens nothing: whoever comes after a guesser waits a minute at most.
+flat's PINs get no more than that, and five in a minute. What is typed while the keypad waits is refused
+whatever it is and lengthens nothing: whoever comes after a guesser waits a minute at most. Duress is told all the same
+(edge.admission), which nothing at the reader shows.
 
 Pictures held up at a door that opens by a bare face are paced likewise: 6 + T in T minutes, those after a card or PIN
 counted with them, and no card or PIN forgives one.
@@ -88,7 +89,7 @@ class Guesses:
         self.lockouts = 0
 
     def locked(self, door_id: str, family: Family, *, flat: str = "") -> bool:
-        """Return whether attempts of a kind (and for a flat) are refused unseen at a door now."""
+        """Return whether attempts of a kind (and for a flat) are refused at a door now, right or wrong."""
         now = self._unix()
         run = self._keypads.get((door_id, family))
         tally = self._tallies.get((door_id, family, flat))

@@ -55,6 +55,23 @@ async def test_a_pin_for_duress_that_does_not_open_is_refused_as_always_and_told
     assert len([fact for fact in facts if isinstance(fact, AccessDenied)]) == 2
 
 
+async def test_a_pin_for_duress_is_told_by_a_keypad_that_is_locked_out_and_answered_as_any_other(
+    house: House, ask: Visitors
+) -> None:
+    await live_in(house, door())
+    guesses = 100_000
+    while await ask(str(guesses), kind="pin") != "locked_out":
+        guesses += 1
+    house.wire.orders.clear()
+    assert await ask(PIN, kind="pin") == await ask(UNDER_THREAT, kind="pin") == "locked_out"
+    first, second = house.wire.orders
+    assert msgspec.structs.replace(first, id="", attempt="") == msgspec.structs.replace(second, id="", attempt="")
+    await house.keeper.recorded("d1")
+    facts = await house.facts()
+    assert [fact.door_id for fact in facts if isinstance(fact, DuressReported)] == ["d1"]
+    assert not [fact for fact in facts if isinstance(fact, AccessGranted)]
+
+
 # ---- sluice -------------------------------------------------------------------------------------------------------
 
 SLUICE = (door("d1", interlock="sluice"), door("d2", interlock="sluice"), door("d3"))
