@@ -35,7 +35,7 @@ LADDER = {
 TROUBLES = {
     "unreachable": "it does not answer: is it on, and can the edge reach it?",
     "credentials": "give --user and a password",
-    "certificate": "compare the fingerprint with the device's own, then ask again with --trust",
+    "certificate": "compare the fingerprint with the device's own, then `device probe ID --trust`",
     "unsupported": "it speaks, but not what is needed",
     "clock": "set its clock",
 }
@@ -80,6 +80,10 @@ def probe(
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Ask a device what it is, with credentials if it wants some; they are kept sealed if they open it."""
+    if edge and trust:
+        raise InvalidInput("--trust", "ask without it first, compare the fingerprint, then `device probe ID --trust`")
+    if not edge and "://" in target:
+        raise InvalidInput("--edge", "say which edge asks this address; of a device that was found, give its id")
     body: dict[str, Any] = {"user": user, "password": _password(password_file)}
     if edge:
         path, wire = "devices/probe", "rtsp" if target.startswith(("rtsp://", "rtsps://")) else "onvif"
