@@ -108,7 +108,7 @@ def our_parts(endpoint: Endpoint, doors: Iterable[str], *, found: Found) -> dict
     if part.door is None and part.relay is None:
         if len(found.doors) != 1:
             told = ", ".join(door.token for door in found.doors[:10]) or "no door of DoorControl; name a relay"
-            raise InvalidInput("driver.door", f"say which part {names[0]} is: the device has {told}")
+            raise InvalidInput("driver.door", f"say which part of the device the door {names[0]} is: {told}")
         part = msgspec.structs.replace(part, door=found.doors[0].token)
     return {names[0]: part}
 

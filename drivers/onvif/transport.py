@@ -123,6 +123,7 @@ def _not_connected(where: str, error: Exception) -> DeviceUnreachable | DeviceRe
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             said = cause.verify_message if getattr(cause, "verify_message", "") else str(cause)
-            return DeviceRefused(where, f"its certificate is refused: {said[:160]}; adopt it anew if it was renewed")
+            mend = "give its fingerprint or ca_file, or adopt it anew if it was renewed"
+            return DeviceRefused(where, f"its certificate is refused: {said[:160]}; {mend}")
         cause = cause.__cause__ or cause.__context__
     return DeviceUnreachable(where, f"no connection: {str(error)[:120] or type(error).__name__}")

@@ -106,7 +106,9 @@ def _password(file: Path | None) -> str:
         return ""
     try:
         return file.read_text("utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
+    except OSError as error:
+        raise InvalidInput("--password-file", f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, IndexError) as error:
         raise InvalidInput("--password-file", f"{file} has no password in its first line") from error
 
 

@@ -72,7 +72,8 @@ class Child:
             ready = await asyncio.wait_for(self._ready(), within_s)
         except (TimeoutError, EOFError) as error:
             await self.stop()
-            raise GatehouseError(f"{self.name} did not become ready in {within_s:.0f} s:\n{self.tail()}") from error
+            how = f"in {within_s:.0f} s" if isinstance(error, TimeoutError) else "but ended"
+            raise GatehouseError(f"{self.name} did not become ready {how}:\n{self.tail()}") from error
         self._drain = asyncio.create_task(self._copy_output())
         return ready
 
