@@ -35,6 +35,8 @@ log = logging.getLogger("gatehouse.drivers.mqtt")
 REQUESTS_WAITING: Final = 64
 CATCH_UP: Final = timedelta(seconds=3)
 """After a door or this driver comes back: events within this time may have waited for it."""
+FULL: Final = 20
+"""So many unacknowledged messages may be all that the broker sends at once (Mosquitto's default): more may wait there."""
 MODE_TIMEOUT_S: Final = 5.0
 SUBSCRIBED_S: Final = 1.0
 SUBSCRIBED_LATE_S: Final = 30.0
@@ -70,6 +72,7 @@ class MqttDoors:
     ) -> None:
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._endpoint = endpoint
+        self._full = min(endpoint.window, FULL)
         self._doors = frozenset(doors)
         self._speech: Speech = ContractSpeech(self._doors) if speech is None else speech
         self._now = now
@@ -80,6 +83,8 @@ class MqttDoors:
         self._answers: dict[str, tuple[str, asyncio.Future[Executed]]] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._catching_up: dict[str, datetime] = {}
+        self._caught_up = now()
+        self._held_back = False
         self._acks: Acks | None = None
         self._causes: set[tuple[str, str]] = set()
 
@@ -115,7 +120,8 @@ class MqttDoors:
         return self
 
     def _catch_up(self, *, within: timedelta) -> None:
-        self._catching_up = dict.fromkeys(self._doors, self._now() + within)
+        self._caught_up = self._now() + within
+        self._catching_up = dict.fromkeys(self._doors, self._caught_up)
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnect; the broker keeps the session."""
@@ -124,7 +130,10 @@ class MqttDoors:
 
     async def _subscribe(self, link: Link) -> None:
         """Subscribe; a broker that first wants what it had kept acknowledged may answer while reports are taken."""
-        subscribing = asyncio.ensure_future(link.subscribe(self._speech.topics(), limit_s=SUBSCRIBED_LATE_S))
+        speech = self._speech
+        subscribing = asyncio.ensure_future(
+            link.subscribe(speech.topics(), limit_s=SUBSCRIBED_LATE_S, as_published=speech.retains_no_request)
+        )
         await asyncio.wait({subscribing}, timeout=SUBSCRIBED_S)
         if subscribing.done():
             subscribing.result()
@@ -241,6 +250,8 @@ class MqttDoors:
         waiting = Unacknowledged(mid=message.mid) if message.qos else None
         if waiting is not None:
             self._unacknowledged.append(waiting)
+            if len(self._unacknowledged) >= self._full:
+                self._held_back = self._held_back or self._now() < self._caught_up
         topic = "?"
         try:
             topic = _topic(message)
@@ -323,6 +334,9 @@ class MqttDoors:
             return
         waiting.left -= 1
         link = self._connected()
+        if self._held_back and self._unacknowledged and self._unacknowledged[0].left <= 0:
+            self._held_back = False
+            self._catch_up(within=CATCH_UP)  # what the broker can send only now has waited too
         while self._unacknowledged and self._unacknowledged[0].left <= 0:
             link.acknowledge(self._unacknowledged.popleft().mid)
             self._count("acknowledged")

@@ -143,8 +143,13 @@ class Link:
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, topics: Sequence[tuple[str, int]], *, limit_s: float) -> None:
-        """Subscribe with each topic's QoS; requests (QoS 0) keep their retained flag where the protocol can say so.
+    async def subscribe(self, topics: Sequence[tuple[str, int]], *, limit_s: float, as_published: bool = True) -> None:
+        """Subscribe with each topic's QoS.
+
+        Args:
+            topics: topics and QoS.
+            limit_s: how long the broker may take for an answer.
+            as_published: QoS 0 messages keep their retained flag, where the protocol can say so.
 
         Raises:
             DeviceUnreachable: the connection ended, or no answer came in time.
@@ -154,7 +159,7 @@ class Link:
             chunk = topics[first : first + 100]
             wanted: Any = list(chunk)
             if self.endpoint.protocol == "5":
-                wanted = [(t, SubscribeOptions(qos=q, retainAsPublished=q == 0)) for t, q in chunk]
+                wanted = [(t, SubscribeOptions(qos=q, retainAsPublished=as_published and q == 0)) for t, q in chunk]
             code, mid = self._client.subscribe(wanted)
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
                 raise DeviceUnreachable(self.endpoint.address, "the connection ended")

@@ -90,6 +90,8 @@ class MappedSpeech:
         InvalidInput: the map or the names cannot be used.
     """
 
+    retains_no_request = False
+
     def __init__(self, doors: frozenset[str], *, known: Map, names: object = None) -> None:
         self.announced: dict[str, wire.Hello] = {}
         self._map = known
@@ -106,8 +108,11 @@ class MappedSpeech:
                 self._heard_on.setdefault(topic, []).append(door)
 
     def topics(self) -> list[tuple[str, int]]:
-        """Return the exact topics of the map, filled in for each door."""
-        return [(topic, 1) for topic in sorted(self._heard_on)]
+        """Return the exact topics of the map, filled in for each door.
+
+        Devices do not say when somebody presented a card, so the broker keeps nothing (QoS 0) of a topic that only asks.
+        """
+        return [(topic, 0 if _only_asks(doors, topic) else 1) for topic, doors in sorted(self._heard_on.items())]
 
     def hear(self, message: Arrived, *, catching_up: Callable[[str], bool]) -> Sequence[Heard]:
         """Return what a message says of each door that it is about. Raises `InvalidInput` as the protocol says."""
@@ -200,7 +205,7 @@ class MappedSpeech:
             kind=rule.kind,
             reader=rule.reader,
             value=None if value is None else _bounded(value),
-            redelivered=message.retained or message.redelivered,
+            redelivered=message.retained or told.waited,
         )
 
     def _happened(self, read: Read, spells: list[tuple[int, EventType, bool]], told: Told) -> Iterator[Report]:
@@ -243,6 +248,12 @@ class MappedSpeech:
         """Return an id of our own: the devices give none."""
         self._made += 1
         return f"m{int(at.timestamp() * 1_000_000):x}-{self._made:x}"
+
+
+def _only_asks(doors: Sequence[MappedDoor], topic: str) -> bool:
+    """Return whether a topic says nothing of any door but who stands at a reader."""
+    rules = [read.rule for door in doors for read in door.reads[topic]]
+    return all(rule.request and not (rule.online or rule.state or rule.events or rule.result) for rule in rules)
 
 
 def _results(read: Read, payload: object, door: MappedDoor) -> Iterator[wire.ResultPayload]:

@@ -50,6 +50,8 @@ class Speech(Protocol):
 
     announced: dict[str, wire.Hello]
     """Every introduction that was heard, also of doors that are not adopted; at most 1000."""
+    retains_no_request: bool
+    """Whether a request published as retained is wrong; other makers retain what they say now, and mean it."""
 
     def topics(self) -> list[tuple[str, int]]:
         """Return what to subscribe to, each with its QoS."""
@@ -84,6 +86,8 @@ class ContractSpeech:
     Args:
         doors: the adopted doors.
     """
+
+    retains_no_request = True
 
     def __init__(self, doors: frozenset[str]) -> None:
         self.announced: dict[str, wire.Hello] = {}

@@ -36,6 +36,7 @@ DEVICES = {
     "plug-1": [f"{kind}/plug-1/#" for kind in ("cmnd", "stat", "tele")],
     "shelly-1": ["shelly-1/#", "gatehouse/door-118/rpc"],
     "relay-1": ["yard/relay-1"],
+    "esp-1": ["esp-1/#"],
 }
 
 

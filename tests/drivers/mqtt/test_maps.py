@@ -190,6 +190,32 @@ def test_a_lock_on_zigbee2mqtt() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "names", "asking"),
+    [
+        ("esphome", {"device": "n", "contact": "c", "card": "a", "pin": "b"}, {"n/sensor/a/state", "n/sensor/b/state"}),
+        ("zigbee2mqtt", {"contact": "c", "keypad": "k"}, {"zigbee2mqtt/k"}),
+        ("zigbee2mqtt", {"contact": "k", "keypad": "k"}, set()),  # its contact is on the same topic
+        ("tasmota", {"device": "t", "contact": "1"}, set()),
+        ("tasmota", {"device": "t"}, {"tele/t/SENSOR"}),
+    ],
+)  # fmt: skip
+def test_the_broker_keeps_nothing_of_a_topic_that_only_asks(name: str, names: dict[str, str], asking: set[str]) -> None:
+    topics = dict(Door(name, **names).speech.topics())
+    assert {topic for topic, qos in topics.items() if qos == 0} == asking
+
+
+def test_a_card_that_may_have_waited_for_us_is_not_of_now() -> None:
+    door = Door("tasmota", device="t", contact="1")
+    card = {"Switch1": "OFF", "PN532": {"UID": "5C23F4A1"}}
+
+    def flagged(**how: bool) -> list[bool]:
+        return [what.redelivered for what in door.hear("tele/t/SENSOR", card, **how) if isinstance(what, Request)]
+
+    assert flagged() == [False]
+    assert [flagged(waited=True), flagged(redelivered=True), flagged(retained=True)] == [[True]] * 3
+
+
 def test_a_bare_relay_is_pulsed_and_confirms_nothing() -> None:
     door = Door("relay", topic="yard/gate/set", payload="pulse")
     outgoing = door.say()

@@ -7,15 +7,18 @@ import contextlib
 import json
 import subprocess
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from drivers.door import Executed, GiveFeedback, SetMode, Warn
+from drivers.catalog import open_door
+from drivers.door import DoorDriver, Executed, GiveFeedback, SetMode, Warn
 from drivers.mqtt.wire import ROOT
+from models.access import Request
 from models.doors import Presence
-from tests.drivers.contract import next_event, soon, unlock
-from tests.drivers.mqtt.conftest import RunningBroker
+from tests.drivers.contract import next_event, now, soon, unlock
+from tests.drivers.mqtt.conftest import EDGE_PASSWORD, RunningBroker
 
 pytestmark = pytest.mark.needs("mosquitto", "mosquitto-clients")
 
@@ -83,6 +86,67 @@ async def test_what_happened_while_the_driver_was_away_comes_from_the_brokers_se
     async with mosquitto.driver("door-118", client_id="edge-shelly-1", **settings) as driver:
         event, _ = await next_event(driver.reports())
         assert (event.type, event.backlog) == ("opened", True)
+
+
+async def request(driver: DoorDriver) -> Request:
+    """Return the next request while reports are committed, as at an edge."""
+
+    async def commit() -> None:
+        async for reported in driver.reports():
+            await reported.acknowledge(None)
+
+    committing = asyncio.ensure_future(commit())
+    try:
+        asked: Request = await soon(anext(aiter(driver.requests())))
+        return asked
+    finally:
+        committing.cancel()
+        await asyncio.gather(committing, return_exceptions=True)
+
+
+async def test_a_card_from_while_the_driver_was_away_is_not_asked_for(mosquitto: RunningBroker) -> None:
+    settings: dict[str, Any] = {"map": "esphome", "names": {"device": "esp-1", "card": "tag"}}
+    topic = "esp-1/sensor/tag/state"
+    async with mosquitto.driver("gate", client_id="edge-esp-1", **settings):
+        pass
+    await publish(mosquitto, topic, "7186A61E", user="esp-1")
+    async with mosquitto.driver("gate", client_id="edge-esp-1", **settings) as driver:
+        await publish(mosquitto, topic, "8B01C2D3", user="esp-1")
+        assert (await request(driver)).value == "8B01C2D3"
+    async with mosquitto.driver("gate", client_id="edge-esp-2", **settings) as driver:
+        await publish(mosquitto, topic, "7186A61E", "-r", user="esp-1")  # ESPHome retains states by itself
+        asked = await request(driver)
+        assert (asked.value, asked.redelivered) == ("7186A61E", False)
+    async with mosquitto.driver("gate", client_id="edge-esp-2", **settings) as driver:
+        asked = await request(driver)
+        assert (asked.value, asked.redelivered) == ("7186A61E", True)
+
+
+async def test_a_card_behind_a_long_backlog_stays_late_however_long_it_takes(mosquitto: RunningBroker) -> None:
+    settings: dict[str, Any] = {
+        "map": "tasmota", "names": {"device": "plug-1", "contact": "1"}, "window": 5,
+        "username": "edge", "password": EDGE_PASSWORD, "port": mosquitto.port, "protocol": mosquitto.protocol,
+        "kind": "mqtt",
+    }  # fmt: skip
+    past = timedelta(0)
+
+    def late() -> datetime:
+        return now() + past
+
+    def opened() -> DoorDriver:
+        return open_door(settings, doors=("gate",), client_id="edge-plug-2", now=late)
+
+    async with opened():
+        pass
+    for _ in range(8):
+        await publish(mosquitto, "tele/plug-1/SENSOR", {"Switch1": "OFF"}, user="plug-1")
+    await publish(mosquitto, "tele/plug-1/SENSOR", {"PN532": {"UID": "5C23F4A1"}}, user="plug-1")
+    async with opened() as driver:
+        first = await soon(anext(aiter(driver.reports())))
+        past = timedelta(minutes=1)
+        await first.acknowledge(None)
+        asked = await request(driver)
+        assert (asked.value, asked.redelivered) == ("5C23F4A1", True)
 
 
 async def test_a_bare_relay_is_pulsed_once_and_nothing_stays_on_the_broker(mosquitto: RunningBroker) -> None:
