@@ -2,7 +2,8 @@
 
 One JSON object per line: seconds since the beginning, topic, quality of service, retained flag, and the payload, JSON or
 base64. What a resident presented (cards, PINs, tickets) is blanked before it is written; ids stay, so that a replay is
-told apart as one. It decides nothing and opens nothing by itself.
+told apart as one. Nobody knows where a credential stands in other makers' words, so of these only the form stays: keys,
+true, false and null. It decides nothing and opens nothing by itself.
 
 `python -m drivers mqtt record` and `python -m drivers mqtt replay`.
 """
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import os
+import re
 import signal
 import sys
 import time
@@ -29,8 +32,28 @@ from drivers.mqtt.link import Link
 from models.errors import DeviceUnreachable, GatehouseError, InvalidInput
 
 BLANKED: Final = "(blanked)"
-SECRET_KEYS: Final = frozenset({"value", "pin", "code", "card", "uid", "password", "ticket", "qr", "token"})
-"""Keys under which somebody's credential may stand, in our payloads and in other makers'."""
+SECRET_PARTS: Final = frozenset(
+    {
+        "value",
+        "pin",
+        "code",
+        "card",
+        "uid",
+        "tag",
+        "password",
+        "passcode",
+        "pass",
+        "secret",
+        "key",
+        "ticket",
+        "qr",
+        "token",
+    }
+)
+"""Parts of keys (`action_code`, `userPin`, `card1`) under which somebody's credential may stand."""
+PART: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+NUMBER: Final = re.compile(r"[0-9A-Fa-f:. -]{4,}")
+"""A key that is itself a PIN's or a card's number."""
 MESSAGES_MOST: Final = 1_000_000
 LINE_BYTES: Final = 4 * wire.MAX_PAYLOAD_BYTES
 SUBSCRIBE_S: Final = 10.0
@@ -52,28 +75,55 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         return msgspec.json.encode(self.payload) if self.base64 is None else base64.b64decode(self.base64)
 
 
-def blanked(value: Any, *, depth: int = 0) -> Any:
-    """Return a JSON value in which nobody's credential stands any more."""
+def blanked(value: Any, *, ours: bool, depth: int = 0) -> Any:
+    """Return a JSON value in which nobody's credential stands any more.
+
+    Args:
+        value: what was said.
+        ours: by the door contract, whose keys are known; of anything else only the form is kept.
+        depth: how deep it stands.
+    """
     if depth > DEPTH_MOST:
         return BLANKED
     if isinstance(value, dict):
         return {
-            name: BLANKED if str(name).lower() in SECRET_KEYS and one is not None else blanked(one, depth=depth + 1)
+            (name if ours else _named(name)): BLANKED
+            if one is not None and _secret(name)
+            else blanked(one, ours=ours, depth=depth + 1)
             for name, one in value.items()
         }
-    return [blanked(one, depth=depth + 1) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [blanked(one, ours=ours, depth=depth + 1) for one in value]
+    return value if ours or value is None or isinstance(value, bool) else BLANKED
 
 
 def said(topic: str, payload: bytes, *, at_s: float, qos: int, retained: bool) -> Said:
-    """Return a message as it is recorded; what is no JSON is kept only where no request is."""
-    at_s = round(at_s, 4)
-    try:
-        content = blanked(msgspec.json.decode(payload))
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        kept = BLANKED.encode() if topic.endswith("/request") else payload[: wire.MAX_PAYLOAD_BYTES]
-        text = base64.b64encode(kept).decode()
-        return Said(at_s=at_s, topic=topic, qos=qos, retained=retained, base64=text)
-    return Said(at_s=at_s, topic=topic, qos=qos, retained=retained, payload=content)
+    """Return a message as it is recorded: the door contract's without credentials, of any other only its form."""
+    told = Said(at_s=round(at_s, 4), topic=topic, qos=qos, retained=retained)
+    kind = _kind(topic)
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError, ValueError, InvalidInput):
+        if kind == "online":
+            return msgspec.structs.replace(told, payload="online" if wire.parse_online(payload) else "offline")
+        content = msgspec.json.decode(payload)
+        known = blanked(content, ours=kind is not None and isinstance(content, dict))
+        return msgspec.structs.replace(told, payload=known)
+    kept = BLANKED.encode() if payload else b""
+    return msgspec.structs.replace(told, base64=base64.b64encode(kept).decode())
+
+
+def _kind(topic: str) -> str | None:
+    """Return what kind of message of the door contract a topic is for, if any."""
+    head, _, rest = topic.partition(f"{wire.ROOT}/")
+    kind = rest.partition("/")[2]
+    return kind if not head and kind in wire.QOS else None
+
+
+def _secret(name: str) -> bool:
+    return any(part.lower() in SECRET_PARTS for part in PART.findall(name))
+
+
+def _named(name: str) -> str:
+    return BLANKED if NUMBER.fullmatch(name) else name
 
 
 def read_recording(path: Path) -> Iterator[Said]:
@@ -193,7 +243,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--speed", type=float, default=1.0, help="times as fast as it was (default: %(default)s)")
         parser.set_defaults(replays=True)
     else:
-        add("--topic", action="append", default=[], help="another maker's topic filter to record too; may repeat")
+        help_text = "another maker's topic filter: what is said there keeps its form only; may repeat"
+        add("--topic", action="append", default=[], help=help_text)
         add("--most", type=int, default=100_000, help="stop after so many messages (default: %(default)s)")
         parser.set_defaults(replays=False)
 
@@ -219,9 +270,15 @@ async def _record(args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    args.file.touch(mode=0o600)
-    with args.file.open("w", encoding="utf-8") as out:
+    with _private(args.file) as out:
         return await record(_endpoint(args, "record"), topics, out=out, most=args.most, over=stop)
+
+
+def _private(path: Path) -> IO[str]:
+    """Return an empty file that only its owner reads, also where there was one already."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 async def _replay(args: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def test_no_credential_is_left_wherever_it_stands(value: Any) -> None:
             return own + [found for inner in one.values() for found in secrets(inner)]
         return [found for inner in one for found in secrets(inner)] if isinstance(one, list) else []
 
-    left = blanked(value)
+    left = blanked(value, ours=True)
     assert all(one == BLANKED for one in secrets(left))
     assert (left == value) == (not secrets(value))
 
@@ -48,8 +48,54 @@ def test_a_request_that_is_no_json_is_not_kept() -> None:
     told = said(topic_of("gate", "request"), CARD.encode() + b"{", at_s=1.0, qos=0, retained=False)
     assert CARD.encode() not in msgspec.json.encode(told)
     assert CARD.encode() not in told.content()
-    kept = said("yard/relay/state", b"\xff\x00", at_s=1.0, qos=0, retained=False)
-    assert kept.content() == b"\xff\x00"
+    number = said(topic_of("gate", "request"), b"482913", at_s=1.0, qos=0, retained=False)
+    assert number.content() == b'"(blanked)"'
+    for words in (b"offline", b'"offline"'):
+        assert said(topic_of("gate", "online"), words, at_s=1.0, qos=1, retained=True).content() == b'"offline"'
+    assert said(topic_of("gate", "mode"), b"", at_s=1.0, qos=1, retained=True).content() == b""
+
+
+PRESENTED: list[tuple[str, object, object]] = [
+    ("esp1/sensor/card/state", CARD, None),
+    ("esp1/sensor/pin/state", "482913", BLANKED),
+    ("esp1/sensor/pin/state", '"482913"', BLANKED),
+    (
+        "zigbee2mqtt/keypad",
+        {"action": "disarm", "action_code": "482913", "action_zone": 0, "tamper": False, "voltage": None},
+        {"action": BLANKED, "action_code": BLANKED, "action_zone": BLANKED, "tamper": False, "voltage": None},
+    ),
+    ("tele/plug/SENSOR", {"PN532": {"UID": CARD}, "Switch1": "ON"}, {"PN532": {"UID": BLANKED}, "Switch1": BLANKED}),
+    ("lock/users", {"482913": True, CARD: [482913, True]}, {BLANKED: [BLANKED, True]}),
+    ("lock/users", [CARD, {"userPin": {"slot": 1}}], [BLANKED, {"userPin": BLANKED}]),
+    (f"x/{topic_of('gate', 'event')}", {"id": "482913"}, {"id": BLANKED}),
+    (topic_of("gate", "event") + "/more", {"id": "482913"}, {"id": BLANKED}),
+]
+
+
+@pytest.mark.parametrize(("topic", "presented", "left"), PRESENTED, ids=[one[0] for one in PRESENTED])
+def test_of_what_other_makers_say_only_the_form_is_kept(topic: str, presented: object, left: object) -> None:
+    raw = presented.encode() if isinstance(presented, str) else msgspec.json.encode(presented)
+    told = said(topic, raw, at_s=1.0, qos=1, retained=False)
+    written = msgspec.json.encode(told) + told.content()
+    assert not [secret for secret in (CARD, "482913") if secret.encode() in written]
+    assert told.payload == left
+    assert left is not None or told.content() == BLANKED.encode()
+
+
+def test_keys_of_a_door_are_matched_by_their_parts() -> None:
+    event = {"id": "e1", "seq": 7, "type": "opened", "userPin": 482913, "card_2": CARD, "PINCode": "1", "opinion": "b"}
+    told = said(topic_of("gate", "event"), msgspec.json.encode(event), at_s=1.0, qos=1, retained=False)
+    assert told.payload == {**event, "userPin": BLANKED, "card_2": BLANKED, "PINCode": BLANKED}
+
+
+async def test_a_recording_over_an_open_file_is_its_owners_alone(mosquitto: RunningBroker, tmp_path: Path) -> None:
+    file = tmp_path / "said.jsonl"
+    file.write_text("from before\n", "utf-8")
+    file.chmod(0o644)
+    argv = ["--broker", f"127.0.0.1:{mosquitto.port}", "--file", str(file), "--door", "gate"]
+    recording = await asyncio.create_subprocess_exec(sys.executable, "-m", "drivers", "mqtt", "record", *argv)
+    await soon(recording.wait())  # nobody logs in without a password
+    assert (file.stat().st_mode & 0o777, file.read_text("utf-8")) == (0o600, "")
 
 
 @pytest.mark.parametrize("line", ["{", '{"topic":"a"}', '{"at_s":-1,"topic":"a"}', '{"at_s":1,"topic":"a","more":1}'])
