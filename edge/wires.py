@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import count
 
 from config.settings import BrokerLink, secret
 from drivers.catalog import PART_KEYS, open_door
@@ -27,6 +28,7 @@ class Wires:
         self._now = now
         self._drivers: dict[str, DoorDriver] = {}
         self._ended: Counter[str] = Counter()
+        self._trials = count(1)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -76,6 +78,8 @@ class Wires:
     def open_trial(self, wire: Wire, settings: Mapping[str, object], *, part: str) -> DoorDriver:
         """Return a driver for one part of a device that is not adopted, not yet entered; no broker keeps its session.
 
+        Each has a client id of its own, else a broker would end one trial when the next begins.
+
         Raises:
             InvalidInput: settings that the driver refuses.
             SettingsError: the broker's password file cannot be read.
@@ -84,7 +88,7 @@ class Wires:
         return open_door(
             {**self.reached(wire), **settings, **kept, "kind": wire},
             doors=(part,),
-            client_id=f"gatehouse-{self._edge_id}-trial",
+            client_id=f"gatehouse-{self._edge_id}-trial-{next(self._trials)}",
             now=self._now,
         )
 

@@ -31,7 +31,8 @@ from models.devices import CANDIDATES_MOST, Candidate
 from models.errors import DeviceRefused, DeviceUnreachable
 from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
 from models.link import Discover as Search
-from tests.edge.doubles import EDGE, MemoryWire, now, policy, until
+from models.places import Door
+from tests.edge.doubles import EDGE, MemoryWire, door, now, policy, until
 from tests.edge.gateway_double import GatewayDouble
 from tests.edge.linked import linked
 
@@ -65,6 +66,7 @@ class Bench:
     searches: dict[Any, Any]
     children: Supervisor
     asked: list[wire.TakePicture] = field(default_factory=list)
+    doors: tuple[Door, ...] = ()
     hellos: list[str] = field(default_factory=list)
     trials: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
     picture: wire.Picture = field(default_factory=lambda: wire.Picture(request_id="", ok=True, jpeg=JPEG))
@@ -132,7 +134,7 @@ async def bench() -> AsyncIterator[Bench]:
             eyes = TrialEyes(children=children, run_dir=folder, faces_socket=link.socket)
             adopting = Adopting(
                 clock=SteadyClock(), channel=side.channel, link=link, eyes=eyes, open_trial=open_trial,
-                reached=lambda _wire: {"host": "x"}, discoverers=searches, probers={},
+                reached=lambda _wire: {"host": "x"}, doors=lambda: made[0].doors, discoverers=searches, probers={},
             )  # fmt: skip
             made.append(Bench(adopting, gateway, MemoryWire(), searches, children))
             running = asyncio.create_task(keep_running("link", link.run, backoff=Backoff(first_s=0.01)))
@@ -257,6 +259,24 @@ async def test_a_door_on_trial_is_unlocked_once_with_its_settings(bench: Bench) 
 
 
 @pytest.mark.parametrize(
+    "driver",
+    [
+        {"kind": "onvif", "url": "http://192.0.2.9/onvif/device_service", "door": "front", "user": "admin", "password": "y"},
+        {"kind": "onvif", "url": "http://192.0.2.9:80/", "door": "front"},
+    ],
+)  # fmt: skip
+async def test_a_door_that_is_served_here_is_never_tried(bench: Bench, driver: dict[str, Any]) -> None:
+    bench.doors = (door("lobby", driver=driver), door("front"))
+    here = {"kind": "onvif", "url": "http://192.0.2.9/onvif/device_service", "door": "front", "password": "x"}
+    result = await bench.attempt("unlock", **here)
+    assert (result.state, result.reason) == ("refused", "refused")
+    assert "lobby" in result.detail
+    assert bench.trials == []
+    assert (await bench.attempt("unlock", **here | {"door": "back"})).state == "confirmed", "another door of it"
+    assert (await bench.attempt("unlock", **here | {"url": "http://192.0.2.9:81/"})).state == "confirmed"
+
+
+@pytest.mark.parametrize(
     ("executed", "told"),
     [
         (Executed(ok=False, error="locked down"), ("refused", "refused")),
@@ -292,5 +312,8 @@ def test_a_door_on_trial_keeps_no_session_at_the_broker() -> None:
     driver = wires.open_trial("mqtt", {}, part="d9")
     assert isinstance(driver, MqttDoors)
     endpoint = driver._endpoint
-    assert (endpoint.port, endpoint.session_expiry_s, endpoint.client_id) == (1999, 0, "gatehouse-edge-1-trial")
+    assert (endpoint.port, endpoint.session_expiry_s, endpoint.client_id) == (1999, 0, "gatehouse-edge-1-trial-1")
+    other = wires.open_trial("mqtt", {}, part="d8")
+    assert isinstance(other, MqttDoors)
+    assert other._endpoint.client_id != endpoint.client_id  # two trials at once leave each other alone
     assert wires.reached("onvif") == {}
