@@ -1,12 +1,12 @@
 """Orders carried to an ONVIF device: unlock, answer a request, set a mode, pulse a relay. Each is sent once.
 
-A fault is a certain refusal; no whole answer in time is not certain, because the device may have obeyed.
+A fault is a certain refusal; no whole answer in time is not certain, because the device may have obeyed. Only letting go
+of a relay is tried until it is answered: nobody ordered a door to stay open.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -26,8 +26,13 @@ log = logging.getLogger("gatehouse.drivers.onvif")
 
 MODE_S: Final = 5.0
 ASKED_MOST: Final = 64
+LET_GO_S: Final = 1.0
+LET_GO_AGAIN_S: Final = 0.25
+LET_GO_PAUSE_MOST_S: Final = 15.0
 UNSUPPORTED: Final = Executed(ok=False, error="unsupported")
 LATE: Final = Executed(ok=False, certain=False, error="the device did not answer in time")
+STANDING_OPEN: Final = frozenset({"held_open", "evacuating"})
+"""Our modes in which a door lets everybody through; a device that is in LockedOpen for them refuses to open."""
 LEAVING: Final[Mapping[str, str]] = {"LockedDown": "LockDownReleaseDoor", "LockedOpen": "LockOpenReleaseDoor"}
 """A mode that accepts nothing but its own release (Door Control, 5.3)."""
 ENTERING: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -68,6 +73,9 @@ class Acts:
         self._setting: dict[str, asyncio.Lock] = {door: asyncio.Lock() for door in parts}
         self._versions: dict[str, int] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
+        self._held: set[str] = set()
+        """Bistable relays that may be on by an order of ours."""
+        self._closed = False
 
     def expect(self, asked: Asked) -> bool:
         """Remember a request that awaits its answer; return False if it is known already."""
@@ -97,11 +105,14 @@ class Acts:
         return UNSUPPORTED
 
     async def close(self) -> None:
-        """Let go of relays that we hold, within a second each."""
+        """Let go of relays that we hold, all at once and within a second; the next start does it for one that is away."""
+        self._closed = True
         releasing = list(self._releasing.values())
+        self._releasing.clear()
         for task in releasing:
             task.cancel()
         await asyncio.gather(*releasing, return_exceptions=True)
+        await asyncio.gather(*(self._switched_off(relay) for relay in sorted(self._held)))
 
     async def release_relays(self) -> None:
         """Let go of bistable relays: one may have been left on by a process that died."""
@@ -128,15 +139,33 @@ class Acts:
     async def _unlock(self, order: UnlockDoor, *, limit_s: float) -> Executed:
         asked = None if order.attempt is None else self._asked.get(order.attempt)
         if asked is not None and asked.access_point:
-            return await self._answer(asked, granted=True, reason="", limit_s=limit_s)
+            try:
+                return await self._answer(asked, granted=True, reason="", limit_s=limit_s)
+            except DeviceRefused:
+                if not await self._stands_open(order.door_id):
+                    raise
+                self._asked.pop(asked.request.id, None)
+                return Executed(ok=True)
         part = self._parts[order.door_id]
         if part.relay is not None:
             return await self._pulse(part.relay, hold_s=order.hold_s, limit_s=limit_s)
+        if await self._stands_open(order.door_id):
+            return Executed(ok=True)
         arguments: dict[str, Any] = {"Token": part.door}
         if part.door in self._timed:
             arguments["AccessTime"] = timedelta(seconds=order.hold_s)
         await self._client.ask("door", "AccessDoor", arguments=arguments, limit_s=limit_s)
         return Executed(ok=True)
+
+    async def _stands_open(self, door_id: str) -> bool:
+        """Return whether a door stands open by our order: it lets people through and refuses `AccessDoor` (5.3)."""
+        token = self._parts[door_id].door
+        if token is None or self.ordered.get(door_id) not in STANDING_OPEN:
+            return False
+        try:
+            return (await standing_of(self._client, token)).mode == "LockedOpen"
+        except (DeviceRefused, InvalidInput):
+            return False
 
     async def _refuse(self, order: GiveFeedback, *, limit_s: float) -> Executed:
         asked = self._asked.get(order.attempt)
@@ -159,22 +188,43 @@ class Acts:
     # ---- relays -----------------------------------------------------------------------------------------------------
 
     async def _pulse(self, relay: str, *, hold_s: float, limit_s: float) -> Executed:
-        """Switch a relay on; a monostable one falls back by itself, any other one we let go of."""
-        held = self._releasing.pop(relay, None)
-        if held is not None:
-            held.cancel()
-        await self._switch(relay, on=True, limit_s=limit_s)
-        if not self._monostable.get(relay, False):
-            self._releasing[relay] = asyncio.create_task(self._let_go(relay, after_s=hold_s), name=f"relay {relay}")
+        """Switch a relay on; a monostable one falls back by itself, any other one we let go of, whatever it answered."""
+        if self._monostable.get(relay, False):
+            await self._switch(relay, on=True, limit_s=limit_s)
+            return Executed(ok=True)
+        self._held.add(relay)
+        self._keep_on(relay)
+        try:
+            await self._switch(relay, on=True, limit_s=limit_s)
+        finally:
+            self._keep_on(relay)
+            if not self._closed:
+                self._releasing[relay] = asyncio.create_task(self._let_go(relay, after_s=hold_s), name=f"relay {relay}")
         return Executed(ok=True)
 
+    def _keep_on(self, relay: str) -> None:
+        """Call off the release of an earlier pulse: a later one makes its own."""
+        releasing = self._releasing.pop(relay, None)
+        if releasing is not None:
+            releasing.cancel()
+
     async def _let_go(self, relay: str, *, after_s: float) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(after_s)
+        await asyncio.sleep(after_s)
+        pause_s = LET_GO_AGAIN_S
+        while not await self._switched_off(relay):
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LET_GO_PAUSE_MOST_S)
+
+    async def _switched_off(self, relay: str) -> bool:
+        """Let go of a relay; return whether the device has done so."""
         try:
-            await self._switch(relay, on=False, limit_s=1.0)
-        except (DeviceUnreachable, DeviceRefused, InvalidInput) as error:
+            async with asyncio.timeout(LET_GO_S):
+                await self._switch(relay, on=False, limit_s=LET_GO_S)
+        except (DeviceUnreachable, DeviceRefused, InvalidInput, TimeoutError) as error:
             log.warning("%s: relay %s may still be on: %s", self._client.endpoint.address, relay, error)
+            return False
+        self._held.discard(relay)
+        return True
 
     async def _switch(self, relay: str, *, on: bool, limit_s: float) -> None:
         arguments = {"RelayOutputToken": relay, "LogicalState": "active" if on else "inactive"}

@@ -271,6 +271,28 @@ async def test_an_evacuation_is_reported_as_one_and_again_after_a_reconnection(s
                     pass
 
 
+@pytest.mark.parametrize("mode", ["held_open", "evacuating"])
+async def test_nobody_is_refused_at_a_door_that_stands_open_by_our_order(site: Site, mode: Any) -> None:
+    async with site.driver() as driver:
+        requests = aiter(driver.requests())
+        assert (await soon(driver.execute(SetMode(door_id="gate", version=1, mode=mode)))).ok
+        assert await opens(driver), "the desk"
+        asking = asyncio.ensure_future(site.act("card", value="4711"))
+        request = await soon(anext(requests))
+        assert (await soon(driver.execute(unlock("gate", "u", attempt=request.id)))).ok, "a person"
+        asking.cancel()
+        assert (await soon(driver.execute(SetMode(door_id="gate", version=2, mode="normal")))).ok
+        before = Gate(site).unlocks
+        assert await opens(driver)
+        assert Gate(site).unlocks == before + 1, "and from then on it is opened again"
+
+
+async def test_a_door_that_others_hold_open_refuses_as_it_says(site: Site) -> None:
+    async with site.driver() as driver:
+        Gate(site).machine.command("LockOpenDoor")
+        assert not await opens(driver)
+
+
 # ---- people ---------------------------------------------------------------------------------------------------------
 
 
