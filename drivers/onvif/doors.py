@@ -115,12 +115,21 @@ class Listener:
     Args:
         parts: our doors, each with its parts of the device.
         readers: access points with the door and the side that each is on.
+        subscription: names this subscription as no other before or after: it sets apart what bears no time.
     """
 
     def __init__(
-        self, parts: Mapping[str, DoorPart], *, readers: Mapping[str, tuple[str, Literal["in", "out"]]]
+        self,
+        parts: Mapping[str, DoorPart],
+        *,
+        readers: Mapping[str, tuple[str, Literal["in", "out"]]],
+        subscription: str,
     ) -> None:
         self.standing: dict[str, Standing] = dict.fromkeys(parts, Standing())
+        self.sought_until: datetime | None = None
+        """While the device brings back what it stored, at the longest until then: a request without a time may be old."""
+        self._subscription = subscription
+        self._timeless = 0
         self._readers = dict(readers)
         self._by_door = {part.door: name for name, part in parts.items() if part.door is not None}
         self._by_contact = {part.contact: name for name, part in parts.items() if part.contact is not None}
@@ -143,6 +152,9 @@ class Listener:
         """
         self._events, self._changed, self._asked = [], set(), []
         over: list[str] = []
+        notifications = tuple(notifications)
+        if not notifications or (self.sought_until is not None and at >= self.sought_until):
+            self.sought_until = None  # nothing is left of what was stored
         for told in notifications:
             waited = since is not None and told.device_at is not None and told.device_at < since
             topic = told.topic
@@ -214,7 +226,11 @@ class Listener:
         if door_id is None or not self._is_news(door_id, told, state="on" if active else "off", before=""):
             return
         request = Request(
-            id=f"onvif-{told.key}", door_id=door_id, kind="call", device_at=told.device_at, redelivered=waited
+            id=f"onvif-{self._key(told)}",
+            door_id=door_id,
+            kind="call",
+            device_at=told.device_at,
+            redelivered=self._may_be_old(told, waited=waited),
         )
         self._asked.extend((Asked(request=request, access_point="", credential=None),) if active else ())
 
@@ -258,31 +274,43 @@ class Listener:
         if not door_id or kind is None or long_ago:
             return
         request = Request(
-            id=f"onvif-{told.key}",
+            id=f"onvif-{self._key(told)}",
             door_id=door_id,
             kind=kind,
             reader=side,
             value=value,
             device_at=told.device_at,
-            redelivered=waited,
+            redelivered=self._may_be_old(told, waited=waited),
         )
         credential = told.value("CredentialToken") or None
         self._asked.append(Asked(request=request, access_point=point, credential=credential))
 
+    def _may_be_old(self, told: Notification, *, waited: bool) -> bool:
+        """Return whether a request is not surely about now: whoever still stands there presents again."""
+        return waited or (told.device_at is None and self.sought_until is not None)
+
     # ---- words ------------------------------------------------------------------------------------------------------
+
+    def _key(self, told: Notification) -> str:
+        """Return a notification's own key; one of a clock that was never set is like the next, so it is counted."""
+        if told.device_at is not None:
+            return told.key
+        self._timeless += 1
+        return f"{told.key}-{self._subscription}-{self._timeless}"
 
     def _tell(
         self, door_id: str, kind: EventType, *, told: Notification, at: datetime, waited: bool, detail: str = ""
     ) -> None:
-        """Add an event. Its id is the same each time that the device tells it; a time in whole seconds may repeat."""
+        """Add an event. With a time, its id is the same each time that it is told; a time in whole seconds may repeat."""
         if kind == "exit_button" and any(door == door_id and event.type == kind for door, event in self._events):
             return  # its input and its grant
-        place = door_id + told.key
+        own = self._key(told)
+        place = door_id + own
         again = self._repeats.get(place, 0)
         while len(self._repeats) >= REMEMBERED:
             del self._repeats[next(iter(self._repeats))]
         self._repeats[place] = again + 1
-        key = f"{told.key}-{again}" if again else told.key
+        key = f"{own}-{again}" if again else own
         event = Event(id=key, seq=None, type=kind, at=at, device_at=told.device_at, backlog=waited, detail=detail)
         self._events.append((door_id, event))
 

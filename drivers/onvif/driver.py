@@ -18,8 +18,8 @@ from typing import Final, Self
 from drivers.door import Capability, Executed, Order, Reported
 from drivers.onvif import soap
 from drivers.onvif.acts import Acts
-from drivers.onvif.client import OnvifClient
-from drivers.onvif.doors import Heard, Listener, Standing
+from drivers.onvif.client import OnvifClient, new_message_id
+from drivers.onvif.doors import FORGOTTEN, Heard, Listener, Standing
 from drivers.onvif.endpoint import DoorPart, Endpoint
 from drivers.onvif.events import PullPoint
 from drivers.onvif.parts import (
@@ -48,6 +48,7 @@ COMMIT_S: Final = 2.0
 """The next pull waits this long for a commit: with a full disk people at readers are still heard."""
 STORED_FOR: Final = timedelta(minutes=10)
 """How far back a device is asked when this process has not heard it yet."""
+SUBSCRIPTION_CHARS: Final = 13
 GARBLED_S: Final = 0.25
 GARBAGE_MOST: Final = 8
 LOSSES_MOST: Final = 4
@@ -93,7 +94,7 @@ class OnvifDoors:
         self._parts: dict[str, DoorPart] = {}
         self._readers: dict[str, tuple[str, Side]] = {}
         self._stores = False
-        self._listener = Listener({}, readers={})
+        self._listener = Listener({}, readers={}, subscription="")
         self._deliveries = Deliveries(positions, self._device)
         self._committed = asyncio.Event()
         self._acts: Acts | None = None
@@ -221,26 +222,30 @@ class OnvifDoors:
         await subscription.open()
         self._count("subscriptions")
         opened_at = subscription.opened_at = subscription.opened_at or self._client.device_time(self._now())
-        listener = Listener(self._parts, readers=self._readers)
+        listener = Listener(self._parts, readers=self._readers, subscription=new_message_id()[:SUBSCRIPTION_CHARS])
         listener.standing.update(self._listener.standing)
         self._listener = listener
         self._deliveries = Deliveries(self._positions, self._device)
         await asyncio.gather(*(self._look_at(door_id, part) for door_id, part in self._parts.items()))
         if self._endpoint.seek:
             since = self._positions.at(self._device) or opened_at - STORED_FOR
-            self._stores = await subscription.seek(min(since, opened_at))
+            await self._seek(subscription, min(since, opened_at))
         await subscription.synchronise()
         return subscription
 
+    async def _seek(self, subscription: PullPoint, since: datetime) -> None:
+        self._stores = await subscription.seek(since)
+        self._listener.sought_until = self._now() + FORGOTTEN if self._stores else None
+
     async def _look_at(self, door_id: str, part: DoorPart) -> None:
-        """Report a door and how it stands; one that the device does not know is not there, and delays no other."""
+        """Report a door and how it stands; one that the device cannot tell of is not there, and delays no other."""
         online = True
         if part.door is not None:
             try:
                 self._listener.standing[door_id] = await standing_of(self._client, part.door)
-            except soap.Fault as fault:
+            except (soap.Fault, InvalidInput) as error:
                 online = False
-                log.warning("%s: door %s: %s", self._endpoint.address, door_id, fault.what)
+                log.warning("%s: door %s: %s", self._endpoint.address, door_id, error.what)
         self._report(door_id, Presence(at=self._now(), online=online))
         if online:
             self._report_standing(door_id)
@@ -285,7 +290,7 @@ class OnvifDoors:
         await asyncio.sleep(GARBLED_S * 2 ** (self._garbled - 1))
         since = self._positions.at(self._device) or subscription.opened_at
         if self._stores and since is not None:
-            await subscription.seek(since)
+            await self._seek(subscription, since)
 
     async def _take(self, batch: Batch, *, since: datetime | None) -> None:
         self.counters["unreadable"] += batch.unreadable

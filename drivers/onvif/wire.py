@@ -50,7 +50,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Return what is the same each time that this notification is delivered, and for no other but by chance."""
+        """Return what is the same each time that this notification is delivered; without a time, for its like too."""
         told = (self.topic, self.source, self.data, "" if self.device_at is None else self.device_at.isoformat())
         return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
 

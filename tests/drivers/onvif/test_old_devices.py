@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -16,6 +17,7 @@ from drivers.onvif.driver import OnvifDoors
 from drivers.onvif.endpoint import Endpoint, endpoint_of
 from drivers.onvif.markup import local
 from drivers.onvif.positions import Positions
+from models.doors import Presence
 from tests.drivers.contract import now, soon, unlock
 from tests.drivers.onvif.rigs import eventually
 
@@ -63,6 +65,16 @@ USUAL = {
 }
 
 
+def pressed(down: bool) -> str:
+    """Return a notification of an input, by a device that has no time."""
+    return (
+        "<wsnt:NotificationMessage><wsnt:Topic>tns1:Device/Trigger/DigitalInput</wsnt:Topic><wsnt:Message>"
+        '<tt:Message PropertyOperation="Changed"><tt:Source><tt:SimpleItem Name="InputToken" Value="K"/></tt:Source>'
+        f'<tt:Data><tt:SimpleItem Name="LogicalState" Value="{str(down).lower()}"/></tt:Data></tt:Message>'
+        "</wsnt:Message></wsnt:NotificationMessage>"
+    )
+
+
 @dataclass
 class OldDevice:
     """Answer SOAP by a table; what is not in it is unknown to the device."""
@@ -71,6 +83,13 @@ class OldDevice:
     asked: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
     relay: str = "inactive"
+    switched: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Switchings that go wrong once each: on is done and not answered, off is neither."""
+    garbled: str = ""
+    """A door whose state is nonsense."""
+    news: list[str] = field(default_factory=list)
+    """What the next pulls bring."""
     mode: str = "Locked"
     url: str = ""
 
@@ -82,9 +101,19 @@ class OldDevice:
         if name == "PullMessages":
             self.headers = [local(e) for child in envelope if local(child) == "Header" for e in child]
         if name == "SetRelayOutputState":
-            self.relay = next(e.text or "" for e in body if local(e) == "LogicalState")
+            wanted = next(e.text or "" for e in body if local(e) == "LogicalState")
+            self.switched.append(wanted)
+            lost = wanted in self.lost
+            self.relay = self.relay if lost and wanted == "inactive" else wanted
+            if lost:
+                self.lost.remove(wanted)
+                return b""
         self.mode = {"BlockDoor": "Blocked", "LockDoor": "Locked"}.get(name, self.mode)
         told = self.answers.get(name, UNKNOWN).replace("{mode}", self.mode)
+        if name == "GetDoorState" and self.garbled in [e.text for e in body]:
+            told = "<tdc:Weather>fine</tdc:Weather>"
+        if name == "PullMessages" and self.news:
+            told = told.replace("</tev:PullMessagesResponse>", f"{self.news.pop(0)}</tev:PullMessagesResponse>")
         content = f"<s:Envelope {SPACES}><s:Body>{told}</s:Body></s:Envelope>".encode()
         status = b"500 Fault" if told == UNKNOWN else b"200 OK"
         return b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(content), content)
@@ -101,9 +130,11 @@ class OldDevice:
     def endpoint(self) -> Endpoint:
         return endpoint_of({"url": self.url, "pull_s": 1, "timeout_s": 2.0})
 
-    def driver(self, **part: str) -> OnvifDoors:
+    def driver(self, *doors: str, **part: Any) -> OnvifDoors:
         settings = {"url": self.url, "pull_s": 1, "timeout_s": 2.0, **part}
-        return OnvifDoors(endpoint_of(settings), doors=("gate",), client_id="c", now=now, positions=Positions())
+        return OnvifDoors(
+            endpoint_of(settings), doors=doors or ("gate",), client_id="c", now=now, positions=Positions()
+        )
 
 
 @pytest.fixture
@@ -130,8 +161,45 @@ async def test_a_relay_that_stays_on_is_let_go_of_when_its_time_is_over(old: Old
         assert old.relay == "active"
         await eventually(lambda: old.relay == "inactive")
         assert (await soon(driver.execute(unlock("gate", "u2", hold_s=30)))).ok
+        await asyncio.sleep(0)  # its release waits by now
         assert (await soon(driver.execute(unlock("gate", "u3", hold_s=30)))).ok
     assert old.relay == "inactive", "whoever leaves lets go"
+    assert old.switched[-3:] == ["active", "active", "inactive"], "a second pulse does not end with the first"
+
+
+@pytest.mark.parametrize(("lost", "certain"), [(["active"], False), (["inactive", "inactive"], True)])
+async def test_a_relay_is_let_go_of_whatever_got_lost_on_the_way(
+    old: OldDevice, lost: list[str], certain: bool
+) -> None:
+    async with old.driver(relay="R") as driver:
+        old.lost = lost
+        executed = await soon(driver.execute(unlock("gate", "u1", hold_s=0.1)))
+        assert (executed.ok, executed.certain) == (certain, certain)
+        assert old.relay == "active"
+        await eventually(lambda: old.relay == "inactive")
+
+
+async def test_a_door_whose_state_is_nonsense_is_away_and_takes_no_other_with_it(old: OldDevice) -> None:
+    old.garbled = "E"
+    async with old.driver("good", "bad", doors={"good": {"door": "D"}, "bad": {"door": "E"}}) as driver:
+        online: dict[str, bool] = {}
+        async with asyncio.timeout(10):
+            async for reported in driver.reports():
+                if isinstance(reported.report, Presence):
+                    online[reported.door_id] = reported.report.online
+                if len(online) == 2:
+                    break
+    assert online == {"good": True, "bad": False}
+
+
+async def test_a_call_without_a_time_is_not_of_now_while_stored_events_come_back(old: OldDevice) -> None:
+    old.answers["Seek"] = "<tev:SeekResponse/>"
+    old.news = [pressed(True), pressed(False), "", pressed(True)]
+    async with old.driver(door="D", call="K") as driver:
+        requests = aiter(driver.requests())
+        stored, fresh = [await soon(anext(requests)) for _ in range(2)]
+    assert (stored.kind, stored.redelivered, fresh.redelivered) == ("call", True, False)
+    assert stored.id != fresh.id
 
 
 async def test_a_door_without_lock_down_is_blocked_and_locked_again(old: OldDevice) -> None:
