@@ -24,10 +24,11 @@ from edge.clock import SteadyClock
 from edge.facelink import FaceLink
 from edge.stills import MOST_BYTES, send_still
 from edge.trial_eyes import TrialEyes
-from models.devices import CANDIDATES_MOST, LADDER, Candidate, Part, Setting, Wire
+from models.devices import CANDIDATES_MOST, LADDER, Candidate, Part, Setting, Wire, drives
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
 from models.link import Discover as Search
+from models.places import Door
 
 log = logging.getLogger("gatehouse.edge.adopting")
 
@@ -56,6 +57,7 @@ class Adopting:
         eyes: opens a camera for one look.
         open_trial: makes the driver that tries a door.
         reached: how a wire is reached, by its name: the broker, for one.
+        doors: the doors that this edge serves, which are never tried: they open by their rules.
         discoverers: the wires that can be searched.
         probers: the wires of which one device can be asked what it is; cameras by RTSP are looked at with an eye.
     """
@@ -69,6 +71,7 @@ class Adopting:
         eyes: TrialEyes,
         open_trial: OpenTrial,
         reached: Callable[[Wire], Mapping[str, object]],
+        doors: Callable[[], Iterable[Door]],
         discoverers: Mapping[Wire, Callable[[], Discover]] = DISCOVERERS,
         probers: Mapping[Wire, Callable[[], Probe]] = PROBERS,
     ) -> None:
@@ -78,6 +81,7 @@ class Adopting:
         self._eyes = eyes
         self._open_trial = open_trial
         self._reached = reached
+        self._doors = doors
         self._discoverers = discoverers
         self._probers = probers
         self._trials = asyncio.Semaphore(TRIALS_AT_ONCE)
@@ -161,6 +165,9 @@ class Adopting:
             return await (self._still(order) if order.act == "still" else self._unlock(order))
 
     async def _unlock(self, order: TryPart) -> Result:
+        ours = next((one.id for one in self._doors() if _is_tried(one, order)), None)
+        if ours is not None:
+            return self._ended(order.id, "refused", reason="refused", detail=f"it is door {ours!r} here: unlock that")
         driver = self._open_trial(order.wire, order.settings, part=order.part)
         try:
             async with driver:
@@ -218,6 +225,10 @@ class Adopting:
             command_id=order_id, state=state, reason=reason, detail=detail[:500], at=self._clock.now(),
             candidates=candidates, media_id=media_id,
         )  # fmt: skip
+
+
+def _is_tried(door: Door, order: TryPart) -> bool:
+    return drives(door.driver, door.id, part=order.part, wire=order.wire, settings=order.settings)
 
 
 def better(known: Candidate, other: Candidate) -> Candidate:

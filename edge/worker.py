@@ -228,6 +228,7 @@ class Worker:
             eyes=eyes,
             open_trial=self._wires.open_trial,
             reached=self._wires.reached,
+            doors=self._policies.usable_doors,
         )
         self._orders.give(Discover, adopting.discover)
         self._orders.give(ProbeDevice, adopting.probe)

@@ -23,6 +23,7 @@ from gateway.store.devices_found import (
     KeptDevice,
     credentials_of,
     device_by_id,
+    doors_naming,
     set_device,
 )
 from gateway.store.kept import Act
@@ -126,7 +127,8 @@ def replace(
 
     Raises:
         NotFound: one of them is not in the caller's scope, or has no such part.
-        Conflict: the old one has nothing adopted, or the new one was removed or has the part in use.
+        Conflict: the old one has nothing adopted, or a door described by hand uses its credentials; or the new one was removed
+            or has the part in use.
         InvalidInput: it is at another site or edge, or a part fits none of the new device's.
     """
     old = device_by_id(connection, key, site_ids=caller.sites)
@@ -140,6 +142,7 @@ def replace(
             CAMERAS.changed(connection, ours, changes=_stream(part, held), by=act)
         else:
             DOORS.changed(connection, ours, changes={"driver": _driver(new, part)}, by=act)
+    _check_not_named(connection, old)
     set_device(connection, old, state="removed", adopted={})
     adopted = new.adopted | {part.id: ours for ours, part in taken.items()}
     set_device(connection, new, state="adopted", adopted=adopted)
@@ -189,13 +192,21 @@ def remove(connection: Connection, key: str, *, caller: Caller, at: datetime) ->
 
     Raises:
         NotFound: there is no such device in the caller's scope.
-        Conflict: a door or camera here is still a part of it.
+        Conflict: a door or camera here is still a part of it, or a door's driver names it for its credentials.
     """
     device = device_by_id(connection, key, site_ids=caller.sites)
     if device.adopted:
         raise Conflict(f"it is {', '.join(sorted(device.adopted.values()))} here: delete that first, or replace it")
+    _check_not_named(connection, device)
     set_device(connection, device, state="removed", adopted={})
     note(connection, caller, action="device.remove", subject=key, at=at, site=device.site_id)
+
+
+def _check_not_named(connection: Connection, device: KeptDevice) -> None:
+    """Pass unless a door that was described by hand would lose its credentials with a device."""
+    named = doors_naming(connection, device)
+    if named:
+        raise Conflict(f"the driver of {', '.join(named)} names it for its credentials: take `device` out there first")
 
 
 def offer(connection: Connection, key: str, *, caller: Caller, at: datetime) -> KeptDevice:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,10 +25,13 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.device_orders import device_order
 from gateway.store.devices_found import (
+    Asked,
     Credentials,
+    KeptDevice,
     credentials_of,
     device_by_id,
     device_id,
+    in_use,
     keep_candidate,
     mark_reached,
     set_credentials,
@@ -134,8 +138,9 @@ async def attempt(
 
     Raises:
         NotFound: there is no such device in the caller's scope, or it has no such part.
-        Conflict: it was removed.
-        InvalidInput: a camera does not unlock, and a door gives no still.
+        Conflict: it was removed, or the part is a door here: that is unlocked as every door, by its rules.
+        Forbidden: the caller may not unlock doors.
+        InvalidInput: a camera does not unlock, and a door gives no still; or the part is at another host than its device.
     """
     view = await runtime.store.write(_attempt, key, part_id=part_id, how=how, caller=caller, runtime=runtime)
     runtime.bells.edge(view.edge_id).ring()
@@ -153,9 +158,15 @@ def _attempt(
         raise NotFound("part", part_id)
     if (part.kind == "camera") != (how == "still"):
         raise InvalidInput("act", "a camera gives a still, a door or a relay unlocks")
+    if how == "unlock":
+        caller.require("doors:unlock")
+        if (ours := _door_here(connection, device, part)) is not None:
+            raise Conflict(f"it is door {ours!r} here: unlock that")
     held = credentials_of(connection, key, site_id=device.site_id)
     known: dict[str, Setting] = {"user": held.user, "password": held.password}
     own: dict[str, Setting] = {"url": part.url} if how == "still" else {**part.settings}
+    if held != Credentials():
+        _check_own_host(device.candidate, own.get("url"))
     order = TryPart(
         id=f"{key}.{uuid.uuid4().hex}", wire=device.candidate.wire, part=part.id, act=how, reason=caller.reason,
         settings=own | {name: value for name, value in known.items() if value}, requested_by=caller.id,
@@ -163,6 +174,28 @@ def _attempt(
     )  # fmt: skip
     entry = _entry(caller, "device.try", subject=key, part=part.id, act=how)
     return _give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+
+
+def _door_here(connection: Connection, device: KeptDevice, part: Part) -> str | None:
+    """Return the door that a part is here: adopted, or described by hand since it was found."""
+    adopted = device.adopted.get(part.id)
+    return adopted if adopted is not None else in_use(connection, device.site_id).of(device.candidate).get(part.id)
+
+
+def _check_own_host(candidate: Candidate, url: Setting) -> None:
+    """Pass unless the credentials of a device would be sent to another host.
+
+    Raises:
+        InvalidInput: they would.
+    """
+    if not isinstance(url, str):
+        return
+    try:
+        same = urlsplit(url).hostname == urlsplit(candidate.address).hostname
+    except ValueError:
+        same = False
+    if not same:
+        raise InvalidInput("part", "it is at another host than its device, and gets no password: ask the device again")
 
 
 def _entry(caller: Caller, action: str, *, subject: str, **detail: str) -> AuditEntry:
@@ -205,19 +238,32 @@ def take_devices(
         )  # fmt: skip
         append_audit(connection, entry, at=at)
         return
-    for candidate in sound(result.candidates):
-        kept = keep_candidate(connection, candidate, site_id=edge.site_id, edge_id=edge.id, at=at, key=key)
+    here = in_use(connection, edge.site_id)
+    asked = _asked(connection, order, key=key, site_id=edge.site_id)
+    for told in sound(result.candidates):
+        kept, candidate = keep_candidate(
+            connection, told, here=here, site_id=edge.site_id, edge_id=edge.id, at=at, asked=asked
+        )
         if isinstance(order, ProbeDevice):
             _keep_credentials(connection, kept, order, told=candidate, site_id=edge.site_id)
-            told = AuditEntry(
+            entry = AuditEntry(
                 actor=edge.id, action="device.probe", subject=kept, result=candidate.trouble[:64] or "ok", detail=detail
             )
-            append_audit(connection, told, at=at)
+            append_audit(connection, entry, at=at)
+
+
+def _asked(connection: Connection, order: DeviceOrder, *, key: str | None, site_id: str) -> Asked:
+    """Return how an order asked; credentials that are kept for the device that it names are not fresh."""
+    if not isinstance(order, ProbeDevice):
+        return Asked(key=key)
+    given = Credentials(user=order.user, password=order.password)
+    kept = Credentials() if key is None else credentials_of(connection, key, site_id=site_id)
+    return Asked(key=key, fresh=given not in (Credentials(), kept), fingerprint=order.fingerprint)
 
 
 def _keep_credentials(connection: Connection, key: str, order: ProbeDevice, *, told: Candidate, site_id: str) -> None:
     """Keep credentials that opened a device, and the certificate that it was trusted by; what it refused is forgotten."""
-    if device_by_id(connection, key, site_ids=frozenset({site_id})).state == "removed":
+    if told.trouble == "moved" or device_by_id(connection, key, site_ids=frozenset({site_id})).state == "removed":
         return
     if LADDER.index(told.reach) >= LADDER.index("trusted") and order.fingerprint:
         trust_certificate(connection, key, fingerprint=order.fingerprint)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,7 +47,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str
     reach: Reach = "heard"
     trouble: str = ""
-    """Why it is no further up the ladder, as a stable word: unreachable, credentials, certificate, unsupported, clock."""
+    """Why it is no further up the ladder, as a stable word: unreachable, credentials, certificate, unsupported, clock; `moved` if
+    it was heard at another address than the one that its credentials are kept for, `another_device` if that one answers now."""
     detail: str = ""
     maker: str = ""
     model: str = ""
@@ -56,3 +59,31 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock_off_s: float | None = None
     parts: tuple[Part, ...] = ()
     seen_at: datetime | None = None
+
+
+def drives(
+    driver: Mapping[str, object], door_id: str, *, part: str, wire: Wire, settings: Mapping[str, Setting]
+) -> bool:
+    """Return whether a door with these driver settings is a part of a device; by MQTT a door's name on the wire is its id."""
+    if driver.get("kind", "mqtt") != wire:
+        return False
+    if wire == "mqtt":
+        return door_id == part
+    told = {name: value for name, value in settings.items() if name not in _NOT_WHICH}
+    same = all(_whereabouts(driver.get(name)) == _whereabouts(value) for name, value in told.items())
+    return bool(told) and same
+
+
+_NOT_WHICH: Final = frozenset({"kind", "user", "password", "fingerprint"})
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _whereabouts(value: object) -> object:
+    """Return the host and port of an address, and any other value as it is."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    try:
+        parts = urlsplit(value)
+        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return value

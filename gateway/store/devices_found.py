@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -17,7 +18,7 @@ from gateway.store.places import put_camera
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import cameras, devices, doors
 from gateway.store.types import as_text
-from models.devices import LADDER, Candidate, Part, Reach, Wire
+from models.devices import LADDER, Candidate, Part, Reach, Wire, drives
 from models.errors import NotFound
 from models.places import Camera, Door
 
@@ -52,6 +53,37 @@ class KeptDevice(msgspec.Struct, frozen=True, kw_only=True):
     """Hex SHA-256 of the certificate that somebody compared and trusts; empty for none."""
     has_credentials: bool
     seen_at: datetime
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how a device was asked: the row of one that is known, whether with freshly given credentials, under which pin."""
+
+    key: str | None = None
+    fresh: bool = False
+    fingerprint: str = ""
+
+
+class InUse(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the doors and cameras of a site, to find which parts of devices they are."""
+
+    doors: tuple[Door, ...]
+    cameras: tuple[Camera, ...]
+
+    def of(self, told: Candidate) -> dict[str, str]:
+        """Return which parts of a device are doors and cameras here, by whatever way they were configured."""
+        ours = {}
+        for part in told.parts:
+            if part.kind == "camera":
+                same = next((one.id for one in self.cameras if part.url and part.url in (one.url, one.main_url)), None)
+            else:
+                same = next((one.id for one in self.doors if _is_part(one, part, wire=told.wire)), None)
+            if same is not None:
+                ours[part.id] = same
+        return ours
+
+
+def _is_part(door: Door, part: Part, *, wire: Wire) -> bool:
+    return drives(door.driver, door.id, part=part.id, wire=wire, settings=part.settings)
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,30 +135,46 @@ def device_by_id(connection: Connection, key: str, *, site_ids: frozenset[str]) 
     return _kept(row, there=_there(connection, frozenset({row.site_id})))
 
 
+def in_use(connection: Connection, site_id: str) -> InUse:
+    """Return the doors and cameras of a site."""
+    theirs = connection.execute(select(doors.c.record).where(doors.c.site_id == site_id)).scalars()
+    streams = connection.execute(select(cameras.c.record).where(cameras.c.site_id == site_id)).scalars()
+    return InUse(
+        doors=tuple(msgspec.json.decode(text, type=Door) for text in theirs),
+        cameras=tuple(msgspec.json.decode(text, type=Camera) for text in streams),
+    )
+
+
 def keep_candidate(
-    connection: Connection, told: Candidate, *, site_id: str, edge_id: str, at: datetime, key: str | None = None
-) -> str:
-    """Keep what a device told and return its id; what was done with it stays, a removed one stays removed.
+    connection: Connection, told: Candidate, *, here: InUse, site_id: str, edge_id: str, at: datetime, asked: Asked
+) -> tuple[str, Candidate]:
+    """Keep what a device told and return its id and what of it was believed; what was done with it stays.
+
+    Kept credentials are for the address that they opened: a device that says that it is now elsewhere is believed only if
+    it took freshly given ones, or showed the certificate that is trusted.
 
     Args:
         connection: a writing one.
         told: the device as it answered now.
+        here: the doors and cameras of the site.
         site_id: the site of who asked it.
         edge_id: who asked it.
         at: when.
-        key: the row of the device, where it was asked as one that is known.
+        asked: how it was asked.
     """
-    key = key or device_id(site_id, told)
+    key = asked.key or device_id(site_id, told)
     row = connection.execute(select(devices).where(devices.c.id == key, devices.c.site_id == site_id)).first()
-    ours = _ours(connection, told, site_id=site_id)
     if row is None:
+        ours = here.of(told)
         state = "adopted" if ours else "found"
         values = {"record": as_text(_Record(candidate=told, adopted=ours)), "site_id": site_id, "state": state}
         connection.execute(insert(devices).values(id=key, edge_id=edge_id, seen_at=at, **values))
         _forget_oldest(connection, site_id)
-        return key
+        return key, told
     known = msgspec.json.decode(row.record, type=_Record)
-    adopted = {**ours, **known.adopted}
+    if asked.key is not None or row.credentials:
+        told = _believed(known, told, asked=asked, keeps=bool(row.credentials))
+    adopted = {**here.of(told), **known.adopted}
     record = msgspec.structs.replace(known, candidate=merged(known.candidate, told), adopted=adopted)
     # Who serves what was adopted goes on serving it, whoever else can hear the device.
     serving = row.edge_id if row.state == "adopted" else edge_id
@@ -134,40 +182,44 @@ def keep_candidate(
     changed = {"record": as_text(record), "edge_id": serving, "seen_at": at, "version": row.version + 1}
     changed["state"] = state
     connection.execute(update(devices).where(devices.c.id == key).values(**changed))
-    return key
+    return key, told
 
 
-def _ours(connection: Connection, told: Candidate, *, site_id: str) -> dict[str, str]:
-    """Return which parts of a device are doors and cameras here already, by whatever way they were configured."""
-    if not told.parts:
-        return {}
-    theirs = select(doors.c.record).where(doors.c.site_id == site_id)
-    held = [msgspec.json.decode(text, type=Door) for text in connection.execute(theirs).scalars()]
-    streams = select(cameras.c.record).where(cameras.c.site_id == site_id)
-    seen = [msgspec.json.decode(text, type=Camera) for text in connection.execute(streams).scalars()]
-    ours = {}
-    for part in told.parts:
-        if part.kind == "camera":
-            same = next((one.id for one in seen if part.url and part.url in (one.url, one.main_url)), None)
-        else:
-            same = next((one.id for one in held if _serves(one, part, wire=told.wire)), None)
-        if same is not None:
-            ours[part.id] = same
-    return ours
+def _believed(known: _Record, told: Candidate, *, asked: Asked, keeps: bool) -> Candidate:
+    """Return what a device may say of itself: one that is another, or is elsewhere without proof, only that it is so."""
+    before = known.candidate
+    if is_another(before, told):
+        said = " ".join(word for word in (told.maker, told.model, told.serial) if word)
+        detail = f"another device answers there: {said or told.id}"
+        return msgspec.structs.replace(before, reach="answers", trouble="another_device", detail=detail, parts=())
+    pinned = bool(asked.fingerprint) and asked.fingerprint == known.trusted
+    proven = (asked.fresh or pinned) and LADDER.index(told.reach) >= LADDER.index("known")
+    if not keeps or proven or told.address == before.address:
+        return told if not _by_address(told) else msgspec.structs.replace(told, id=before.id)
+    detail = f"heard at {told.address}: ask it there, with its credentials"
+    return msgspec.structs.replace(before, trouble="moved", detail=detail, seen_at=told.seen_at)
 
 
-def _serves(door: Door, part: Part, *, wire: Wire) -> bool:
-    """Return whether a door's driver serves a part; by MQTT the door's name on the wire is its id."""
-    if wire == "mqtt":
-        return door.id == part.id and door.driver.get("kind", "mqtt") == "mqtt"
-    told = part.settings.items()
-    return len(told) > 1 and all(door.driver.get(name) == value for name, value in told)
+def is_another(known: Candidate, told: Candidate) -> bool:
+    """Return whether who answered is not the device that is known, by the name that lasts or by its serial."""
+    named = told.id != known.id and not _by_address(told) and not _by_address(known)
+    introduced = LADDER.index(told.reach) >= LADDER.index("known") and bool(known.serial)
+    return named or (introduced and told.serial != known.serial)
+
+
+def _by_address(one: Candidate) -> bool:
+    """Return whether a device's id is only where it was found: it told no lasting name, or was not reached."""
+    try:
+        return one.id == f"{one.wire}-{urlsplit(one.address).netloc}"
+    except ValueError:
+        return False
 
 
 def merged(known: Candidate, told: Candidate) -> Candidate:
     """Return what is known of a device after it answered again; a search that hears less of it forgets nothing."""
     if not told.trouble and LADDER.index(told.reach) < LADDER.index(known.reach):
-        return msgspec.structs.replace(known, address=told.address, seen_at=told.seen_at)
+        found = msgspec.structs.replace(known, address=told.address, seen_at=told.seen_at)
+        return msgspec.structs.replace(found, trouble="", detail="") if known.trouble == "moved" else found
     kept = {
         name: getattr(known, name)
         for name in ("maker", "model", "serial", "firmware", "fingerprint", "parts", "clock_off_s")
@@ -239,6 +291,13 @@ def credentials_of(connection: Connection, key: str, *, site_id: str) -> Credent
     text = connection.execute(held).scalar() or ""
     clear = unwrapped(connection, text, about=f"devices.credentials {key}")
     return msgspec.json.decode(clear, type=Credentials) if clear else Credentials()
+
+
+def doors_naming(connection: Connection, device: KeptDevice) -> list[str]:
+    """Return the ids of the doors whose driver names a device, to be lent its credentials."""
+    lent = doors.c.record.contains(f'"{KEY}":"{device.id}"', autoescape=True)
+    query = select(doors.c.id).where(doors.c.site_id == device.site_id, lent).order_by(doors.c.id)
+    return list(connection.execute(query).scalars())
 
 
 def for_edge(connection: Connection, door: Door) -> Door:

@@ -267,13 +267,22 @@ async def test_a_door_on_trial_is_unlocked_once_with_its_settings(bench: Bench) 
 )  # fmt: skip
 async def test_a_door_that_is_served_here_is_never_tried(bench: Bench, driver: dict[str, Any]) -> None:
     bench.doors = (door("lobby", driver=driver), door("front"))
-    here = {"kind": "onvif", "url": "http://192.0.2.9/onvif/device_service", "door": "front", "password": "x"}
-    result = await bench.attempt("unlock", **here)
+    url = "http://192.0.2.9/onvif/device_service"
+
+    async def attempt(**which: str) -> Result:
+        here: dict[str, Any] = {"kind": "onvif", "url": url, "door": "front", "password": "x", **which}
+        order = TryPart(
+            id="o", wire="onvif", settings=here, part=here["door"], act="unlock", reason="adoption", requested_by="u",
+            deadline=soon(15),
+        )  # fmt: skip
+        return await bench.adopting.attempt(order)
+
+    result = await attempt()
     assert (result.state, result.reason) == ("refused", "refused")
     assert "lobby" in result.detail
     assert bench.trials == []
-    assert (await bench.attempt("unlock", **here | {"door": "back"})).state == "confirmed", "another door of it"
-    assert (await bench.attempt("unlock", **here | {"url": "http://192.0.2.9:81/"})).state == "confirmed"
+    assert (await attempt(door="back")).state == "confirmed", "another door of it"
+    assert (await attempt(url="http://192.0.2.9:81/")).state == "confirmed", "another device behind one address"
 
 
 @pytest.mark.parametrize(

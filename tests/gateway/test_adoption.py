@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -24,6 +25,7 @@ from gateway.store.tables import cameras
 from models.devices import Candidate, Part
 from models.link import TryPart
 from models.places import Door
+from tests.gateway.conftest import seated
 from tests.gateway.finding import DEVICE, EYE, FRONT, SECRET, URL, WHY, Desk
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge
 
@@ -104,6 +106,36 @@ async def test_a_door_on_trial_is_unlocked_with_its_credentials_and_its_end_is_t
     ended = await desk.ends("refused", reason="refused", detail="locked down")
     assert (ended["state"], ended["reason"], ended["detail"]) == ("refused", "refused", "locked down")
     assert (await desk.call("GET", f"/{key}"))["reach"] == "known"
+
+
+async def test_an_adopted_door_is_not_tried_past_its_rules(desk: Desk) -> None:
+    key = await desk.known()
+    await desk.call("POST", f"/{key}/adopt", 201, json={"part": "front", "id": "lobby"})
+    told = await desk.call("POST", f"/{key}/try", 409, json={"part": "front", "act": "unlock"})
+    assert "it is door 'lobby' here" in str(told)
+
+
+async def test_a_door_that_was_described_by_hand_since_is_not_tried_either(desk: Desk) -> None:
+    key = await desk.known()
+    driver = {"kind": "onvif", "url": URL.upper().replace("HTTP", "http"), "door": "front"}
+    body = {"id": "hand", "name": "H", "site_id": "a", "edge_id": EDGE, "driver": driver}
+    assert (await desk.client.post("/api/v1/doors", json=body, headers=WHY)).status_code == 201
+    await desk.call("POST", f"/{key}/try", 409, json={"part": "front", "act": "unlock"})
+
+
+async def test_who_may_not_unlock_doors_tries_none(desk: Desk, *, url: str, runtime: Runtime) -> None:
+    key = await desk.known()
+    async with seated(url, runtime, "system_administrator") as admin:
+        body = {"part": "front", "act": "unlock"}
+        refused = await admin.post(f"/api/v1/devices/{key}/try", json=body, headers=WHY)
+        still = await admin.post(f"/api/v1/devices/{key}/try", json={"part": "eye", "act": "still"}, headers=WHY)
+    assert (refused.status_code, still.status_code) == (403, 202)
+
+
+async def test_a_part_at_another_host_than_its_device_is_sent_no_credentials(desk: Desk) -> None:
+    far = msgspec.structs.replace(EYE, url="rtsp://198.51.100.66/x")
+    key = await desk.known(msgspec.structs.replace(DEVICE, parts=(far,)))
+    await desk.call("POST", f"/{key}/try", 422, json={"part": "eye", "act": "still"})
 
 
 # ---- adopted ----------------------------------------------------------------------------------------------------------
@@ -235,6 +267,17 @@ async def test_a_device_that_serves_a_door_is_not_removed_and_is_free_once_the_d
     await desk.call("DELETE", f"/{key}", 409)
     assert (await desk.client.delete("/api/v1/doors/lobby", headers=WHY)).status_code == 204
     assert (await desk.call("GET", f"/{key}"))["state"] == "found"
+    await desk.call("DELETE", f"/{key}", 204)
+
+
+async def test_a_device_whose_credentials_a_door_described_by_hand_uses_is_not_removed(desk: Desk) -> None:
+    key = await desk.known()
+    body = {"id": "hand", "name": "H", "site_id": "a", "edge_id": EDGE, "driver": {**FRONT.settings, "device": key}}
+    assert (await desk.client.post("/api/v1/doors", json=body, headers=WHY)).status_code == 201
+    told = await desk.call("DELETE", f"/{key}", 409)
+    assert "hand" in str(told)
+    assert next(one for one in desk.policy().doors if one.id == "hand").driver["password"] == SECRET
+    assert (await desk.client.delete("/api/v1/doors/hand", headers=WHY)).status_code == 204
     await desk.call("DELETE", f"/{key}", 204)
 
 

@@ -16,7 +16,7 @@ from gateway.auth.vault import Vault, is_wrapped
 from gateway.runtime import Runtime
 from gateway.store import Store
 from gateway.store.audit import audit_rows
-from gateway.store.devices_found import FOUND_MOST, device_by_id, device_id, devices_found, keep_candidate
+from gateway.store.devices_found import FOUND_MOST, Asked, InUse, device_by_id, device_id, devices_found, keep_candidate
 from gateway.store.tables import commands, devices
 from models.devices import Candidate, Part
 from models.errors import NotFound
@@ -76,7 +76,7 @@ async def test_what_a_device_says_of_itself_is_cut_and_cleaned(desk: Desk) -> No
 
 
 async def test_a_search_that_hears_less_forgets_nothing(desk: Desk) -> None:
-    key = await desk.known()
+    key = await desk.found(DEVICE)
     moved = Candidate(id=DEVICE.id, wire="onvif", address="http://192.0.2.77/", reach="heard")
     assert await desk.found(moved) == key
     shown = await desk.call("GET", f"/{key}")
@@ -88,7 +88,8 @@ def test_devices_that_nobody_wants_are_bounded(runtime: Runtime, clock: Clock) -
         for n in range(FOUND_MOST + 3):
             one = Candidate(id=f"d{n}", wire="onvif", address="x")
             clock.turn(seconds=1)
-            keep_candidate(connection, one, site_id="a", edge_id=EDGE, at=clock())
+            here = InUse(doors=(), cameras=())
+            keep_candidate(connection, one, here=here, site_id="a", edge_id=EDGE, at=clock(), asked=Asked())
 
     runtime.store.write_now(flood)
     kept = runtime.store.read_now(devices_found, site_ids=frozenset("a"))
@@ -143,6 +144,53 @@ async def test_a_certificate_is_trusted_once_somebody_says_so_and_never_another(
     third = desk.order()
     assert isinstance(third, ProbeDevice)
     assert third.fingerprint == PIN, "a certificate that nobody compared is not trusted"
+
+
+ROGUE = "http://198.51.100.66/onvif/device_service"
+
+
+async def test_kept_credentials_are_not_sent_to_where_somebody_says_that_the_device_is_now(desk: Desk) -> None:
+    key = await desk.known()
+    assert await desk.found(Candidate(id=DEVICE.id, wire="onvif", address=ROGUE, reach="heard")) == key
+    shown = await desk.call("GET", f"/{key}")
+    assert (shown["address"], shown["reach"], shown["trouble"]) == (URL, "known", "moved")
+    assert ROGUE in shown["detail"]
+    await desk.call("POST", f"/{key}/probe", 202, json={})
+    order = desk.order()
+    assert isinstance(order, ProbeDevice)
+    assert (order.address, order.password) == (URL, SECRET)
+    await desk.ends(candidates=(msgspec.structs.replace(DEVICE, address=ROGUE),))
+    assert (await desk.call("GET", f"/{key}"))["address"] == URL, "the credentials that were sent are the kept ones"
+    await desk.found(Candidate(id=DEVICE.id, wire="onvif", address=URL, reach="heard"))
+    assert (await desk.call("GET", f"/{key}"))["trouble"] == ""
+
+
+async def test_a_device_that_took_freshly_given_credentials_elsewhere_has_moved(desk: Desk) -> None:
+    key = await desk.known()
+    assert await desk.known(msgspec.structs.replace(DEVICE, address=ROGUE, trouble="", reach="known")) == key
+    assert (await desk.call("GET", f"/{key}"))["address"] == ROGUE
+
+
+async def test_another_device_at_the_address_of_a_known_one_takes_neither_its_place_nor_its_credentials(
+    desk: Desk,
+) -> None:
+    key = await desk.known()
+    for other in (
+        msgspec.structs.replace(DEVICE, id="onvif-another", serial="999", parts=()),
+        msgspec.structs.replace(DEVICE, serial="999"),
+    ):
+        await desk.call("POST", f"/{key}/probe", 202, json={"user": "admin", "password": "of the other one"})
+        await desk.ends(candidates=(other,))
+        shown = await desk.call("GET", f"/{key}")
+        assert (shown["serial"], shown["trouble"], len(shown["parts"])) == ("7", "another_device", 2)
+        assert "999" in shown["detail"]
+    await desk.call("POST", f"/{key}/probe", 202, json={})
+    order = desk.order()
+    assert isinstance(order, ProbeDevice)
+    assert order.password == SECRET
+    away = Candidate(id="onvif-192.0.2.9", wire="onvif", address=URL, trouble="unreachable")
+    await desk.ends(candidates=(away,))
+    assert (await desk.call("GET", f"/{key}"))["trouble"] == "unreachable", "who was not reached has told no name"
 
 
 async def test_a_device_without_a_certificate_has_none_to_trust(desk: Desk) -> None:
