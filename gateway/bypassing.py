@@ -1,6 +1,7 @@
 """Bypass alarms of a door for a while: no alert is raised meanwhile, facts go on, and it ends by itself.
 
-What still stands when it ends, as far as the door tells, is raised then: no bypass hides a door that was left open.
+What still stands when it ends, as far as the door tells, is raised then: no bypass hides a door that was left open, nor a
+fault or a weak battery that it reported meanwhile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.bypasses import add_bypass, bypasses_over, end_bypasses, going_bypasses
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import edge_views
+from gateway.store.facts import newest_kind
 from gateway.store.places import door_views
 from gateway.views import BypassView, DoorView
 from models.alerts import SEVERITIES, AlertKind, Raise, alert_id
@@ -28,6 +30,8 @@ from models.errors import NotFound
 from models.places import Door
 
 SYSTEM: Final = "system"
+_TAKEN_BACK_BY: Final[dict[AlertKind, str]] = {"door_faulted": "door_fault_cleared", "battery_low": "battery_good"}
+"""Facts that raise an alert of their own name, by the fact that takes each back."""
 
 
 def begin_bypass(
@@ -93,7 +97,7 @@ def _end(
     entry = AuditEntry(actor=actor, action="door.bypass", subject=one.door_id, result=why, detail=told, reason=reason)
     append_audit(connection, entry, at=at)
     (door,) = door_views(connection, [one.door_id], site_ids=None)
-    for kind in _standing(connection, door, at=at):
+    for kind in (*_standing(connection, door, at=at), *_told(connection, one)):
         if kind in one.kinds and not is_active(connection, kind, source_id=door.id):
             wanted = Raise(
                 alert_id=alert_id(one.id, kind), kind=kind, severity=SEVERITIES[kind], source_id=door.id, at=at,
@@ -120,3 +124,10 @@ def _standing(connection: Connection, door: DoorView, *, at: datetime) -> Iterat
         yield "door_held_open"
     if door.tamper:
         yield "door_tampered"
+
+
+def _told(connection: Connection, one: BypassView) -> Iterator[AlertKind]:
+    """Yield what a door told while a bypass was in force and did not take back; its state does not say it."""
+    for kind, over in _TAKEN_BACK_BY.items():
+        if newest_kind(connection, one.door_id, kinds=(kind, over), since=one.since) == kind:
+            yield kind

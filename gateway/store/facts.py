@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -57,6 +58,13 @@ def facts_of(
         query = query.where(*earlier(facts.c.at, facts.c.id, before=before))
         rows = connection.execute(query.order_by(facts.c.at.desc(), facts.c.id.desc()).limit(limit)).all()
     return [(row.at, row.id, msgspec.Raw(row.body.encode())) for row in rows]
+
+
+def newest_kind(connection: Connection, source_id: str, *, kinds: Collection[str], since: datetime) -> str | None:
+    """Return the kind of the newest fact of some kinds that a place told since a time."""
+    told = (facts.c.source_id == source_id) & (facts.c.at >= since) & facts.c.kind.in_(kinds)
+    query = select(facts.c.kind).where(told).order_by(facts.c.at.desc(), facts.c.id.desc()).limit(1)
+    return connection.execute(query).scalar()
 
 
 def drop_old_facts(connection: Connection, *, before: datetime, limit: int = 5000) -> int:

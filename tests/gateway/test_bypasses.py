@@ -16,7 +16,7 @@ from gateway.cli import app
 from gateway.runtime import Runtime
 from gateway.store.audit import AuditRow, audit_rows
 from gateway.store.tables_events import facts
-from models.events import DoorTampered, DuressReported
+from models.events import BatteryGood, BatteryLow, DoorFaultCleared, DoorFaulted, DoorTampered, DuressReported
 from models.link import DoorStatus, EdgeStatus
 from tests.gateway.households import call
 from tests.gateway.placing import API
@@ -87,6 +87,27 @@ async def test_it_ends_by_itself_and_what_still_stands_is_raised_then(
     assert noted(runtime)[0].detail["reason"] == "new hinges"
     await end_what_is_over(runtime)
     assert len(noted(runtime)) == 2, "it ends once"
+
+
+async def test_a_fault_and_a_weak_battery_that_were_not_taken_back_are_raised_at_the_end(
+    edge: SigningEdge, operator: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    await edge.report(DoorFaulted(id="f0", at=clock(), door_id="side"))
+    clock.turn(minutes=1)
+    for door in ("gate", "side"):
+        body = WORK | {"kinds": ["door_faulted", "battery_low"]}
+        await call(operator, "POST", f"doors/{door}/bypass", 201, json=body)
+    clock.turn(minutes=1)
+    first = clock()
+    await edge.report(DoorFaulted(id="f1", at=first, door_id="gate"), BatteryLow(id="b1", at=first, door_id="gate"))
+    await edge.report(DoorFaulted(id="f2", at=first, door_id="side"), BatteryLow(id="b2", at=first, door_id="side"))
+    clock.turn(minutes=1)
+    over = (BatteryGood(id="b3", at=clock(), door_id="side"), DoorFaultCleared(id="f3", at=clock(), door_id="side"))
+    await edge.report(*over)
+    assert await kinds(operator) == ["door_faulted"], "the one from before, which is over: people see to it"
+    clock.turn(minutes=10)
+    await end_what_is_over(runtime)
+    assert await kinds(operator) == ["battery_low", "door_faulted", "door_faulted"]
 
 
 async def test_it_can_be_ended_before_its_time_and_another_takes_its_place(
