@@ -38,6 +38,8 @@ TROUBLES = {
     "certificate": "compare the fingerprint with the device's own, then `device probe ID --trust`",
     "unsupported": "it speaks, but not what is needed",
     "clock": "set its clock",
+    "moved": "it was heard elsewhere: `device probe ADDRESS` with its user and password",
+    "another_device": "not this device: find it anew, or let the one that is there replace it",
 }
 
 

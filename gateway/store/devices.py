@@ -31,6 +31,7 @@ from gateway.store.tables import (
     schedules,
 )
 from gateway.store.tables_people import consents, permits, visitor_passes
+from gateway.store.types import as_text
 from models.assessments import Assessment
 from models.door_rules import check_rules
 from models.errors import Conflict, InvalidInput, NotFound
@@ -116,8 +117,21 @@ def _check_door(connection: Connection, door: Door, act: Act) -> None:
             raise _other("camera_id", "this camera", edge_id=row.edge_id)
     if rows_of(connection, cameras, cameras.c.edge_id != door.edge_id, _looks_at(door.id)):
         raise InvalidInput("edge_id", "a camera that looks at this door is on another edge: take its door_id off first")
+    if door.interlock:
+        _check_sluice(connection, door)
     if door.hands_free:
         _check_assessed(connection, door, at=act.at)
+
+
+def _check_sluice(connection: Connection, door: Door) -> None:
+    """Pass if one edge has all doors of a sluice: no other one sees whether they are shut."""
+    elsewhere = select(doors).where(doors.c.site_id == door.site_id, doors.c.edge_id != door.edge_id)
+    for row in connection.execute(elsewhere.where(doors.c.id != door.id, _in_sluice(door.interlock))):
+        raise _other("interlock", f"door {row.id!r} of this sluice", edge_id=row.edge_id)
+
+
+def _in_sluice(name: str) -> Any:
+    return doors.c.record.contains(f'"interlock":{as_text(name)}', autoescape=True)
 
 
 def _looks_at(door_id: str) -> Any:

@@ -125,6 +125,17 @@ async def test_what_works_together_stays_on_one_edge(manager: httpx.AsyncClient)
     assert (await manager.patch(f"{API}/doors/side/settings", json={"edge_id": "edge-2"})).status_code == 200
 
 
+async def test_the_doors_of_a_sluice_sit_on_one_edge(manager: httpx.AsyncClient) -> None:
+    sluice = {"name": "S", "site_id": "a", "interlock": 'the "inner" 100%'}
+    await made(manager, "/doors", sluice | {"id": "s1", "edge_id": "edge-1"})
+    refused = await manager.post(f"{API}/doors", json=sluice | {"id": "s2", "edge_id": "edge-2"})
+    assert (refused.status_code, "interlock" in refused.text, "edge-1" in refused.text) == (422, True, True)
+    await made(manager, "/doors", sluice | {"id": "s2", "edge_id": "edge-2", "interlock": "the inner"})
+    await made(manager, "/doors", sluice | {"id": "s3", "edge_id": "edge-1"})
+    moved = await manager.patch(f"{API}/doors/s2/settings", json={"interlock": sluice["interlock"]})
+    assert moved.status_code == 422, moved.text
+
+
 async def test_a_controller_drives_at_most_four_doors_of_its_edge(manager: httpx.AsyncClient) -> None:
     board = await made(manager, "/controllers", {"name": "Board", "edge_id": "edge-1", "serial": "1"})
     for number in range(4):

@@ -9,7 +9,7 @@ export interface Part {
 }
 export interface Device {
   id: string; edge_id: string; state: Known<"found" | "adopted" | "removed">; wire: string; address: string; reach: Known<Reach>;
-  trouble: Known<"" | "unreachable" | "credentials" | "certificate" | "unsupported" | "clock">; detail: string; maker: string; model: string;
+  trouble: Known<"" | "unreachable" | "credentials" | "certificate" | "unsupported" | "clock" | "moved" | "another_device">; detail: string; maker: string; model: string;
   serial: string; fingerprint: string; has_credentials: boolean; parts: Part[];
 }
 export type OrderState = "waiting" | "confirmed" | "failed" | "refused" | "expired";

@@ -20,6 +20,8 @@ export const devicesEn: Catalogue["devices"] = {
     unreachable: "It does not answer: is it on, and can the edge reach it?", credentials: "It wants the right user and password",
     certificate: "Nobody vouches for its certificate: compare the fingerprint with the device's own before you trust it",
     unsupported: "It does not have what is needed", clock: "Set its clock",
+    moved: "It was heard elsewhere: ask it there, with its user and password",
+    another_device: "Another device answers at its address: search, then let that one replace it",
   },
   fingerprint: "Fingerprint of the certificate (SHA-256)",
   user: "User of the device",

@@ -17,6 +17,7 @@ export const devicesZh = {
   trouble: {
     unreachable: "设备没有应答：是否通电，边缘节点能否到达？", credentials: "需要正确的用户名和密码",
     certificate: "证书无人担保：请与设备上显示的指纹核对后再信任", unsupported: "设备不支持所需功能", clock: "请校准设备的时钟",
+    moved: "设备出现在其他地址：请在该地址用其用户名和密码询问", another_device: "此地址应答的是另一台设备：请重新查找，再由该设备接替",
   } as Record<string, string>,
   fingerprint: "证书指纹（SHA-256）",
   user: "设备用户名",
