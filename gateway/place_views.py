@@ -71,9 +71,10 @@ class CardFormatView(CardFormat, frozen=True, kw_only=True, omit_defaults=False)
 
 
 class DoorSettings(Door, frozen=True, kw_only=True):
-    """Show how a door is configured."""
+    """Show how a door is configured. Passwords and keys in `driver` are never shown: `has_secret` says that some are kept."""
 
     driver: dict[str, Any]
+    has_secret: bool
     version: int
     seeded: bool
 

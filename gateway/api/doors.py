@@ -55,7 +55,7 @@ Factors = Annotated[tuple[Factor, ...], Field(min_length=1, max_length=8)]
 
 
 class DoorChange(Body):
-    """Change how a door is configured. `driver` is read by its edge only."""
+    """Change how a door is configured. `driver` is read by its edge only; passwords and keys in it that are left out stay."""
 
     name: Name = ""
     edge_id: Id = ""

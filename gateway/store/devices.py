@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, or_, select
 from gateway.place_views import CameraSettings, ControllerView, DoorReader, DoorSettings, ReaderView, RegisterRow
 from gateway.store.bypasses import forget_bypasses
 from gateway.store.card_formats import format_named
+from gateway.store.door_secrets import check_door_secrets
 from gateway.store.edges import of_another_site
 from gateway.store.kept import Act, Kind, names, rows_of
 from gateway.store.places import door_by_id, put_camera, put_controller, put_door
@@ -100,6 +101,7 @@ def _kept(row: Row[Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _check_door(connection: Connection, door: Door, act: Act) -> None:
     check_site_in_scope(door.site_id, act.caller)
     check_door(door)
+    check_door_secrets(connection, door)
     check_edge(connection, door.edge_id, site_id=door.site_id)
     if door.controller_id is not None:
         _check_board(connection, door)
@@ -175,13 +177,18 @@ def _forget_door(connection: Connection, door: Door) -> None:
     connection.execute(delete(device_status).where(device_status.c.id == door.id, device_status.c.kind == "door"))
 
 
+def _put_door(connection: Connection, door: Door) -> None:
+    """Write a door; secrets of its driver that are left out stay the ones that are kept."""
+    put_door(connection, door, keep_secrets=True)
+
+
 DOORS = Kind(
     name="door",
     table=doors,
     seen=lambda _connection, caller: in_sites(doors, caller),
     record=lambda row: msgspec.json.decode(row.record, type=Door),
-    view=lambda row: DoorSettings(**_kept(row, Door)),
-    put=put_door,
+    view=lambda row: DoorSettings(**_kept(row, Door), has_secret=bool(row.secrets)),
+    put=_put_door,
     check=_check_door,
     uses=_door_uses,
     forget=_forget_door,
@@ -222,7 +229,7 @@ def _put_with(connection: Connection, door: Door, *, readers: tuple[Reader, ...]
     """Write a door with other readers, if its rules go with them."""
     changed = msgspec.structs.replace(door, readers=readers)
     check_rules(changed)
-    put_door(connection, changed)
+    _put_door(connection, changed)
 
 
 def _reader_uses(_connection: Connection, _reader: DoorReader, _at: datetime) -> Iterator[str]:

@@ -12,7 +12,7 @@ from models.errors import InvalidInput
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0015"
+HEAD = "0016"
 
 
 def to_head(engine: Engine) -> None:

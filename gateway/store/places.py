@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, selec
 
 from gateway.store.bypasses import going_bypasses
 from gateway.store.dialect import insert_into
+from gateway.store.door_secrets import parted
 from gateway.store.edges import EdgeIdentity
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import (
@@ -102,15 +103,17 @@ def put_controller(connection: Connection, controller: Controller, *, seeded: bo
     _put(connection, controllers, key=controller.id, values=values, first={})
 
 
-def put_door(connection: Connection, door: Door, *, seeded: bool = False) -> None:
+def put_door(connection: Connection, door: Door, *, seeded: bool = False, keep_secrets: bool = False) -> None:
     """Write a door and its readers under their ids; its mode stays as it is.
+
+    The secrets of its driver go into a column of their own; `keep_secrets` leaves those that are not given as they are.
 
     Raises:
         Conflict: it is a door of another site, or a reader is another door's.
     """
     values = {
-        "site_id": door.site_id, "edge_id": door.edge_id, "name": door.name, "record": as_text(door),
-        "controller_id": door.controller_id, "seeded": seeded,
+        "site_id": door.site_id, "edge_id": door.edge_id, "name": door.name,
+        "controller_id": door.controller_id, "seeded": seeded, **parted(connection, door, keep=keep_secrets),
     }  # fmt: skip
     _put(connection, doors, key=door.id, values=values, first={"mode": "normal", "mode_version": 1})
     for reader in (reader for reader in door.readers if reader.id):
@@ -187,7 +190,7 @@ def flat_is_at(connection: Connection, flat_id: str, *, site_id: str) -> bool:
 
 
 def door_by_id(connection: Connection, door_id: str) -> Door:
-    """Return a door.
+    """Return a door, without the secrets of its driver.
 
     Raises:
         NotFound: there is none.

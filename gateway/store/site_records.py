@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, select
 from gateway.store.calibrations import evidence_of
 from gateway.store.card_formats import formats_of
 from gateway.store.devices_found import for_edge
+from gateway.store.door_secrets import whole_door
 from gateway.store.modes import desired_of
 from gateway.store.sealed import unwrapped
 from gateway.store.tables import (
@@ -127,7 +128,7 @@ def _site_keys(connection: Connection, site_id: str) -> SiteKeys:
 def _doors(connection: Connection, site_id: str) -> tuple[OwnedDoor, ...]:
     query = select(doors).where(doors.c.site_id == site_id).order_by(doors.c.id)
     return tuple(
-        OwnedDoor(door=for_edge(connection, msgspec.json.decode(row.record, type=Door)), mode=desired_of(row))
+        OwnedDoor(door=for_edge(connection, whole_door(connection, row)), mode=desired_of(row))
         for row in connection.execute(query)
     )
 

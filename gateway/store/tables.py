@@ -121,6 +121,8 @@ doors = Table(
     Column("edge_id", String(64), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("record", Text, nullable=False),
+    # Of its driver; apart from the record, as a camera's password.
+    Column("secrets", Text, nullable=False, default="", server_default=""),
     Column("mode", String(16), nullable=False, default="normal"),
     Column("mode_version", Integer, nullable=False, default=1),
     Column("mode_until", UtcTime),
