@@ -67,7 +67,7 @@ def adopt(connection: Connection, key: str, *, wanted: Adoption, caller: Caller,
         CAMERAS.added(connection, _camera(device, part, wanted, held=held), by=by)
         ours = wanted.id
     else:
-        door = _door(device, part, wanted)
+        door = _door(device, part, wanted, at=at)
         DOORS.added(connection, door, by=by)
         ours = door.id
     set_device(connection, device, state="adopted", adopted={**device.adopted, part.id: ours})
@@ -97,12 +97,12 @@ def _stream(part: Part, held: Credentials) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _door(device: KeptDevice, part: Part, wanted: Adoption) -> Door:
+def _door(device: KeptDevice, part: Part, wanted: Adoption, *, at: datetime) -> Door:
     """Return the door that a part becomes; by MQTT the door's name on the wire is its id."""
     ours = check_id(part.id, "part") if device.candidate.wire == "mqtt" else wanted.id
     return Door(
         id=ours, site_id=device.site_id, edge_id=device.edge_id, name=wanted.name or part.name or part.id,
-        address=wanted.address, readers=(Reader(id=f"r-{ours}"[:64]),), driver=_driver(device, part),
+        address=wanted.address, readers=(Reader(id=f"r-{ours}"[:64]),), driver=_driver(device, part), since=at,
     )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def replace(
         if part.kind == "camera":
             CAMERAS.changed(connection, ours, changes=_stream(part, held), by=act)
         else:
-            DOORS.changed(connection, ours, changes={"driver": _driver(new, part)}, by=act)
+            DOORS.changed(connection, ours, changes={"driver": _driver(new, part), "since": at}, by=act)
     _check_not_named(connection, old)
     set_device(connection, old, state="removed", adopted={})
     adopted = new.adopted | {part.id: ours for ours, part in taken.items()}

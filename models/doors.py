@@ -234,6 +234,8 @@ def _apply(state: DoorState, event: Event, *, door: Door) -> Step:
     newest = event.seq is None or event.seq >= (state.shown_seq or 0)
     if newest and event.seq is not None:
         state = msgspec.structs.replace(state, shown_seq=event.seq)
+    if _before_adoption(event, placed, door=door):
+        return state, ()
     if event.type in ("opened", "forced"):
         return _on_opening(state, event, door=door, placed=placed, newest=newest)
     if event.type == "closed":
@@ -261,6 +263,14 @@ _PLAIN: Final[dict[EventType, type[Plain]]] = {
     "battery_ok": BatteryGood,
 }
 """Events that are a fact of their own and change nothing else."""
+
+
+def _before_adoption(event: Event, placed: Placed, *, door: Door) -> bool:
+    """Return whether a stored event happened before its device became this door."""
+    if door.since is None or not event.backlog:
+        return False
+    happened = max(placed.moments, default=event.device_at)
+    return happened is not None and happened < door.since
 
 
 def _on_simple(state: DoorState, event: Event, *, late: bool) -> Step:

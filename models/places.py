@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -146,6 +146,8 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     first_person: bool = False
     fail: Fail = "secure"
     """What the lock does without power, as it is built: `safe` stands open. It is told, not commanded."""
+    since: datetime | None = None
+    """When its device was adopted: what that had stored before is not about this door."""
     readers: tuple[Reader, ...] = (Reader(),)
     driver: dict[str, object] = msgspec.field(default_factory=lambda: {"kind": "mqtt"})
 

@@ -549,3 +549,22 @@ def test_waiting_for_missing_numbers_begins_again_after_a_restart() -> None:
     assert facts == []
     state, facts = play(state, [1031])
     assert kinds(facts) == ["door_tampered", "device_gap"]
+
+
+def test_what_a_device_stored_before_it_was_adopted_is_not_about_this_door() -> None:
+    adopted = msgspec.structs.replace(DOOR, since=at(100))
+    before = event("tamper", 200, device_at=at(50), backlog=True)
+    after = event("tamper", 201, device_at=at(150), backlog=True)
+    untimed = event("tamper", 202, backlog=True)
+    live = event("tamper", 203, device_at=at(20))
+    for told, facts in (
+        (before, []),
+        (after, ["door_tampered"]),
+        (untimed, ["door_tampered"]),
+        (live, ["door_tampered"]),
+    ):
+        state = DoorState(door_id="d", edge_id="e")
+        state, made = play(state, [told], door=adopted)
+        assert kinds(made) == facts, told.id
+        assert state.tamper == bool(facts)
+    assert kinds(play(DoorState(door_id="d", edge_id="e"), [before])[1]) == ["door_tampered"]
