@@ -114,6 +114,9 @@ def _password(file: Path | None) -> str:
 
 def summary(report: dict[str, Any]) -> str:
     """Return how a run ended, in a line."""
+    first = report["steps"][0]
+    if first["verdict"] == "failed":
+        return f"{report['driver']} could not be examined: {first['detail']}"
     counts = {verdict: sum(step["verdict"] == verdict for step in report["steps"]) for verdict in WORDS}
     word = "conforms" if not counts["failed"] else "does NOT conform"
     asked = f"{counts['passed']} of {counts['passed'] + counts['failed']} promises kept"
