@@ -100,7 +100,7 @@ async def integrator(stage: StoryStage) -> Integrator:
     stage.files.keep_secret("device.secret", PASSWORD)
     config = str(stage.files.path("gatehouse.yaml"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "token", "add", "laptop", "--role", "system_administrator", "--json",
+        sys.executable, "-m", "gateway", "token", "add", "laptop", "--role", "manager", "--json",
         "--config", config, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), 30)
