@@ -22,7 +22,7 @@ from sqlalchemy import Connection, func, insert, select
 from gateway.auth.roles import PERSONAL, RIGHTS, Role
 from gateway.runtime import Runtime
 from gateway.store.audit import audit_rows
-from gateway.store.devices_found import keep_candidate
+from gateway.store.devices_found import Asked, InUse, keep_candidate
 from gateway.store.edges import add_command
 from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
@@ -109,7 +109,10 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
         front = Candidate(
             id="onvif-1", wire="onvif", address="http://192.0.2.9/", parts=(Part(id="front", kind="door"),)
         )
-        found = runtime.store.write_now(keep_candidate, front, site_id="a", edge_id="edge-1", at=runtime.clock())
+        found, _ = runtime.store.write_now(
+            keep_candidate, front, here=InUse(doors=(), cameras=()), site_id="a", edge_id="edge-1",
+            at=runtime.clock(), asked=Asked(),
+        )  # fmt: skip
         made.ids |= {
             "medium_id": "m-1",
             "still_id": "still-1",
