@@ -106,13 +106,7 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
         runtime.store.write_now(add_command, unlock, edge_id="edge-1", at=runtime.clock())
         discovery = Discover(id="order-1", deadline=runtime.clock())
         runtime.store.write_now(add_command, discovery, edge_id="edge-1", at=runtime.clock())
-        front = Candidate(
-            id="onvif-1", wire="onvif", address="http://192.0.2.9/", parts=(Part(id="front", kind="door"),)
-        )
-        found, _ = runtime.store.write_now(
-            keep_candidate, front, here=InUse(doors=(), cameras=()), site_id="a", edge_id="edge-1",
-            at=runtime.clock(), asked=Asked(),
-        )  # fmt: skip
+        found = device(runtime)
         made.ids |= {
             "medium_id": "m-1",
             "still_id": "still-1",
@@ -124,6 +118,16 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
             "centre_id": "centre",
         }
         yield made
+
+
+def device(runtime: Runtime) -> str:
+    """Let an edge of site a have found a device with a door, and return its id."""
+    front = Candidate(id="onvif-1", wire="onvif", address="http://192.0.2.9/", parts=(Part(id="front", kind="door"),))
+    found, _ = runtime.store.write_now(
+        keep_candidate, front, here=InUse(doors=(), cameras=()), site_id="a", edge_id="edge-1",
+        at=runtime.clock(), asked=Asked(),
+    )  # fmt: skip
+    return found
 
 
 def add_medium(connection: Connection, *, at: datetime) -> None:
