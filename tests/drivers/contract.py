@@ -255,7 +255,7 @@ class DoorDriverContract:
         async with rig.driver() as driver:
             reading = asyncio.create_task(_drain(driver.reports()))
             async with asyncio.timeout(LIMIT_S):  # a wire may bring the introduction after "online"
-                while (capabilities := driver.capabilities(rig.door.id)) is None:
+                while (capabilities := driver.capabilities(rig.door.id)) is None:  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(0.02)
             reading.cancel()
             assert {"contact", "lock", "ack"} <= capabilities
