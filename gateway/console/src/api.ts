@@ -11,7 +11,7 @@ export type Severity = "urgent" | "major" | "minor" | "info";
 export type Workflow = "new" | "acknowledged" | "escalated" | "resolved";
 export type Disposition = "handled" | "false_alarm" | "drill" | "no_action";
 
-export type Right = "alerts:read" | "alerts:act" | "doors:read" | "cameras:read" | "people:read" | "people:write" | "devices:write";
+export type Right = "alerts:read" | "alerts:act" | "doors:read" | "doors:unlock" | "cameras:read" | "access:read" | "people:read" | "people:write" | "devices:write";
 export interface User { id: string; username: string; role: string; scopes: Known<Right>[] }
 export interface Place {
   site_id: string; site_name: string; door_id?: string | null; camera_id?: string | null; name: string; address: string;
@@ -36,6 +36,8 @@ export interface Door {
   mode: Known<"normal" | "locked_down" | "evacuating" | "held_open">; tamper: boolean;
   alarm: Known<"none" | "forced" | "held">; seen_at: string | null;
   bypass?: { kinds: Known<AlertKind>[]; reason: string; by: string; until: string } | null;
+  /** Why its edge cannot serve it, in the edge's words. */
+  trouble?: string | null;
   factors?: string[]; face?: { use: FaceUse; provider: Known<"none" | "parallax" | "model" | "device"> } | null;
 }
 export interface Camera { id: string; name: string; site_id: string; door_id?: string | null;
@@ -45,15 +47,17 @@ export interface Page<T> { items: T[]; next?: string | null }
 const TIMEOUT_MS = 10_000;
 const PAGE_LIMIT = 10;
 
-/** What a request failed with: HTTP status (0 if the gateway was not reached), the problem's own words, and its stable word. */
+/** What a request failed with: HTTP status (0 if the gateway was not reached), the problem's own words, its stable word, the field. */
 export class Problem extends Error {
   readonly status: number;
   readonly reason: string;
-  constructor(status: number, detail: string, reason = "") {
+  readonly where: string;
+  constructor(status: number, detail: string, { reason = "", where = "" }: { reason?: string; where?: string } = {}) {
     super(detail);
     this.name = "Problem";
     this.status = status;
     this.reason = reason;
+    this.where = where;
   }
 }
 
@@ -62,10 +66,10 @@ export interface Carried { body?: object; file?: Blob; why?: string; version?: n
 
 async function problem(response: Response): Promise<Problem> {
   const body: unknown = await response.json().catch(() => null);
-  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown; reason?: unknown }) : {};
+  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown; reason?: unknown; where?: unknown }) : {};
   const detail = [words.detail, words.title].find((word) => typeof word === "string" && word !== "");
-  const reason = typeof words.reason === "string" ? words.reason : "";
-  return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`, reason);
+  const told = { reason: typeof words.reason === "string" ? words.reason : "", where: typeof words.where === "string" ? words.where : "" };
+  return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`, told);
 }
 
 export type Fetch = (path: string, init: RequestInit) => Promise<Response>;
@@ -141,8 +145,12 @@ export class Gateway {
     return this.ask("GET", `alerts?status=${status}&limit=100${from}`);
   }
 
-  acknowledge(alertId: string): Promise<Alert> {
-    return this.ask("POST", `alerts/${encodeURIComponent(alertId)}/acknowledge`, { body: {} });
+  alert(alertId: string): Promise<Alert> {
+    return this.ask("GET", `alerts/${encodeURIComponent(alertId)}`);
+  }
+
+  acknowledge(alertId: string, note = ""): Promise<Alert> {
+    return this.ask("POST", `alerts/${encodeURIComponent(alertId)}/acknowledge`, { body: note === "" ? {} : { note } });
   }
 
   resolve(alertId: string, disposition: Disposition, note: string): Promise<Alert> {

@@ -94,15 +94,25 @@ export function isWaiting(alert: Alert): boolean {
   return alert.acknowledged_at === null && (alert.workflow === "new" || alert.workflow === "escalated");
 }
 
-const RANK = ["urgent", "major", "minor", "info"];
-
-function rank(alert: Alert): number {
-  const severity = RANK.indexOf(alert.severity);
-  const turn = !isWaiting(alert) ? 20 : alert.late || alert.exercise ? 10 : 0;
-  return turn + (severity === -1 ? 1 : severity);
+/** Say whether somebody stands at a door station and rings now. */
+export function isCalling(alert: Alert): boolean {
+  return alert.kind === "door_call" && alert.condition === "active" && alert.workflow !== "resolved";
 }
 
-/** Return alerts as an operator works them off: what waits first (late reports and drills after the rest), then by severity, then the newest. */
+/** Return the calls that go on, by door. */
+export function callsByDoor(alerts: Iterable<Alert>): ReadonlyMap<string, Alert> {
+  return new Map([...alerts].filter(isCalling).map((alert) => [alert.place.door_id ?? "", alert]));
+}
+
+const RANK = ["urgent", "call", "major", "minor", "info"];
+
+function rank(alert: Alert): number {
+  const severity = RANK.indexOf(isCalling(alert) ? "call" : alert.severity);
+  const turn = !isWaiting(alert) ? 20 : alert.late || alert.exercise ? 10 : 0;
+  return turn + (severity === -1 ? RANK.indexOf("major") : severity);
+}
+
+/** Return alerts as an operator works them off: what waits first (late reports and drills after the rest), then by severity (who rings now after what is urgent), then the newest. */
 export function inOrder(alerts: Iterable<Alert>): Alert[] {
   return [...alerts].sort((one, other) => rank(one) - rank(other) || Date.parse(other.raised_at) - Date.parse(one.raised_at));
 }

@@ -4,6 +4,7 @@ import type { Gateway, Known, Page } from "./api";
 export interface Consent { id: string; purpose: string; doors: string[]; text_version: string; given_at: string; live: boolean }
 export interface PersonRow { id: string; site_id: string; name: string; under_14: boolean; external_id?: string | null }
 export interface Person extends PersonRow {
+  credentials?: { id: string; kind: string; state: string }[];
   flats: { flat_id: string }[]; consents: Consent[]; faces: { id: string; edge_id: string; at: string }[]; may_be_asked: string[];
 }
 export type Hint =
@@ -32,6 +33,14 @@ const name = encodeURIComponent;
 export async function findPeople(gateway: Gateway, text: string, why: string): Promise<{ people: PersonRow[]; more: boolean }> {
   const page = await gateway.ask<Page<PersonRow>>("GET", `people?name=${name(text)}&limit=${PEOPLE_SHOWN}`, { why });
   return { people: page.items, more: page.next != null };
+}
+
+/** Find people whose name holds a text, or whose external id is it. */
+export async function findByNameOrNumber(gateway: Gateway, text: string, why: string): Promise<{ people: PersonRow[]; more: boolean }> {
+  const numbered = /^[\w./-]{1,64}$/.test(text) ? gateway.ask<Page<PersonRow>>("GET", `people?external_id=${name(text)}`, { why }) : { items: [] };
+  const [named, exact] = await Promise.all([findPeople(gateway, text, why), numbered]);
+  const ids = new Set(exact.items.map((one) => one.id));
+  return { people: [...exact.items, ...named.people.filter((one) => !ids.has(one.id))], more: named.more };
 }
 
 export const person = (gateway: Gateway, id: string, why: string): Promise<Person> => gateway.ask("GET", `people/${name(id)}`, { why });

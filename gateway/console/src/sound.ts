@@ -1,31 +1,32 @@
 // The sound of alerts: which alerts ring (pure), and one siren made with WebAudio, so that nothing is fetched and a storm of
 // alerts is still one sound. The loop runs in the audio thread: a page in the background rings as well.
 import type { Alert } from "./api";
-import { isWaiting } from "./board";
+import { isCalling, isWaiting } from "./board";
 
-export type Tune = "urgent" | "major";
+export type Tune = "urgent" | "major" | "call";
 export type Armed = "armed" | "blocked" | "unsupported";
 
-/** Say whether an alert rings: urgent or major, nobody acknowledged it, and neither a late report nor a drill. */
+/** Say whether an alert rings: urgent, major or a call that goes on, nobody acknowledged it, and neither a late report nor a drill. */
 export function rings(alert: Alert): boolean {
-  return isWaiting(alert) && !alert.late && !alert.exercise && (alert.severity === "urgent" || alert.severity === "major");
+  const loud = alert.severity === "urgent" || alert.severity === "major" || isCalling(alert);
+  return loud && isWaiting(alert) && !alert.late && !alert.exercise;
 }
+
+const LOUDEST: Tune[] = ["urgent", "major", "call"];
+const tuneOf = (alert: Alert): Tune => (alert.severity === "urgent" ? "urgent" : alert.severity === "major" ? "major" : "call");
 
 /** Return the one tune for all alerts that ring and are not silenced; null is silence. */
 export function tuneFor(alerts: Iterable<Alert>, silenced: ReadonlySet<string>): Tune | null {
-  let tune: Tune | null = null;
-  for (const alert of alerts) {
-    if (!rings(alert) || silenced.has(alert.id)) continue;
-    if (alert.severity === "urgent") return "urgent";
-    tune = "major";
-  }
-  return tune;
+  const wanted = new Set<Tune>();
+  for (const alert of alerts) if (rings(alert) && !silenced.has(alert.id)) wanted.add(tuneOf(alert));
+  return LOUDEST.find((tune) => wanted.has(tune)) ?? null;
 }
 
 /** Tones of one turn: start and length in seconds, pitch in hertz; the turn repeats. */
 const TUNES: Record<Tune, { turnS: number; tones: [startS: number, lengthS: number, pitchHz: number][] }> = {
   urgent: { turnS: 1.6, tones: [[0, 0.22, 880], [0.26, 0.22, 660], [0.52, 0.22, 880], [0.78, 0.22, 660]] },
   major: { turnS: 4, tones: [[0, 0.3, 587], [0.4, 0.3, 587]] },
+  call: { turnS: 4, tones: [[0, 0.5, 659], [0.55, 0.9, 523]] },
 };
 const LOUDNESS = 0.5;
 const EDGE_S = 0.015;

@@ -1,5 +1,6 @@
 // The English messages; the type makes sure that nothing of zh.ts is missing.
 import { devicesEn } from "./devices.en";
+import { atDoorsEn } from "./doors.en";
 import { facesEn } from "./faces.en";
 import type { Catalogue } from "./zh";
 
@@ -165,6 +166,7 @@ export const en: Catalogue = {
   },
   faces: facesEn,
   devices: devicesEn,
+  atDoors: atDoorsEn,
   crash: { title: "The page failed", detail: "Load it again; alerts are safe in the gateway.", reload: "Reload" },
   pageTitle: (waiting) => (waiting === 0 ? "Gatehouse alerts" : `(${waiting}) to acknowledge · Gatehouse alerts`),
 };

@@ -1,6 +1,7 @@
 // The zh-CN messages; they define what every language must say. Terms follow the project's glossary.
 import type { AlertKind, Disposition, Severity, Workflow } from "../api";
 import { devicesZh } from "./devices.zh";
+import { atDoorsZh } from "./doors.zh";
 import { facesZh } from "./faces.zh";
 
 export const zh = {
@@ -165,6 +166,7 @@ export const zh = {
   },
   faces: facesZh,
   devices: devicesZh,
+  atDoors: atDoorsZh,
   crash: { title: "页面出错", detail: "请重新加载；告警仍保存在网关中。", reload: "重新加载" },
   pageTitle: (waiting: number) => (waiting === 0 ? "Gatehouse 告警" : `(${waiting}) 待确认 · Gatehouse 告警`),
 };

@@ -5,20 +5,26 @@ import type { ReactElement, RefObject } from "react";
 import { memo, useEffect, useRef } from "react";
 
 import type { Alert } from "../api";
-import { isWaiting } from "../board";
+import { isCalling, isWaiting } from "../board";
 import { rings } from "../sound";
 import { siteTime, useText, worded } from "../text/language";
+import type { Actions } from "./actions";
+import { CallDesk } from "./CallDesk";
 import { useNow } from "./clock";
 import type { Tone } from "./Mark";
 import { Mark } from "./Mark";
 
-export interface AlertCardProps { alert: Alert; mayAct: boolean; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void }
+export interface AlertCardProps {
+  alert: Alert; mayAct: boolean; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void;
+  /** Absent for who may not open doors. */
+  onAnswer?: Actions["answer"] | undefined;
+}
 const SEVERITY_TONES: Record<string, Tone> = { urgent: "danger", major: "warn", minor: "caution", info: "note" };
 const WORKFLOW_TONES: Record<string, Tone> = { new: "warn", escalated: "danger" };
 const DELIVERY_TONES: Record<string, Tone> = { delivered: "good", dead: "danger" };
 
 /** Drawn again only when its alert changes: in a storm the others stay as they are. */
-export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknowledge, onResolve }: AlertCardProps): ReactElement {
+export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknowledge, onResolve, onAnswer }: AlertCardProps): ReactElement {
   const text = useText();
   const kind = worded(text.kind, alert.kind);
   const waiting = isWaiting(alert);
@@ -35,13 +41,14 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
         <p className="alert-where"><strong>{alert.place.name}</strong> <Address alert={alert} /></p>
         <Standing alert={alert} />
         {waiting && procedure !== undefined && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
+        {onAnswer !== undefined && isCalling(alert) && <CallDesk alert={alert} busy={busy} onAnswer={onAnswer} />}
         <Receipts alert={alert} />
       </div>
       {mayAct && alert.workflow !== "resolved" && (
         <div className="alert-do">
           {waiting && (
             <Button
-              type="primary" size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { keepFocus(); onAcknowledge(alert); }}
+              type={isCalling(alert) ? "default" : "primary"} size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { keepFocus(); onAcknowledge(alert); }}
               aria-label={text.alerts.acknowledgeOf(kind, alert.place.name)}
             >
               {text.alerts.acknowledge}
@@ -82,17 +89,20 @@ function Standing({ alert }: { alert: Alert }): ReactElement {
   const now = useNow();
   const zone = alert.place.timezone;
   const time = (at: string): string => siteTime(at, { now, zone });
+  const { since, answeredBy, endedAt } = text.atDoors.call;
+  const call = alert.kind === "door_call";
+  const by = call ? answeredBy : text.alerts.acknowledgedBy;
   return (
     <p className="alert-how">
-      <span title={text.alerts.raised}><At at={alert.raised_at} zone={zone} /></span>
+      {isCalling(alert) ? <strong>{since(time(alert.raised_at))}</strong> : <span title={text.alerts.raised}><At at={alert.raised_at} zone={zone} /></span>}
       <Mark tone={alert.condition === "active" ? "danger" : "good"} word={worded(text.condition, alert.condition)} />
       <Mark tone={WORKFLOW_TONES[alert.workflow] ?? "calm"} word={worded(text.workflow, alert.workflow)} />
       {alert.late && <Mark loud tone="note" word={text.alerts.late} title={text.alerts.lateHelp} />}
       {alert.exercise && <Mark loud tone="note" word={text.alerts.exercise} title={text.alerts.exerciseHelp} />}
       {alert.count > 1 && <Mark tone="calm" word={text.alerts.count(alert.count)} title={text.alerts.countHelp} />}
-      {alert.cleared_at !== null && <span className="faint">{text.alerts.clearedAt(time(alert.cleared_at))}</span>}
+      {alert.cleared_at !== null && <span className="faint">{(call ? endedAt : text.alerts.clearedAt)(time(alert.cleared_at))}</span>}
       {alert.acknowledged_at !== null && (
-        <span className="faint">{text.alerts.acknowledgedBy(alert.acknowledged_by ?? "—", time(alert.acknowledged_at))}</span>
+        <span className="faint">{by(alert.acknowledged_by ?? "—", time(alert.acknowledged_at))}</span>
       )}
       {alert.disposition != null && (
         <span className="faint">{text.alerts.resolvedAs(worded(text.disposition, alert.disposition), alert.resolved_by ?? "—", time(alert.resolved_at ?? alert.raised_at))}</span>

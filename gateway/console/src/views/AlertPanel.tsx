@@ -27,7 +27,7 @@ export function AlertPanel({ user, board, gateway, actions, waiting, onResolve }
   const [scope, setScope] = useState<"open" | "all">("open");
   const open = useMemo(() => inOrder(board.alerts.values()), [board.alerts]);
   const scopes = [{ value: "open" as const, label: text.alerts.open }, { value: "all" as const, label: text.alerts.all }];
-  const list = { actions, mayAct: user.scopes.includes("alerts:act"), onResolve };
+  const list = { actions, mayAct: user.scopes.includes("alerts:act"), mayOpen: user.scopes.includes("doors:unlock"), onResolve };
   if (!user.scopes.includes("alerts:read")) {
     const words = text.alerts.noRight(worded(text.role, user.role));
     return <section className="panel" id="alerts" data-section="alerts"><Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={words} /></section>;
@@ -49,9 +49,9 @@ export function AlertPanel({ user, board, gateway, actions, waiting, onResolve }
   );
 }
 
-interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; mayAct: boolean; onResolve: (draft: Draft) => void }
+interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; mayAct: boolean; mayOpen: boolean; onResolve: (draft: Draft) => void }
 
-function Alerts({ alerts, empty, actions, mayAct, onResolve }: AlertsProps): ReactElement {
+function Alerts({ alerts, empty, actions, mayAct, mayOpen, onResolve }: AlertsProps): ReactElement {
   const text = useText();
   const [shown, setShown] = useState(STEP);
   const begin = useCallback((alert: Alert) => { onResolve({ alert, disposition: null, note: "" }); }, [onResolve]);
@@ -61,7 +61,7 @@ function Alerts({ alerts, empty, actions, mayAct, onResolve }: AlertsProps): Rea
       <ul className="alerts">
         {alerts.slice(0, shown).map((alert) => (
           <li key={alert.id}>
-            <AlertCard alert={alert} mayAct={mayAct} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} />
+            <AlertCard alert={alert} mayAct={mayAct} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} onAnswer={mayOpen ? actions.answer : undefined} />
           </li>
         ))}
       </ul>
@@ -70,7 +70,7 @@ function Alerts({ alerts, empty, actions, mayAct, onResolve }: AlertsProps): Rea
   );
 }
 
-function History({ board, gateway, ...list }: Omit<AlertPanelProps, "waiting" | "user"> & { mayAct: boolean }): ReactElement {
+function History({ board, gateway, ...list }: Omit<AlertPanelProps, "waiting" | "user"> & { mayAct: boolean; mayOpen: boolean }): ReactElement {
   const text = useText();
   const { alerts, more, state, loadMore } = useHistory(gateway, board.alerts);
   return (

@@ -1,10 +1,11 @@
 // The one page of a person on duty: alerts, doors and cameras side by side, or one at a time on a phone.
 import { Badge, Empty, Segmented } from "antd";
 import type { ReactElement } from "react";
-import { useState } from "react";
+import { useMemo, useState } from "react";
 
 import type { Appearance } from "../App";
 import type { Board } from "../board";
+import { callsByDoor } from "../board";
 import { useText, worded } from "../text/language";
 import { AlertPanel } from "./AlertPanel";
 import { CameraPanel } from "./CameraPanel";
@@ -34,6 +35,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
   const waiting = useWaiting(board.alerts);
   const actions = useActions({ gateway, dispatch, onExpired, look });
   const office = useOffice({ user, gateway, doors: board.doors, onExpired });
+  const calls = useMemo(() => callsByDoor(board.alerts.values()), [board.alerts]);
   const now = useClock();
   const [section, setSection] = useState<Section>("alerts");
   const stale = board.link === "lost" || board.heardAtMs === null;
@@ -53,7 +55,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
         <main className={stale ? "sections stale" : "sections"} data-shown={section}>
           <AlertPanel {...{ user, board, gateway, actions, waiting }} onResolve={setDraft} />
           <div className="aside">
-            <DoorPanel doors={board.doors} known={board.heardAtMs !== null} tools={office.tools} />
+            <DoorPanel doors={board.doors} calls={calls} known={board.heardAtMs !== null} tools={office.tools} {...office.atDoor} />
             <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} onZone={office.onZone} />
           </div>
         </main>

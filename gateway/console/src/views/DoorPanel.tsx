@@ -1,9 +1,9 @@
 // How every door stands now: what needs a look comes first.
-import { Badge, Empty, Input, Skeleton } from "antd";
+import { Badge, Button, Empty, Input, Skeleton } from "antd";
 import type { ReactElement, ReactNode } from "react";
 import { useMemo, useState } from "react";
 
-import type { Door } from "../api";
+import type { Alert, Door } from "../api";
 import { byConcern } from "../board";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
@@ -16,9 +16,11 @@ const MODE_TONES: Record<string, Tone> = { locked_down: "danger", evacuating: "d
 
 const needsLook = (door: Door): boolean => !door.online || door.tamper || door.alarm !== "none" || door.mode !== "normal" || door.bypass != null;
 
-export interface DoorPanelProps { doors: ReadonlyMap<string, Door>; known: boolean; tools?: ReactNode }
+/** What a person may begin at a door; absent is not theirs to do. */
+export interface DoorTools { onRules?: ((door: Door) => void) | undefined; onBypass?: ((door: Door) => void) | undefined }
+export interface DoorPanelProps extends DoorTools { doors: ReadonlyMap<string, Door>; calls: ReadonlyMap<string, Alert>; known: boolean; tools?: ReactNode }
 
-export function DoorPanel({ doors, known, tools }: DoorPanelProps): ReactElement {
+export function DoorPanel({ doors, calls, known, tools, ...begin }: DoorPanelProps): ReactElement {
   const text = useText().doors;
   const [wanted, setWanted] = useState("");
   const ordered = useMemo(() => byConcern(doors.values()), [doors]);
@@ -37,13 +39,13 @@ export function DoorPanel({ doors, known, tools }: DoorPanelProps): ReactElement
       )}
       {!known && <Skeleton active />}
       {known && shown.length === 0 && <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.none} />}
-      <ul className="places" aria-labelledby="doors-heading" tabIndex={0}>{shown.map((door) => <DoorRow key={door.id} door={door} />)}</ul>
+      <ul className="places" aria-labelledby="doors-heading" tabIndex={0}>{shown.map((door) => <DoorRow key={door.id} door={door} call={calls.get(door.id)} {...begin} />)}</ul>
     </section>
   );
 }
 
-function DoorRow({ door }: { door: Door }): ReactElement {
-  const text = useText().doors;
+function DoorRow({ door, call, onRules, onBypass }: { door: Door; call: Alert | undefined } & DoorTools): ReactElement {
+  const { doors: text, atDoors } = useText();
   const now = useNow();
   const seen = door.seen_at == null ? text.never : text.seen(siteTime(door.seen_at, { now }));
   const alarm = door.alarm === "none" ? null : worded(text.alarm, door.alarm);
@@ -59,8 +61,16 @@ function DoorRow({ door }: { door: Door }): ReactElement {
         {door.tamper && <Mark loud tone="warn" word={text.tamper} />}
         {door.mode !== "normal" && <Mark tone={MODE_TONES[door.mode] ?? "calm"} word={worded(text.mode, door.mode)} />}
         {door.bypass != null && <Bypass bypass={door.bypass} />}
+        {call !== undefined && <Mark loud tone="note" word={atDoors.call.ringing} />}
         {door.online ? <Bolt door={door} /> : <Mark loud tone="calm" word={text.offline} />}
       </div>
+      {door.trouble != null && door.trouble !== "" && <p className="place-trouble">{door.trouble}</p>}
+      {(onRules ?? onBypass) !== undefined && (
+        <div className="place-tools">
+          {onRules !== undefined && <Button size="small" aria-label={atDoors.rules.openOf(door.name)} onClick={() => { onRules(door); }}>{atDoors.rules.open}</Button>}
+          {onBypass !== undefined && <Button size="small" aria-label={atDoors.bypass.openOf(door.name)} onClick={() => { onBypass(door); }}>{atDoors.bypass.open}</Button>}
+        </div>
+      )}
       <FaceState door={door} />
     </li>
   );

@@ -1,10 +1,10 @@
 // Enrols a face for a manager: find the person, see their consent, then photos or a door's camera. No picture comes back.
-import { App, Button, Input, Segmented } from "antd";
+import { App, Button, Segmented } from "antd";
 import type { ReactElement } from "react";
-import { useId, useState } from "react";
+import { useState } from "react";
 
 import type { Door } from "../api";
-import type { Person, PersonRow } from "../office";
+import type { Person } from "../office";
 import { findPeople, person } from "../office";
 import { useText } from "../text/language";
 import type { Acting } from "./Dialog";
@@ -12,10 +12,11 @@ import { Frame, useActing, Why } from "./Dialog";
 import { EnrolAtDoor } from "./EnrolAtDoor";
 import { EnrolPhotos } from "./EnrolPhotos";
 import type { DialogProps } from "./Office";
+import type { Found } from "./PersonSearch";
+import { PersonSearch } from "./PersonSearch";
 
 export interface EnrolProps { gateway: DialogProps["gateway"]; who: Person; why: string; acting: Acting; onEnrolled: () => void }
 const PURPOSE = "door_face";
-type Found = { people: PersonRow[]; more: boolean } | null;
 
 export function EnrolDialog({ gateway, doors, onExpired, onClose }: DialogProps): ReactElement {
   const text = useText().faces.enrol;
@@ -29,7 +30,7 @@ export function EnrolDialog({ gateway, doors, onExpired, onClose }: DialogProps)
       <Why value={why} onChange={setWhy} />
       {who === null && (
         <PersonSearch
-          found={found} busy={acting.busy} onChoose={choose}
+          label={text.search} found={found} busy={acting.busy} onChoose={choose}
           onFind={(name) => { void acting.act(async () => { setFound(await findPeople(gateway, name, why)); }); }}
         />
       )}
@@ -44,37 +45,6 @@ export function EnrolDialog({ gateway, doors, onExpired, onClose }: DialogProps)
         </>
       )}
     </Frame>
-  );
-}
-
-function PersonSearch({ found, busy, onFind, onChoose }: { found: Found; busy: boolean; onFind: (name: string) => void; onChoose: (id: string) => void }): ReactElement {
-  const text = useText().faces.enrol;
-  const id = useId();
-  const [name, setName] = useState("");
-  const submit = (): void => { if (name.trim() !== "") onFind(name.trim()); };
-  return (
-    <>
-      <form className="find" onSubmit={(event) => { event.preventDefault(); submit(); }}>
-        <label htmlFor={id}>{text.search}</label>
-        <Input id={id} autoFocus autoComplete="off" maxLength={64} value={name} onChange={(event) => { setName(event.target.value); }} />
-        <Button type="primary" htmlType="submit" loading={busy}>{text.find}</Button>
-      </form>
-      <div aria-live="polite">
-        {found?.people.length === 0 && <p>{text.nobody}</p>}
-        {found !== null && found.people.length > 0 && (
-          <ul className="found" aria-label={text.results}>
-            {found.people.map((each) => (
-              <li key={each.id}>
-                <Button block disabled={busy} onClick={() => { onChoose(each.id); }}>
-                  <span>{each.name}</span> <small className="faint">{each.external_id ?? each.id}</small>
-                </Button>
-              </li>
-            ))}
-          </ul>
-        )}
-        {found?.more === true && <p className="hint">{text.more}</p>}
-      </div>
-    </>
   );
 }
 

@@ -84,6 +84,6 @@ export function EnrolPhotos({ gateway, who, why, acting, onEnrolled }: EnrolProp
 
 /** Refuse here what the gateway would refuse after all its bytes had travelled. */
 function checkPhoto(file: File): void {
-  if (!PHOTO_KINDS.includes(file.type)) throw new Problem(422, file.type, "unreadable");
-  if (file.size > PHOTO_BYTES) throw new Problem(413, file.name, "too_large");
+  if (!PHOTO_KINDS.includes(file.type)) throw new Problem(422, file.type, { reason: "unreadable" });
+  if (file.size > PHOTO_BYTES) throw new Problem(413, file.name, { reason: "too_large" });
 }

@@ -5,6 +5,8 @@ import { useMemo, useState } from "react";
 import type { Alert, Disposition, Gateway } from "../api";
 import { Problem } from "../api";
 import type { Step } from "../board";
+import { isWaiting } from "../board";
+import { refuseCall, unlock } from "../doors";
 import { useText } from "../text/language";
 
 export interface Actions {
@@ -12,7 +14,11 @@ export interface Actions {
   busy: ReadonlySet<string>;
   acknowledge: (alert: Alert) => Promise<boolean>;
   resolve: (alertId: string, disposition: Disposition, note: string) => Promise<boolean>;
+  /** Open to who rings, or send them away; either answers the call, and so acknowledges its alert. */
+  answer: (alert: Alert, way: "open" | "refuse", reason: string) => Promise<boolean>;
 }
+const CONFLICT = 409;
+const SAID_S = 8;
 interface Needs { gateway: Gateway; dispatch: (step: Step) => void; onExpired: () => void; look: () => void }
 
 export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actions {
@@ -26,7 +32,7 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
         return;
       }
       const reached = cause instanceof Problem && cause.status !== 0;
-      void message.error(reached ? text.alerts.failed(cause.message) : text.alerts.unreachable, 8);
+      void message.error(reached ? text.alerts.failed(cause.message) : text.alerts.unreachable, SAID_S);
       look(); // somebody else may have been faster
     };
     const act = async (alertId: string, ask: () => Promise<Alert>): Promise<boolean> => {
@@ -41,7 +47,24 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
         setBusy((held) => new Set([...held].filter((id) => id !== alertId)));
       }
     };
+    const answer = async (alert: Alert, way: "open" | "refuse", reason: string): Promise<boolean> => {
+      const door = alert.place.door_id ?? "";
+      const call = { over: false };
+      const done = await act(alert.id, async () => {
+        try {
+          await (way === "open" ? unlock : refuseCall)(gateway, door, reason);
+        } catch (cause) {
+          call.over = way === "refuse" && cause instanceof Problem && cause.status === CONFLICT;
+          if (!call.over) throw cause;
+        }
+        return isWaiting(alert) && !call.over ? gateway.acknowledge(alert.id, reason) : gateway.alert(alert.id);
+      });
+      if (call.over) void message.warning(text.atDoors.call.over, SAID_S);
+      else if (done) void message.success(way === "open" ? text.atDoors.call.opened(alert.place.name) : text.atDoors.call.sentAway(alert.place.name));
+      return done;
+    };
     return {
+      answer,
       acknowledge: (alert) => act(alert.id, () => gateway.acknowledge(alert.id)),
       resolve: (alertId, disposition, note) => act(alertId, () => gateway.resolve(alertId, disposition, note)),
     };
