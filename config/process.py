@@ -32,6 +32,11 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def blotted(text: str) -> str:
+    """Return a text without the user names and passwords of the addresses in it."""
+    return _CREDENTIALS.sub("…@", text)
+
+
 class _Text(logging.Formatter):
     """One line for people; credentials in addresses are blotted out."""
 
@@ -39,7 +44,7 @@ class _Text(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)-7s {process} %(name)s: %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        return _CREDENTIALS.sub("…@", super().format(record))
+        return blotted(super().format(record))
 
 
 class _Json(logging.Formatter):
@@ -59,7 +64,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps({key: _CREDENTIALS.sub("…@", value) for key, value in entry.items()}, ensure_ascii=False)
+        return json.dumps({key: blotted(value) for key, value in entry.items()}, ensure_ascii=False)
 
 
 def set_up_logging(

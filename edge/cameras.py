@@ -26,7 +26,7 @@ from edge.sockets import listen
 from edge.spool import Spool
 from models.errors import InvalidInput, StorageUnavailable
 from models.events import CameraBack, CameraLost, fact_id
-from models.link import CameraStatus
+from models.link import TROUBLE_CHARS, CameraStatus
 from models.places import Camera
 from models.zones import bounds
 
@@ -154,7 +154,9 @@ class Cameras:
             state = "refused" if health is not None and health.state == "refused" else "starting"
         troubles = ", ".join(self._troubles.of(camera_id))
         detail = troubles if health is None else (troubles or health.detail or health.state)
-        return CameraStatus(camera_id=camera_id, state=state, detail=detail[:200], at=at)  # type: ignore[arg-type]
+        trouble = detail[:TROUBLE_CHARS] or None if state in {"lost", "refused"} else None
+        told = {"camera_id": camera_id, "state": state, "detail": detail[:200], "at": at, "trouble": trouble}
+        return msgspec.convert(told, CameraStatus)
 
     # ---- what eyes say ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,6 +21,7 @@ from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, Se
 from edge.clock import SteadyClock
 from edge.ledger import Kept, Ledger, status_of
 from edge.modes import Modes
+from edge.served import Served
 from edge.spool import Spool
 from models.access import Request
 from models.doors import (
@@ -58,17 +58,6 @@ DriverKey = Callable[[Door], str]
 Consider = Callable[[Request], Awaitable[None]]
 """Answers a request at a door; must not raise for bad input."""
 Taken = tuple[Kept, int, int | None, Reported]
-
-
-@dataclass
-class Served:
-    """Hold one driver's run: the doors that it serves and the driver while it is open."""
-
-    key: str
-    doors: tuple[Door, ...]
-    driver: DoorDriver | None = None
-    task: asyncio.Task[None] | None = None
-    down_since: float | None = None
 
 
 class DoorKeeper:
@@ -169,28 +158,27 @@ class DoorKeeper:
     async def _run(self, served: Served, good: Good) -> None:
         """Serve one driver until it ends; `keep_running` opens it again."""
         try:
-            async with self._open_driver(served.doors) as driver:
-                self._connected_again(served)
-                served.driver = driver
-                good()
-                queue: asyncio.Queue[Taken] = asyncio.Queue(UNACKNOWLEDGED)
-                async with asyncio.TaskGroup() as group:
-                    others = (
-                        group.create_task(self._acknowledge(queue)),
-                        group.create_task(self._answer(driver)),
-                    )
-                    async for reported in driver.reports():
-                        await self._take(reported, queue)
-                    for task in others:
-                        task.cancel()
-        except ExceptionGroup as several:  # one reason reads better than "1 sub-exception"
-            raise several.exceptions[0] from several
+            with served:
+                async with self._open_driver(served.doors) as driver:
+                    self._connected_again(served)
+                    served.driver = driver
+                    good()
+                    await self._follow(driver)
         finally:
-            served.driver = None
             if served.down_since is None:
                 served.down_since = self._clock.unix()
             self._count("driver_ends")
             self.on_change()
+
+    async def _follow(self, driver: DoorDriver) -> None:
+        """Take the reports of an open driver and answer its requests, until it ends."""
+        queue: asyncio.Queue[Taken] = asyncio.Queue(UNACKNOWLEDGED)
+        async with asyncio.TaskGroup() as group:
+            others = group.create_task(self._acknowledge(queue)), group.create_task(self._answer(driver))
+            async for reported in driver.reports():
+                await self._take(reported, queue)
+            for task in others:
+                task.cancel()
 
     def _connected_again(self, served: Served) -> None:
         if served.down_since is not None:  # what happened meanwhile cannot be told from what happens now
@@ -198,7 +186,7 @@ class DoorKeeper:
                 kept = self._doors.get(door.id)
                 if kept is not None:
                     kept.state = resume(kept.state, at=self._clock.now())
-        served.down_since = None
+        served.down_since = served.trouble = None
         self.on_change()
 
     async def _take(self, reported: Reported, queue: asyncio.Queue[Taken]) -> None:
@@ -391,10 +379,7 @@ class DoorKeeper:
     def statuses(self) -> tuple[DoorStatus, ...]:
         """Return how every door stands, for the gateway."""
         at = self._clock.now()
-        return tuple(status_of(kept, at=at, connected=self._connected(kept)) for kept in self._doors.values())
-
-    def _connected(self, kept: Kept) -> bool:
-        return (served := self._served_for(kept.door.id)) is not None and served.driver is not None
+        return tuple(status_of(kept, served=self._served_for(door_id), at=at) for door_id, kept in self._doors.items())
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

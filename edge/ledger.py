@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 
+from edge.served import Served
 from edge.spool import Spool
 from models.doors import DoorState
 from models.events import AccessDenied, AccessGranted, AnyFact, kind_of
@@ -133,9 +134,10 @@ class Ledger:
             self._kept.remove(kept)
 
 
-def status_of(kept: Kept, *, at: datetime, connected: bool) -> DoorStatus:
-    """Return how a door stands, for the gateway; one whose wire is away is not online."""
+def status_of(kept: Kept, *, served: Served | None, at: datetime) -> DoorStatus:
+    """Return how a door stands, for the gateway; one whose wire is away is not online, and says why."""
     state = kept.state
+    connected = served is not None and served.driver is not None
     return DoorStatus(
         door_id=state.door_id,
         online=connected and (state.online is True or (state.online is None and state.contact != "unknown")),
@@ -145,4 +147,5 @@ def status_of(kept: Kept, *, at: datetime, connected: bool) -> DoorStatus:
         tamper=state.tamper,
         alarm=state.alarm,
         at=at,
+        trouble=None if served is None else served.trouble,
     )

@@ -56,6 +56,8 @@ class Policies:
         self._keys = keys
         self._gateway_key = gateway_key
         self.current: Policy | None = None
+        self.unusable: dict[str, str] = {}
+        """Doors that are left out because their rules are not allowed, each with the reason."""
 
     async def load(self) -> Policy | None:
         """Return the policy of the last run, if there is one that opens."""
@@ -131,10 +133,12 @@ class Policies:
     def usable_doors(self) -> tuple[Door, ...]:
         """Return the doors of the policy whose rules are allowed; a wrong one is said in the log and left out."""
         doors = []
+        self.unusable = {}
         for door in () if self.current is None else self.current.doors:
             try:
                 doors.append(check_door(door))
             except InvalidInput as error:
+                self.unusable[door.id] = str(error)
                 log.warning("door %s is not served: %s", door.id, error)
         return tuple(doors)
 

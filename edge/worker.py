@@ -42,13 +42,14 @@ from edge.policies import Policies, PolicyAnswer, version
 from edge.power import Mains
 from edge.protection import open_guard
 from edge.relay import Relay
+from edge.served import unserved
 from edge.spool import Spool
 from edge.times import Lived, last_times
 from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
-from models.link import Discover, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
+from models.link import Discover, DoorStatus, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -323,7 +324,7 @@ class Worker:
             edge_id=self._edge.id,
             at=self._clock.now(),
             backlog=self._spool.backlog,
-            doors=self._faces.attention.told(self._keeper.statuses()),
+            doors=self._faces.attention.told(self._keeper.statuses()) + self._unserved(),
             cameras=self._cameras.statuses(),
             counters=counters,
             policy=(0, 0) if policy is None else (policy.epoch, policy.n),
@@ -333,6 +334,10 @@ class Worker:
             tombstones=self._policies.forgotten()[:MAX_TOMBSTONES],
             restored_at=self._keys.restored_at,
         )
+
+    def _unserved(self) -> tuple[DoorStatus, ...]:
+        at = self._clock.now()
+        return tuple(unserved(door_id, why, at=at) for door_id, why in self._policies.unusable.items())
 
 
 def _client(base: str, tls: ssl.SSLContext | bool) -> httpx.AsyncClient:

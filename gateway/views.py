@@ -93,6 +93,8 @@ class DoorView(msgspec.Struct, frozen=True, kw_only=True):
     """How its edge uses faces there now, with the reasons; None where it takes none, or has not said."""
     bypass: BypassView | None = None
     """Alarms that raise no alert there now."""
+    trouble: str | None = None
+    """Why its edge cannot serve it, in words; None while it can, or has not said."""
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,8 @@ class CameraView(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "unknown"
     detail: str = ""
     seen_at: datetime | None = None
+    trouble: str | None = None
+    """Why its edge cannot serve it, or the device around it, in words; None while it can, or has not said."""
 
 
 class EdgeView(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -301,6 +301,11 @@ class FaceStatus(msgspec.Struct, frozen=True, kw_only=True):
     provider: Provider = "none"
 
 
+TROUBLE_CHARS = 200
+Trouble = Annotated[str, msgspec.Meta(max_length=TROUBLE_CHARS)]
+"""Why an edge cannot serve a device, in words for people; no secret is in it."""
+
+
 class DoorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Report how a door stands now, for the console."""
 
@@ -314,6 +319,8 @@ class DoorStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     face: FaceStatus | None = None
     """None where the door takes no face in any way."""
+    trouble: Trouble | None = None
+    """Why the edge cannot serve it; None while it can."""
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,6 +330,8 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["starting", "live", "lost", "refused"]
     detail: str = ""
     at: datetime
+    trouble: Trouble | None = None
+    """Why the edge cannot serve it, or the device around it; None while it can."""
 
 
 class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):

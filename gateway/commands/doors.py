@@ -1,4 +1,4 @@
-"""`door …`: lock down, evacuate, hold open, bypass alarms, through the gateway's HTTP API with a machine's token.
+"""`door …`: how doors stand, lock down, evacuate, hold open, bypass alarms, through the gateway's HTTP API with a machine's token.
 
 Modes are wishes that the policy carries: a command answers when they are kept, and waits for no door.
 """
@@ -14,7 +14,8 @@ from gateway.commands.person import SomeDoors
 from gateway.commands.remote import LOCAL, Token, Url, ask
 
 door = typer.Typer(
-    help="Doors: lock down, evacuate, hold open, which doors follow, and bypassed alarms.", no_args_is_help=True
+    help="Doors: how they stand, lock down, evacuate, hold open, which doors follow, and bypassed alarms.",
+    no_args_is_help=True,
 )
 Why = Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")]
 Until = Annotated[str, typer.Option(help="until when, with its offset, as 2027-01-31T18:00:00+08:00; at most a week")]
@@ -26,6 +27,25 @@ Kinds = Annotated[
     ),
 ]
 Minutes = Annotated[int, typer.Option(help="for how long, at most a day")]
+
+
+@door.command("list")
+def list_all(
+    *, troubled: Annotated[bool, typer.Option("--troubled", help="only doors that their edge cannot serve")] = False,
+    url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """List the doors: how each stands, and why its edge cannot serve it (`not served: …`)."""
+    found = ask("GET", "doors", url=url, token=token)
+    found["items"] = [one for one in found["items"] if one.get("trouble") or not troubled]
+    none = "every door is served" if troubled else "no doors"
+    show(found, "\n".join(_standing(one) for one in found["items"]) or none, as_json=as_json)
+
+
+@door.command("show")
+def show_one(door_id: str, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Show how a door stands, and why its edge cannot serve it."""
+    found = ask("GET", f"doors/{door_id}", url=url, token=token)
+    show(found, _standing(found), as_json=as_json)
 
 
 @door.command("modes")
@@ -110,6 +130,19 @@ def _act(act: str, site: str, *, url: str, token: str, reason: str, some: list[s
     body = {"act": act, "doors": some, "reason": reason}
     kept = ask("POST", f"sites/{site}/modes", url=url, token=token, json=body)
     show(kept, "\n".join(_line(one) for one in kept["items"]) or "no doors", as_json=as_json)
+
+
+def _standing(one: dict[str, Any]) -> str:
+    if one.get("trouble"):
+        stands = f"not served: {one['trouble']}"
+    elif one["seen_at"] is None:
+        stands = "its edge has said nothing of it yet"
+    elif not one["online"]:
+        stands = "offline"
+    else:
+        alarm = "" if one["alarm"] == "none" else f", {one['alarm']}"
+        stands = f"{one['contact']}, {one['lock']}{alarm}{', tampered' if one['tamper'] else ''}"
+    return f"{one['id']:24} {stands}"
 
 
 def _line(one: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ from models.link import CameraStatus, DoorStatus
 from models.places import Area, Camera, Company, Controller, Door, Flat, Site
 
 KEY_BYTES = 32
+SILENT_EDGE = "its edge is out of reach"
 
 
 def _put(connection: Connection, table: Table, *, key: str, values: dict[str, Any], first: dict[str, Any]) -> None:
@@ -241,7 +242,7 @@ def _door_view(row: Row[Any, Any, Any, Any], *, bypass: BypassView | None) -> Do
     told = msgspec.json.decode(row.body, type=DoorStatus)
     return msgspec.structs.replace(
         view, online=told.online, contact=told.contact, lock=told.lock, mode=told.mode, tamper=told.tamper,
-        alarm=told.alarm, seen_at=told.at, face=told.face,
+        alarm=told.alarm, seen_at=told.at, face=told.face, trouble=told.trouble,
     )  # fmt: skip
 
 
@@ -267,7 +268,7 @@ def _camera_view(row: Row[Any, Any]) -> CameraView:
     if row.body is None:
         return view
     told = msgspec.json.decode(row.body, type=CameraStatus)
-    return msgspec.structs.replace(view, state=told.state, detail=told.detail, seen_at=told.at)
+    return msgspec.structs.replace(view, state=told.state, detail=told.detail, seen_at=told.at, trouble=told.trouble)
 
 
 def note_status(connection: Connection, told: DoorStatus | CameraStatus, *, edge: EdgeIdentity) -> bool:
@@ -297,12 +298,12 @@ def mark_edge_devices_unseen(connection: Connection, edge_id: str, *, at: dateti
     for row in connection.execute(select(device_status).where(device_status.c.edge_id == edge_id)).all():
         if row.kind == "door":
             door = msgspec.json.decode(row.body, type=DoorStatus)
-            after: DoorStatus | CameraStatus = msgspec.structs.replace(door, online=False, at=at)
-            same = not door.online
+            after: DoorStatus | CameraStatus = msgspec.structs.replace(door, online=False, at=at, trouble=SILENT_EDGE)
+            same = not door.online and door.trouble == SILENT_EDGE
         else:
             camera = msgspec.json.decode(row.body, type=CameraStatus)
-            after = msgspec.structs.replace(camera, state="lost", detail="the edge is out of reach", at=at)
-            same = camera.state == "lost"
+            after = msgspec.structs.replace(camera, state="lost", detail=SILENT_EDGE, at=at, trouble=SILENT_EDGE)
+            same = camera.state == "lost" and camera.trouble == SILENT_EDGE
         if not same:
             key = and_(device_status.c.id == row.id, device_status.c.kind == row.kind)
             connection.execute(update(device_status).where(key).values(body=as_text(after), at=at))

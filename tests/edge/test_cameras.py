@@ -206,3 +206,7 @@ async def test_what_cannot_be_read_or_is_unknown_is_counted(tmp_path: Path) -> N
         at.cameras.apply([camera()])
         await at.says("refused")
         await until(lambda: at.cameras.statuses()[0].state == "refused")
+        assert at.cameras.statuses()[0].trouble
+        await at.says("live")
+        await until(lambda: at.cameras.statuses()[0].state == "live")
+        assert at.cameras.statuses()[0].trouble is None

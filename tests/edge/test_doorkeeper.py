@@ -11,10 +11,12 @@ import pytest
 
 from drivers.door import Executed, Order, Reported, SetMode, Warn
 from edge.doorkeeper import REQUESTS_AT_DOOR, REQUESTS_AT_ONCE
+from edge.served import told
 from models.access import Request
 from models.doors import held_soon
 from models.errors import DeviceRefused, DeviceUnreachable
 from models.events import DoorForced, DoorOpened, kind_of
+from models.link import TROUBLE_CHARS
 from models.policy import DesiredMode
 from models.reports import Snapshot
 from tests.edge.conftest import House, open_house
@@ -210,6 +212,31 @@ async def test_doors_of_a_wire_that_stays_away_are_reported_lost_and_back(tmp_pa
         wire.say("d1", online())
         await until(lambda: house.keeper.counters.get("device_back") == 1)
         assert house.keeper.statuses()[0].online
+
+
+async def test_a_door_says_why_it_is_not_served_until_it_is(tmp_path: Path) -> None:
+    wire = MemoryWire(fails=DeviceRefused("localhost:1883", "the broker refused 'gate': bad user name or password"))
+    async with open_house(tmp_path, wire=wire) as house:
+        house.keeper.apply((door(),), ())
+        await until(lambda: house.keeper.statuses()[0].trouble is not None)
+        status = house.keeper.statuses()[0]
+        assert status.trouble == "localhost:1883: the broker refused 'gate': bad user name or password"
+        wire.fails = None
+        wire.say("d1", online())
+        await until(lambda: house.keeper.statuses()[0].online)
+        assert house.keeper.statuses()[0].trouble is None
+        wire.fails = DeviceUnreachable("localhost:1883", "away")
+        wire.end(DeviceUnreachable("localhost:1883", "the connection ended"))
+        await until(lambda: house.keeper.statuses()[0].trouble == "localhost:1883: away")
+
+
+def test_what_a_door_says_of_its_trouble_is_one_short_line_without_secrets() -> None:
+    gate = door(driver={"password": "hunter22", "readers": [{"key": "ab" * 16}]})
+    error = DeviceRefused("rtsp://u:pass@host/", f"no\nto hunter22 with {'ab' * 16} {'x' * 500}")
+    text = told(error, doors=(door("d2"), gate))
+    assert text.startswith("rtsp://…@host/: no to … with … xxx")
+    assert len(text) == TROUBLE_CHARS
+    assert told(KeyError("hunter22"), doors=(gate,)).startswith("its driver failed (KeyError)")
 
 
 async def test_a_door_that_stays_open_too_long_is_reported_by_time_alone(house: House) -> None:

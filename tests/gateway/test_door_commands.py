@@ -13,9 +13,13 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.runtime import Runtime
+from gateway.store import Connection
 from gateway.store.audit import audit_rows
+from gateway.store.edges import edge_identity
+from gateway.store.places import mark_edge_devices_unseen, note_status
 from models.errors import GatehouseError
-from tests.gateway.support import Clock, machine_token
+from models.link import DoorStatus
+from tests.gateway.support import Clock, SigningEdge, machine_token
 
 Shell = Callable[..., Any]
 WHY = ("--reason", "drill on Monday")
@@ -73,3 +77,27 @@ async def test_mistakes_about_modes_say_what_to_do(shell: Shell) -> None:
         with pytest.raises(GatehouseError, match=what):
             await shell(*arguments)
     assert await modes(shell) == {"gate": "normal", "side": "normal"}
+
+
+async def test_a_door_that_its_edge_cannot_serve_says_why_in_the_shell(
+    shell: Shell, runtime: Runtime, *, edge: SigningEdge, clock: Clock
+) -> None:
+    def tell(connection: Connection, trouble: str | None) -> None:
+        status = DoorStatus(
+            door_id="gate", online=trouble is None, contact="closed", lock="locked", mode="normal", tamper=False,
+            alarm="none", at=clock(), trouble=trouble,
+        )  # fmt: skip
+        identity = edge_identity(connection, edge.id)
+        assert identity is not None
+        note_status(connection, status, edge=identity)
+
+    assert "has said nothing" in await shell("show", "gate")
+    runtime.store.write_now(tell, "localhost:1883: the broker refused 'gate'")
+    assert "not served: localhost:1883: the broker refused 'gate'" in await shell("show", "gate")
+    assert (await shell("list", "--troubled")).splitlines() == [await shell("show", "gate")]
+    runtime.store.write_now(tell, None)
+    assert "closed, locked" in await shell("show", "gate")
+    assert await shell("list", "--troubled") == "every door is served"
+    runtime.store.write_now(mark_edge_devices_unseen, edge.id, at=clock())
+    assert "not served: its edge is out of reach" in await shell("list")
+    assert runtime.store.write_now(mark_edge_devices_unseen, edge.id, at=clock()) == [], "said once"
