@@ -1,4 +1,4 @@
-"""The devices around cameras: what they say of tampering becomes a trouble, and a turned camera returns to its position.
+"""The devices around cameras: tampering and a wrong clock become troubles, and a turned camera returns to its position.
 
 One task per camera whose settings have a device; a device that is away costs nothing and says nothing about the
 pictures, which are judged by themselves (edge.looks).
@@ -7,6 +7,7 @@ pictures, which are judged by themselves (edge.looks).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
@@ -17,13 +18,19 @@ from config.process import Good, keep_running
 from drivers.camera_device import CameraDevice
 from drivers.catalog import open_camera_device
 from edge.camera_troubles import CameraTroubles
-from models.errors import DeviceRefused
+from edge.looks import CLOCK_LASTS_S, ClockLook
+from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
+from models.events import Trouble
 from models.places import Camera
 
 log = logging.getLogger("gatehouse.edge.camera_devices")
 
 TAMPERED_FOR_S: Final = 3.0
 """How long a camera must say so: a hand that cleans the lens is no tampering."""
+CLOCK_EVERY_S: Final = 20.0
+"""How often a device is asked for its time."""
+ANSWER_S: Final = 1.0
+"""How long an answer about the time is waited for when the connection ends."""
 
 
 class CameraDevices:
@@ -33,14 +40,19 @@ class CameraDevices:
         troubles: told what devices say.
         now: the edge's clock.
         hold_s: how long tampering must last.
+        clock_every_s: how often a device is asked for its time.
+        clock_lasts_s: how long its clock must be wrong.
     """
 
     def __init__(
-        self, troubles: CameraTroubles, *, now: Callable[[], datetime], hold_s: float = TAMPERED_FOR_S
-    ) -> None:
+        self, troubles: CameraTroubles, *, now: Callable[[], datetime], hold_s: float = TAMPERED_FOR_S,
+        clock_every_s: float = CLOCK_EVERY_S, clock_lasts_s: float = CLOCK_LASTS_S,
+    ) -> None:  # fmt: skip
         self._troubles = troubles
         self._now = now
         self._hold_s = hold_s
+        self._clock_every_s = clock_every_s
+        self._clock_lasts_s = clock_lasts_s
         self._group: asyncio.TaskGroup | None = None
         self._kept: dict[str, tuple[Camera, asyncio.Task[None]]] = {}
 
@@ -53,13 +65,15 @@ class CameraDevices:
         wanted = {camera.id: camera for camera in cameras if camera.device}
         for camera_id in [name for name, (camera, _) in self._kept.items() if not _same(camera, wanted.get(name))]:
             self._kept.pop(camera_id)[1].cancel()
+            self._troubles.withdraw(camera_id, by="device")
         for camera in wanted.values():
             if camera.id not in self._kept and self._group is not None:
                 name = f"device of camera {camera.id}"
-                task = self._group.create_task(keep_running(name, partial(self._run, camera)), name=name)
+                clock = ClockLook(self._clock_lasts_s, ends_s=0.0)
+                task = self._group.create_task(keep_running(name, partial(self._run, camera, clock)), name=name)
                 self._kept[camera.id] = camera, task
 
-    async def _run(self, camera: Camera, good: Good) -> None:
+    async def _run(self, camera: Camera, clock: ClockLook, good: Good) -> None:
         settings = {"user": camera.user, "password": camera.password, **(camera.device or {})}
         device: CameraDevice
         async with open_camera_device(settings, now=self._now) as device:
@@ -68,11 +82,40 @@ class CameraDevices:
                 await device.go_home()
             except DeviceRefused as error:
                 log.warning("camera %s does not turn to its position: %s", camera.id, error.what)
-            async for tampered in lasting(device.tampers(), hold_s=self._hold_s):
-                if tampered:
-                    await self._troubles.say(camera.id, present=("tampered",), absent=())
-                else:
-                    await self._troubles.say(camera.id, present=(), absent=("tampered",))
+            over = asyncio.Event()
+            watching = asyncio.create_task(self._watch_clock(camera.id, device, clock=clock, over=over))
+            try:
+                async for tampered in lasting(device.tampers(), hold_s=self._hold_s):
+                    await self._say(camera.id, "tampered", so=tampered)
+            finally:
+                over.set()
+                await asyncio.wait({watching}, timeout=ANSWER_S)
+                watching.cancel()
+                await asyncio.wait({watching})
+
+    async def _watch_clock(
+        self, camera_id: str, device: CameraDevice, *, clock: ClockLook, over: asyncio.Event
+    ) -> None:
+        """Ask for the time again and again; that a device does not answer is told by what listens to it."""
+        while not await _within(self._clock_every_s, over):
+            with contextlib.suppress(DeviceUnreachable, DeviceRefused, InvalidInput, TimeoutError):
+                off_s = await device.clock_off_s()
+                clock.observe(off_s, self._now().timestamp())
+                if clock.wrong is not None:
+                    await self._say(camera_id, "clock_skew", so=clock.wrong)
+
+    async def _say(self, camera_id: str, trouble: Trouble, *, so: bool) -> None:
+        if so:
+            await self._troubles.say(camera_id, present=(trouble,), by="device")
+        else:
+            await self._troubles.say(camera_id, absent=(trouble,), by="device")
+
+
+async def _within(limit_s: float, event: asyncio.Event) -> bool:
+    """Wait for an event no longer than that; return whether it came."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), limit_s)
+    return event.is_set()
 
 
 async def lasting(states: AsyncIterator[bool], *, hold_s: float) -> AsyncIterator[bool]:

@@ -2,13 +2,14 @@
 
 The eyes judge (edge.looks, models.picture_health), and so does a camera's own device (edge.camera_devices). What was
 told is remembered over restarts, so that no alert stays open for ever; a trouble that nobody can judge just now, or
-after a restart not yet, stays as it is.
+after a restart not yet, stays as it is. Where both see one trouble (a wrong clock), it is over when neither sees it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +21,8 @@ from models.events import CameraSettled, CameraTroubled, Trouble, fact_id
 
 TROUBLED_KEY = "cameras_troubled"
 RETRY_S = 1.0
+Judge = Literal["eye", "device"]
+"""Who finds a trouble: the eye by the pictures, or the camera's own device."""
 _told = msgspec.json.Decoder(dict[str, dict[Trouble, str]])
 
 
@@ -31,6 +34,7 @@ class CameraTroubles:
         self._spool = spool
         self._clock = clock
         self._told: dict[str, dict[Trouble, str]] = {}
+        self._seen: set[tuple[str, Trouble, Judge]] = set()
         self.on_change: Callable[[], None] = lambda: None
 
     async def load(self) -> None:
@@ -45,19 +49,27 @@ class CameraTroubles:
 
     async def follow(self, health: EyeHealth) -> None:
         """Tell what an eye finds; waits until it is stored."""
-        await self.say(health.camera_id, present=health.troubles, absent=health.absent)
+        await self.say(health.camera_id, present=health.troubles, absent=health.absent, by="eye")
 
-    async def say(self, camera_id: str, *, present: Iterable[Trouble], absent: Iterable[Trouble]) -> None:
+    def withdraw(self, camera_id: str, *, by: Judge) -> None:
+        """Forget what a judge that is gone saw of a camera: from now on the other one alone says when it is over."""
+        self._seen = {seen for seen in self._seen if (seen[0], seen[2]) != (camera_id, by)}
+
+    async def say(
+        self, camera_id: str, *, present: Iterable[Trouble] = (), absent: Iterable[Trouble] = (), by: Judge
+    ) -> None:
         """Tell what began and what is over; waits until it is stored. What is in neither stays as it is."""
         at = self._clock.now()
         told = dict(self._told.get(camera_id, {}))
         facts: list[CameraTroubled | CameraSettled] = []
         for trouble in present:
+            self._seen.add((camera_id, trouble, by))
             if trouble not in told:
                 told[trouble] = key = fact_id(self._edge_id, camera_id, trouble, at.isoformat())
                 facts.append(CameraTroubled(id=key, at=at, camera_id=camera_id, trouble=trouble))
         for trouble in absent:
-            if trouble in told:
+            self._seen.discard((camera_id, trouble, by))
+            if trouble in told and not any(seen[:2] == (camera_id, trouble) for seen in self._seen):
                 key = fact_id(self._edge_id, camera_id, told.pop(trouble), "camera_settled")
                 facts.append(CameraSettled(id=key, at=at, camera_id=camera_id, trouble=trouble))
         if not facts:

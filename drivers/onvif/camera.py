@@ -88,6 +88,11 @@ class OnvifCamera:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    async def clock_off_s(self) -> float | None:
+        """Return by how much the device's clock is ahead of ours, in s, measured now; None where it does not tell the time."""
+        off = await self._client.measure_clock()
+        return None if off is None else off.total_seconds()
+
     async def go_home(self) -> None:
         """Turn to the stored position; one that the device does not have is refused with those that it has.
 

@@ -196,19 +196,24 @@ class OnvifClient:
 
     # ---- what it is -------------------------------------------------------------------------------------------------
 
-    async def measure_clock(self) -> None:
-        """Read the device's clock without credentials; WS-Security tokens are stamped by it, not by ours."""
+    async def measure_clock(self) -> timedelta | None:
+        """Read the device's clock without credentials and return how far it is ahead of ours; None if it did not tell.
+
+        WS-Security tokens are stamped by it, not by ours.
+        """
         await contracts.load("device")
         envelope, _ = contracts.request("device", "GetSystemDateAndTime")
         asked = self._now()
         try:
             reply = await self._post(envelope, url=self.endpoint.url, headers=(), limit_s=self.endpoint.timeout_s)
         except soap.Fault:
-            return  # an old device that wants credentials first: its clock is taken for right
+            return None  # an old device that wants credentials first: its clock is taken for right
         at = asked + (self._now() - asked) / 2
         told = _utc(self._read("device", "GetSystemDateAndTime", reply))
-        if told is not None:
-            self.offset, self.told_time = told - at, True
+        if told is None:
+            return None
+        self.offset, self.told_time = told - at, True
+        return self.offset
 
     async def _find_services(self) -> dict[str, str]:
         try:

@@ -143,7 +143,7 @@ def our_capabilities(part: DoorPart, *, found: Found, readers: Iterable[str], st
     own = set(readers)
     points = [point for point in found.points if point.token in own]
     if any(point.asks for point in points):
-        can |= {"card", "pin", "feedback"}
+        can |= {"card", "pin"}
     if any(point.tells_duress for point in points):
         can.add("duress")
     can |= {"relay"} if part.relay is not None else set()

@@ -52,7 +52,7 @@ async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
     async with house as spool, running(simulated()) as site, asyncio.TaskGroup() as tasks:
         clock = SteadyClock()
         troubles = CameraTroubles(edge_id=EDGE, spool=spool, clock=clock)
-        devices = CameraDevices(troubles, now=clock.now, hold_s=0.2)
+        devices = CameraDevices(troubles, now=clock.now, hold_s=0.2, clock_every_s=0.1, clock_lasts_s=0.3)
         devices.begin(tasks)
         yield Yard(devices, troubles, spool, site)
         devices.apply([])
@@ -73,7 +73,8 @@ async def test_a_covered_camera_is_troubled_and_settles(yard: Yard) -> None:
 
 
 async def test_what_was_so_at_the_connection_raises_nothing_and_its_end_is_told(yard: Yard) -> None:
-    await yard.troubles.say("c1", present=("tampered",), absent=())
+    await yard.troubles.say("c1", present=("tampered",), by="device")
+    yard.troubles.withdraw("c1", by="device")
     yard.devices.apply([yard.camera()])
     await eventually(lambda: yard.troubles.of("c1") == ())
     await yard.site.act("cover")
@@ -116,6 +117,34 @@ async def test_a_camera_that_did_not_change_is_not_touched(yard: Yard) -> None:
     yard.devices.apply([yard.camera()])
     await yard.listening()
     assert len(yard.site.unit.subscriptions.points) == asked == 1
+
+
+async def test_a_clock_an_hour_off_is_a_trouble_and_settles_once_it_is_set(yard: Yard) -> None:
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.devices.apply([yard.camera()])
+    await eventually(lambda: yard.troubles.of("c1") == ("clock_skew",))
+    await yard.troubles.say("c1", absent=("clock_skew",), by="eye")
+    assert yard.troubles.of("c1") == ("clock_skew",), "its stream has another clock, which is right"
+    yard.site.unit.faults.discard("clock_hour_off")
+    await eventually(lambda: yard.troubles.of("c1") == ())
+    facts = [fact for fact in await yard.facts() if isinstance(fact, CameraTroubled | CameraSettled)]
+    assert [(type(fact), fact.trouble) for fact in facts] == [
+        (CameraTroubled, "clock_skew"), (CameraSettled, "clock_skew"),
+    ]  # fmt: skip
+
+
+async def test_a_clock_that_is_right_says_nothing_and_one_whose_device_is_taken_off_is_the_eyes_to_judge(
+    yard: Yard,
+) -> None:
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    await yard.listening()
+    assert yard.troubles.of("c1") == ()
+    yard.site.unit.faults.add("clock_hour_off")
+    await eventually(lambda: yard.troubles.of("c1") == ("clock_skew",))
+    yard.devices.apply([])
+    await yard.troubles.say("c1", absent=("clock_skew",), by="eye")
+    assert yard.troubles.of("c1") == ()
 
 
 async def test_a_moment_is_no_lasting_state() -> None:

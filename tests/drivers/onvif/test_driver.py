@@ -326,6 +326,14 @@ async def test_who_waited_too_long_is_let_in_by_the_door_itself(site: Site) -> N
         assert Gate(site).unlocks == 1
 
 
+async def test_a_door_with_a_reader_takes_cards_and_claims_no_light_of_its_own() -> None:
+    async with running(simulated()) as site, site.driver() as driver:
+        can = driver.capabilities("gate") or frozenset()
+        told = await driver.execute(Warn(id="w", door_id="gate", reason="held_soon"))
+    assert {"card", "pin", "contact"} <= can
+    assert ("feedback" in can, told.error) == (False, "unsupported")
+
+
 async def test_what_a_device_cannot_do_is_said_so(site: Site) -> None:
     async with site.driver() as driver:
         late = GiveFeedback(id="f", door_id="gate", attempt="long ago", ok=False, reason="unknown_credential")
