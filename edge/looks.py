@@ -20,7 +20,7 @@ class ClockLook:
         ends_s: how long it must be right again.
     """
 
-    def __init__(self, lasts_s: float = CLOCK_LASTS_S, *, ends_s: float) -> None:
+    def __init__(self, lasts_s: float, *, ends_s: float) -> None:
         self._lasting = Lasting(lasts_s, ends_s=ends_s)
 
     @property
@@ -39,7 +39,7 @@ class Looks:
 
     def __init__(self, limits: Limits) -> None:
         self._health = PictureHealth(limits)
-        self._clock = ClockLook(ends_s=limits.ends_s)
+        self._clock = ClockLook(CLOCK_LASTS_S, ends_s=limits.ends_s)
         self._every_s = 0.9 * limits.ends_s
         self._verdict = Verdict()
         self._looked_s: float | None = None
