@@ -17,6 +17,7 @@ import msgspec
 from drivers.door import Executed
 from edge.answers import UNLOCK_VALID_MS, Answers
 from edge.calls import Calls
+from edge.card_lessons import CardLessons
 from edge.clock import SteadyClock
 from edge.credentials import NOBODY, Book, Found, flat_and_pin
 from edge.door_rules import DoorRules
@@ -68,6 +69,7 @@ class Admission:
         self._passes = Passes(spool)
         self._rules = DoorRules(keeper=keeper, clock=clock, spool=spool)
         self._free = FreeTimes(clock=clock, spool=spool)
+        self.lessons = CardLessons(keeper=keeper, clock=clock)
         self.calls = Calls(edge_id=edge_id, keeper=keeper, clock=clock, spool=spool)
         keeper.modes.stands_free = self._stands_free
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -123,6 +125,8 @@ class Admission:
             self._seen.popitem(last=False)
         if not self._answers.is_fresh(request, at=at):
             await self._refuse(request, "stale")
+        elif await self.lessons.take(request):
+            self._count("cards_gathered")
         elif request.kind == "call" and can_call(door, request.reader):
             await self.calls.ring(request, door)
         elif request.kind in ("button", "call"):

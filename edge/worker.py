@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,7 @@ from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
+from models.card_lessons import LearnCards
 from models.link import Discover, DoorStatus, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
@@ -225,6 +227,7 @@ class Worker:
         adopting = Adopting(
             clock=self._clock,
             channel=self._channel,
+        self._orders.give(LearnCards, partial(self._admission.lessons.learn, tell=self._channel.progress))
             link=self._link,
             eyes=eyes,
             open_trial=self._wires.open_trial,

@@ -105,7 +105,7 @@ def canonical_reading(reading: str, by: CardFormat = AS_IT_COMES, *, where: str 
     """
     if len(reading) > READING_CHARS:
         raise InvalidInput(where, f"what a card reads has at most {READING_CHARS} characters")
-    raw = _raw_bits(reading)
+    raw = raw_bits(reading)
     if by.id == "" and raw is None:
         return canonical_card(reading, where=where)
     if raw is not None:
@@ -126,7 +126,7 @@ def _canonical(octets: bytes, *, by: CardFormat, where: str) -> str:
     return canonical_card(ordered.hex(), where=where)
 
 
-def _raw_bits(reading: str) -> tuple[int, int] | None:
+def raw_bits(reading: str) -> tuple[int, int] | None:
     """Return the bits of `BITS:HEX` as (how many, their number), None for what is not written so."""
     match = _RAW.fullmatch(reading)
     if match is None:
@@ -187,6 +187,13 @@ def _unframed(number: int, frame: int, *, where: str) -> bytes:
     if not _parity_holds(number, frame):
         raise InvalidInput(where, "the parity of this frame is wrong: hold the card up again, or check the format")
     return _sized(number >> 1 & (1 << frame - 2) - 1, _data_bytes(frame), where=where)
+
+
+def parity_of(bits: int, number: int) -> Literal["right", "wrong", "unknown"]:
+    """Return whether bare bits are a whole Wiegand frame; `unknown` for a length that has no parity here."""
+    if bits not in _EACH_PARITY:
+        return "unknown"
+    return "right" if _parity_holds(number, bits) else "wrong"
 
 
 def _parity_holds(number: int, frame: int) -> bool:

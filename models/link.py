@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from models.calibration import FaceUse, ImpostorEvidence
+from models.card_lessons import LearnCards
 from models.devices import Candidate, Setting, Wire
 from models.liveness import Provider
 
@@ -209,8 +210,8 @@ class TryPart(msgspec.Struct, frozen=True, kw_only=True, tag="try_part"):
 
 
 Command = (
-    Unlock | RefuseCall | EnrolFace | EnrolAtDoor | EraseFace | ShareTemplates | AdoptTemplates | CountImpostors
-    | TakeStill | Discover | ProbeDevice | TryPart
+    Unlock | RefuseCall | EnrolFace | EnrolAtDoor | LearnCards | EraseFace | ShareTemplates | AdoptTemplates
+    | CountImpostors | TakeStill | Discover | ProbeDevice | TryPart
 )  # fmt: skip
 
 
@@ -229,6 +230,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     wanted: int
     hint: Hint = ""
+    since: datetime | None = None
+    """When the edge began to gather cards: another time means that it was restarted in between."""
+    readings: tuple[str, ...] = ()
+    """What a reader read of different cards, in order (`learn_cards`): personal data, for the memory of who asked alone."""
+    again: int = 0
+    """How often a card was presented that read like one before."""
+
+    def __repr__(self) -> str:
+        return f"Progress(command_id={self.command_id!r}, done={self.done}, wanted={self.wanted})"
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
