@@ -70,8 +70,10 @@ class StoryLayout(Layout):
     """
 
     liveness: ClassVar[Provider] = "none"
+    more_doors: ClassVar[tuple[str, ...]] = ()
+    """Further simulated doors that the broker knows."""
 
-    def __init__(self, directory: Path, *, port: int, more_doors: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, *, port: int) -> None:
         disk = directory / "data" / "edge"
         disk.mkdir(parents=True)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
@@ -80,10 +82,10 @@ class StoryLayout(Layout):
             self.on_own_disk = subprocess.run(mount, capture_output=True, timeout=10).returncode == 0
         super().__init__(directory, port=port)
         self.secrets |= {"camera": MARKS, "broker": PRINTABLE, HAND: PRINTABLE[::-1]}
-        self.secrets |= {door: secrets.token_urlsafe(24) for door in more_doors}
+        self.secrets |= {door: secrets.token_urlsafe(24) for door in self.more_doors}
         for name in ("camera", "broker"):
             self.keep_secret(f"{name}.secret", self.secrets[name])
-        users = {door: self.secrets[door] for door in (*DOORS, HAND, *more_doors)}
+        users = {door: self.secrets[door] for door in (*DOORS, HAND, *self.more_doors)}
         self.keep_secret("users.yaml", yaml.safe_dump(users))
         simulated = {"edge": {"password": self.secrets["broker"]}, "doors": users}
         self.keep_secret("simulated-doors.json", json.dumps(simulated))

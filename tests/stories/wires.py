@@ -29,8 +29,8 @@ Staged = TypeVar("Staged", bound="WireStage")
 class WireLayout(StoryLayout):
     """Lay out a site whose doors hang on three wires."""
 
-    def __init__(self, directory: Path, *, port: int, more_doors: tuple[str, ...] = ()) -> None:
-        super().__init__(directory, port=port, more_doors=more_doors)
+    def __init__(self, directory: Path, *, port: int) -> None:
+        super().__init__(directory, port=port)
         self.secrets["panel"] = "".join(reversed(self.secrets["side"]))
         self.keep_secret("panel.secret", self.secrets["panel"] + "\n")
         self.keep_secret("reader.key", os.urandom(16).hex())
