@@ -109,6 +109,8 @@ class Camera(Protocol):
 
     rate: Rate
     """What is decoded from the next key frame on; set by the thread that reads."""
+    patience_s: float
+    """For how long pictures may gather before they are read; 0 is not at all. Set by the thread that reads."""
 
     @property
     def health(self) -> CameraHealth:
@@ -122,6 +124,9 @@ class Camera(Protocol):
 
     def snapshot(self) -> Frame:
         """Return the next whole picture."""
+
+    def hurry(self) -> None:
+        """Read at once what has gathered; may be called from another thread."""
 
     def stop(self) -> None:
         """Make `frames` or `packets` end soon; may be called from another thread."""

@@ -34,6 +34,8 @@ log = logging.getLogger("gatehouse.edge.eye")
 
 HEALTH_EVERY_S: Final = 10.0
 STALE_MS: Final = 1500.0
+GATHER_S: Final = 0.3
+"""For how long pictures gather where nothing moves and nobody acts; whoever acts ends it."""
 MAX_PIXEL_BYTES: Final = 6 * 1024 * 1024
 MAX_SETTINGS_BYTES: Final = 65_536
 LINK_BACKOFF: Final = Backoff(first_s=0.1, cap_s=5.0)
@@ -66,8 +68,10 @@ class Eye:
         self._gate = MotionGate(settings.near_zone)
         self._state: wire.EyeState = "starting"
         self._detail = ""
+        self._reason = ""
         self._since = time.time()
         self._changed = asyncio.Event()
+        self._camera: Camera | None = None
         self._linked = False
         self._whole = False
         self._crops = 0
@@ -100,6 +104,7 @@ class Eye:
             state=self._state,
             since=self._since,
             detail=self._detail,
+            reason=self._reason,
             frames=frames,
             dropped=self._slot.dropped,
             decode_errors=self._errors,
@@ -122,13 +127,13 @@ class Eye:
         try:
             await ended
         except DeviceRefused as error:
-            self._become("refused", error.what)
+            self._become("refused", error.what, error.reason)
             raise
         except DeviceUnreachable as error:
-            self._become("unreachable", error.what)
+            self._become("unreachable", error.what, error.reason)
             raise
         except InvalidInput as error:
-            self._become("garbage", error.what)
+            self._become("garbage", error.what, error.reason)
             raise
         else:
             self._become("unreachable", "the stream ended")
@@ -154,23 +159,31 @@ class Eye:
             raise DeviceRefused(self._settings.camera_id, str(error)) from error
 
     def _look(self, camera: Camera, stop: threading.Event, good: Callable[[], None]) -> None:
+        self._camera = camera
         lived = False
-        before = (self._frames, self._errors)
+        frames, errors = self._frames, self._errors
         for frame in camera.frames():
             if stop.is_set():
                 return
-            now, luma, health = time.monotonic(), frame.luma(), camera.health
-            self._size = frame.size
-            self._frames, self._errors = before[0] + health.frames, before[1] + health.decode_errors
-            if self._looks.observe(luma, now, clock_off_s=health.clock_off_s):
-                self._loop.call_soon_threadsafe(self._changed.set)
+            now = time.monotonic()
+            self._frames = frames + frame.number
+            moving = camera.rate == "key" or (camera.rate == "full" and (self._whole or self._gate.due(now)))
+            if moving or self._looks.due(now):
+                self._errors, self._size = errors + camera.health.decode_errors, frame.size
+                self._see(camera, Glimpse(frame=frame, area=(0, 0, *frame.size), decoded_s=now), moving=moving)
             if not lived:
                 lived = True
-                log.info("camera %s is decoded by %s", self._settings.camera_id, health.decoder)
+                log.info("camera %s is decoded by %s", self._settings.camera_id, camera.health.decoder)
                 self._loop.call_soon_threadsafe(good)
                 self._loop.call_soon_threadsafe(self._become, "live", "")
-            if camera.rate == "key" or (camera.rate == "full" and (self._whole or self._gate.due(now))):
-                self._watch_for_motion(camera, Glimpse(frame=frame, area=(0, 0, *frame.size), decoded_s=now), luma)
+
+    def _see(self, camera: Camera, whole: Glimpse, *, moving: bool) -> None:
+        luma, now = whole.frame.luma(), whole.decoded_s
+        if self._looks.observe(luma, now, clock_off_s=camera.health.clock_off_s):
+            self._loop.call_soon_threadsafe(self._changed.set)
+        if moving:
+            self._watch_for_motion(camera, whole, luma)
+        camera.patience_s = GATHER_S if self._gate.quiet(now) and not self._whole else 0.0
 
     def _watch_for_motion(self, camera: Camera, whole: Glimpse, luma: Pixels) -> None:
         area = self._gate.observe(luma, whole.decoded_s)
@@ -182,12 +195,12 @@ class Eye:
         elif not wanted:
             self._slot.clear()  # nobody took it, and nobody may find it later (R11)
 
-    def _become(self, state: wire.EyeState, detail: str) -> None:
+    def _become(self, state: wire.EyeState, detail: str, reason: str = "") -> None:
         if (state, detail) == (self._state, self._detail):
             return
         if state != self._state:
             self._since = time.time()
-        self._state, self._detail = state, detail
+        self._state, self._detail, self._reason = state, detail, reason
         self._changed.set()
 
     # --- the face process --------------------------------------------------------------------------------------------
@@ -207,6 +220,8 @@ class Eye:
                     else:
                         self._whole = self._whole or message.whole
                         credit.set()
+                    if self._camera is not None:
+                        self._camera.hurry()
                 sending.cancel()
         finally:
             self._linked = self._whole = False

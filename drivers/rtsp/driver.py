@@ -32,7 +32,7 @@ from drivers.camera import (
     check_settings,
 )
 from drivers.rtsp.hardware import accelerator
-from drivers.rtsp.pace import Pace
+from drivers.rtsp.pace import Gathering, Pace
 from drivers.rtsp.stream_clock import StreamAge, clock_off_s
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 
@@ -41,8 +41,7 @@ PROTOCOLS: Final = "rtsp,rtp,tcp,udp,tls"
 MAX_CREDENTIALS_BYTES: Final = 127  # FFmpeg's RTSP client cuts off the rest without a word
 NO_PICTURE_S: Final = 12.0
 NO_KEY_PICTURE_S: Final = 60.0
-WAITED_S: Final = 0.005
-NAP_S: Final = 0.9
+REST_S: Final = 0.9
 _EIGHT_BIT_LUMA: Final = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
 )
@@ -104,12 +103,14 @@ class RtspCamera:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.rate = settings.rate
+        self.patience_s = 0.0
         self._settings = settings
         self._monotonic = monotonic
         self._wall = wall
         self._container: InputContainer | None = None
         self._age = StreamAge()
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._hurried = threading.Event()
         self._number = 0
         self._errors = 0
         self._good_at = 0.0
@@ -119,6 +120,7 @@ class RtspCamera:
         self._clock_off_s: float | None = None
         self._decoder = "software"
         self._pace = Pace()
+        self._gathering = Gathering()
 
     @property
     def health(self) -> CameraHealth:
@@ -167,7 +169,12 @@ class RtspCamera:
 
     def stop(self) -> None:
         """Make reading end with the next picture; may be called from another thread."""
-        self._stopping.set()
+        self._stopping = True
+        self._hurried.set()
+
+    def hurry(self) -> None:
+        """Read at once what has gathered; may be called from another thread."""
+        self._hurried.set()
 
     def frames(self) -> Iterator[Frame]:
         """Yield decoded pictures until the stream ends. Damaged ones are counted and left out."""
@@ -220,23 +227,27 @@ class RtspCamera:
         if self._container is None:
             raise RuntimeError("the camera is not open")
         source = self._container.demux(self._container.streams.video[0])
-        while not self._stopping.is_set():
-            started = self._monotonic()
+        while not self._stopping:
+            asked_s = self._monotonic()
             try:
                 packet = next(source, None)
             except (av.FFmpegError, OSError) as error:
-                self._fail(error, since=started, limit_s=self._settings.read_timeout_s, doing="reading")
+                self._fail(error, since=asked_s, limit_s=self._settings.read_timeout_s, doing="reading")
             if packet is None or packet.size == 0:
                 return
-            arrived = self._monotonic()
-            yield packet, arrived
-            if self._naps and arrived - started > WAITED_S:
-                self._stopping.wait(NAP_S)
+            arrived_s = self._monotonic()
+            yield packet, arrived_s
+            stamp = packet.pts if packet.dts is None else packet.dts
+            stamp_s = None if stamp is None else float(stamp * packet.time_base)
+            if self._gathering.newest(stamp_s, asked_s=asked_s, arrived_s=arrived_s):
+                self._rest()
 
-    @property
-    def _naps(self) -> bool:
-        """Whether to let pictures gather in the socket, because nobody needs the newest one at once."""
-        return self.rate != "full" and self._settings.transport == "tcp"
+    def _rest(self) -> None:
+        """Let pictures gather in the socket for as long as nobody needs the newest one; datagrams would be lost."""
+        rest_s = self.patience_s if self.rate == "full" else REST_S
+        if rest_s and self._settings.transport == "tcp":
+            self._hurried.wait(rest_s)
+            self._hurried.clear()
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
         try:
@@ -338,22 +349,26 @@ def explain(error: Exception, camera_id: str, *, elapsed_s: float, limit_s: floa
     if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
         return DeviceRefused(
             camera_id, "wrong user or password (the camera answered 401; MD5 digest and basic are spoken)"
-        )
+        ).because("wrong_login")
     if isinstance(error, av.HTTPNotFoundError):
-        return DeviceRefused(camera_id, "no stream under this path (the camera answered 404)")
+        return DeviceRefused(camera_id, "no stream under this path (the camera answered 404)").because("wrong_path")
     if isinstance(error, (av.HTTPClientError, av.HTTPServerError)):
         return DeviceRefused(camera_id, f"the camera answered {type(error).__name__.removesuffix('Error')}")
     if isinstance(error, (av.TimeoutError, av.ExitError, TimeoutError)) or elapsed_s >= limit_s * 0.95:
-        return DeviceUnreachable(camera_id, f"silent for {elapsed_s:.1f} s while {doing}")
+        return DeviceUnreachable(camera_id, f"silent for {elapsed_s:.1f} s while {doing}").because("no_answer")
     if isinstance(error, (av.ConnectionRefusedError, ConnectionRefusedError)):
-        return DeviceUnreachable(camera_id, "connection refused: nothing listens at that address")
+        return DeviceUnreachable(camera_id, "connection refused: nothing listens at that address").because(
+            "no_connection"
+        )
     if isinstance(error, (av.ConnectionResetError, av.BrokenPipeError, av.EOFError, ConnectionError)):
-        return DeviceUnreachable(camera_id, f"the camera closed the connection while {doing}")
+        return DeviceUnreachable(camera_id, f"the camera closed the connection while {doing}").because("cut_off")
     if isinstance(error, (av.InvalidDataError, av.PatchWelcomeError, ValueError)):
-        return InvalidInput(f"camera {camera_id}", f"what it sends is no RTSP video (while {doing})")
+        return InvalidInput(f"camera {camera_id}", f"what it sends is no RTSP video (while {doing})").because(
+            "no_video"
+        )
     if isinstance(error, OSError):
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        return DeviceUnreachable(camera_id, f"{reason} while {doing}")
+        return DeviceUnreachable(camera_id, f"{reason} while {doing}").because("no_connection")
     return InvalidInput(f"camera {camera_id}", f"{type(error).__name__} while {doing}")
 
 
@@ -370,7 +385,11 @@ def look_closer(settings: CameraSettings) -> DeviceUnreachable | None:
             connection.sendall(question)
             said = connection.recv(64)
     except TimeoutError:
-        return DeviceUnreachable(settings.camera_id, f"silent for {settings.connect_timeout_s:.1f} s while opening")
+        return DeviceUnreachable(
+            settings.camera_id, f"silent for {settings.connect_timeout_s:.1f} s while opening"
+        ).because("no_answer")
     except OSError as error:
-        return DeviceUnreachable(settings.camera_id, f"{error.strerror or 'no connection'} while opening")
+        return DeviceUnreachable(settings.camera_id, f"{error.strerror or 'no connection'} while opening").because(
+            "no_connection"
+        )
     return None if said else DeviceUnreachable(settings.camera_id, "the camera closed the connection while opening")

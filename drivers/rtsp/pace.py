@@ -1,4 +1,4 @@
-"""Which pictures of a stream are decoded: all, key frames only, or a glance now and then. Pure."""
+"""Which pictures of a stream are decoded, and when the reader may rest while the next ones gather. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from typing import Final
 
 from drivers.camera import GLANCE_S, Rate
+from drivers.rtsp.stream_clock import StreamAge
 
 PICTURES: Final = 2
 """A glance takes the key picture and the one after it: a camera that is frozen shows the same twice."""
 EARLY_S: Final = 0.5
+WAITED_S: Final = 0.005
 
 
 class Pace:
@@ -41,3 +43,28 @@ class Pace:
         """Count one picture that was decoded."""
         self._left -= 1
         self.decoding = self._left > 0
+
+
+class Gathering:
+    """Tell whether a packet that was just read is the newest there is: then the reader may rest while others gather.
+
+    To wake up for each picture costs more than to decode it: caches are cold and the stream is read in small pieces.
+    """
+
+    def __init__(self) -> None:
+        self._age = StreamAge()
+        self._stamp_s = math.inf
+
+    def newest(self, stamp_s: float | None, *, asked_s: float, arrived_s: float) -> bool:
+        """Take a packet; say whether the next one can hardly be here yet.
+
+        Args:
+            stamp_s: its time on the stream's clock; None where it has none.
+            asked_s: when it was asked for, monotonic.
+            arrived_s: when it was there, monotonic.
+        """
+        waited = arrived_s - asked_s > WAITED_S
+        if stamp_s is None:
+            return waited
+        interval_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
+        return self._age.age_s(stamp_s, arrived_s) < interval_s or waited

@@ -135,3 +135,17 @@ def test_boxes_unite_and_zones_have_at_least_a_pixel() -> None:
     assert union([(0, 0, 10, 10), (50, 5, 10, 30)]) == (0, 0, 60, 35)
     assert in_pixels((0.5, 0.5, 0.5, 0.5), (640, 360)) == (320, 180, 2, 2)
     assert not overlaps((0, 0, 10, 10), (0.5, 0.5, 1.0, 1.0), size=(640, 360))
+
+
+@given(st.integers(8, 1500), st.integers(8, 400), st.integers(0, 3))
+def test_the_grid_is_the_mean_of_sixteen_samples_whatever_the_width(width: int, height: int, padding: int) -> None:
+    whole = np.random.default_rng(width * height).integers(0, 256, (height, width + padding)).astype(np.uint8)
+    picture = whole[:, :width]
+    step = max(1, width // 320)
+    side = 4 * step
+    rows, columns = height // side, width // side
+    slow = [
+        [picture[r * side : (r + 1) * side : step, c * side : (c + 1) * side : step].mean() for c in range(columns)]
+        for r in range(rows)
+    ]
+    assert np.array_equal(coarse(picture), np.array(slow, dtype=np.float32).reshape(rows, columns))
