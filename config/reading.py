@@ -117,6 +117,11 @@ def parse(text: str, *, file: str, environment: Mapping[str, str]) -> Document:
         hint = "check indentation, colons and quotes on this line"
         document.blame((), f"not valid YAML: {error.problem}", suggestion=hint)
         return document
+    except RecursionError:
+        document.blame(
+            (), "too deep", suggestion="no settings nest like this: close the brackets, mend the indentation"
+        )
+        return document
     except yaml.YAMLError as error:
         document.blame(
             (), f"not valid YAML: {' '.join(str(error).split())[:200]}", suggestion="save the file as UTF-8 text"

@@ -42,3 +42,9 @@ def test_a_list_of_wrong_words_is_not_called_too_short_as_well(tmp_path: Path) -
 def test_an_empty_list_is_too_short(tmp_path: Path) -> None:
     (one,) = told(tmp_path, "factors: []\n")
     assert one.startswith("1: factors: ")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 5000 + "]" * 5000, "{a: " * 5000, "- " * 5000])
+def test_brackets_without_end_are_too_deep(tmp_path: Path, text: str) -> None:
+    (one,) = told(tmp_path, text)
+    assert one.startswith("1: (file): too deep")
