@@ -7,8 +7,9 @@ from typing import Final, Literal
 PAUSE_S: Final = 6.0
 DIGITS_MOST: Final = 24
 ENTER: Final = frozenset(b"#\r")
-CLEAR: Final = frozenset(b"*\x7f")
 """Keypads tell `#` as carriage return and `*` as delete (OSDP 2.2, clause 7.12); some as themselves."""
+DIGITS: Final = frozenset(b"0123456789")
+"""Any other key clears what was typed, `*` above all."""
 
 
 class Keypad:
@@ -37,7 +38,7 @@ class Keypad:
         for key in keys:
             if key in ENTER:
                 complete += self._enter()
-            elif key in CLEAR or not chr(key).isdigit() or len(self._typed) >= DIGITS_MOST:
+            elif key not in DIGITS or len(self._typed) >= DIGITS_MOST:
                 self._typed = ""
             else:
                 self._typed += chr(key)

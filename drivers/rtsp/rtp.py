@@ -155,12 +155,14 @@ def reassemble(pieces: Iterable[bytes]) -> list[bytes]:
     """Put the payloads of one picture together again, the inverse of `payloads`.
 
     Raises:
-        InvalidInput: a fragment without its start, or an aggregate cut short.
+        InvalidInput: an empty payload, a fragment without its start or cut short, or an aggregate cut short.
     """
     units: list[bytes] = []
     open_unit: bytearray | None = None
     for piece in pieces:
-        kind = piece[0] & 0x1F
+        kind = piece[0] & 0x1F if piece else _FU_A
+        if kind == _FU_A and len(piece) < 2:
+            raise InvalidInput("RTP payload", "it is empty, or a fragment is cut short")
         if kind == _FU_A:
             if piece[1] & 0x80:
                 open_unit = bytearray(((piece[0] & 0xE0) | (piece[1] & 0x1F),))

@@ -127,6 +127,7 @@ def test_a_pause_or_the_clear_key_forgets_what_was_typed() -> None:
     assert typed((0, b"12"), (PAUSE_S + 0.1, b"34#")) == ["34"]
     assert typed((0, b"12*34#")) == ["34"]
     assert typed((0, b"12\x7f34#")) == ["34"]
+    assert typed((0, b"12\xb234#")) == ["34"]  # Unicode calls it a digit, too
     assert typed((0, b"#"), (0, b"##")) == []
 
 

@@ -45,7 +45,7 @@ def test_what_is_no_rtp_is_refused(packet: bytes) -> None:
         rtp.parse_packet(packet)
 
 
-@pytest.mark.parametrize("pieces", [[b"\x7c\x05abc"], [b"\x78\x00\x09ab"], [b"\x78\x00\x00"]])
+@pytest.mark.parametrize("pieces", [[b"\x7c\x05abc"], [b"\x78\x00\x09ab"], [b"\x78\x00\x00"], [b""], [b"\x7c"]])
 def test_pieces_without_their_start_or_end_are_refused(pieces: list[bytes]) -> None:
     with pytest.raises(InvalidInput):
         rtp.reassemble(pieces)
