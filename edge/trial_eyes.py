@@ -95,12 +95,14 @@ async def _first(told: asyncio.Future[wire.EyeHealth], camera: CameraSettings, *
         async with asyncio.timeout(limit_s):
             health = await told
     except TimeoutError:
-        raise DeviceUnreachable(camera.camera_id, f"no picture came within {limit_s:.0f} s") from None
+        raise DeviceUnreachable(camera.camera_id, f"no picture came within {limit_s:.0f} s").because(
+            "no_answer"
+        ) from None
     if health.state == "live":
         return health
     what = health.detail or ENDED.get(health.state, health.state)
     if health.state == "refused":
-        raise DeviceRefused(camera.camera_id, what)
+        raise DeviceRefused(camera.camera_id, what).because(health.reason)
     if health.state == "garbage":
-        raise InvalidInput("url", what)
-    raise DeviceUnreachable(camera.camera_id, what)
+        raise InvalidInput("url", what).because(health.reason or "no_video")
+    raise DeviceUnreachable(camera.camera_id, what).because(health.reason)

@@ -38,6 +38,15 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `Door.driver` or `Camera.device` will say of it, credentials apart."""
 
 
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Say of one wire why a search of it found no more."""
+
+    wire: Wire
+    detail: str
+    code: str = ""
+    """A stable word for `detail`, where there is one."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Describe a device that was found on a wire; nothing of it is used before somebody adopts it."""
 
@@ -50,6 +59,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it is no further up the ladder, as a stable word: unreachable, credentials, certificate, unsupported, clock; `moved` if
     it was heard at another address than the one that its credentials are kept for, `another_device` if that one answers now."""
     detail: str = ""
+    code: str = ""
+    """A stable word for `detail`, where there is one: no_connection, wrong_login, wrong_path, unvouched, …"""
     maker: str = ""
     model: str = ""
     serial: str = ""
@@ -69,9 +80,27 @@ def drives(
         return False
     if wire == "mqtt":
         return door_id == part
+    if wire == "osdp":
+        mine = (reader.get("address", 0) for reader in readers_of(driver, door_id))
+        return driver.get("port") == settings.get("port") and settings.get("address") in mine
     told = {name: value for name, value in settings.items() if name not in _NOT_WHICH}
     same = all(_whereabouts(driver.get(name)) == _whereabouts(value) for name, value in told.items())
     return bool(told) and same
+
+
+def readers_of(driver: Mapping[str, object], door_id: str) -> list[Mapping[str, object]]:
+    """Return the readers that an OSDP door's driver names as its own: those in its list, or the one beside the port."""
+    given = driver.get("readers")
+    if given is None:
+        return [driver]
+    listed = given if isinstance(given, list | tuple) else []
+    return [one for one in listed if isinstance(one, Mapping) and one.get("door", door_id) == door_id]
+
+
+def lent(wire: Wire, *, user: str, password: str) -> dict[str, str]:
+    """Return a device's credentials as the settings of its wire name them; an OSDP reader's password is its key."""
+    named = {"key": password} if wire == "osdp" else {"user": user, "password": password}
+    return {name: value for name, value in named.items() if value}
 
 
 _NOT_WHICH: Final = frozenset({"kind", "user", "password", "fingerprint"})

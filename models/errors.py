@@ -17,10 +17,21 @@ GatehouseError
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 class GatehouseError(Exception):
     """Stand above every error that Gatehouse raises on purpose."""
+
+    command_id: str | None = None
+    """The order that had been given when this happened: what becomes of it can be asked."""
+    reason: str = ""
+    """A stable word for what went wrong, for who says it in another language; empty where there is none."""
+
+    def because(self, reason: str) -> Self:
+        """Return this error with its stable word."""
+        self.reason = reason
+        return self
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,8 @@ class DeviceRefused(GatehouseError):  # noqa: N818
 
 class CommandExpired(GatehouseError):  # noqa: N818
     """Report a command whose deadline passed before it could be delivered; it is never delivered later."""
+
+    command_id: str
 
     def __init__(self, command_id: str, late_ms: int) -> None:
         self.command_id = command_id

@@ -10,7 +10,7 @@ import msgspec
 
 from models.calibration import FaceUse, ImpostorEvidence
 from models.card_lessons import LearnCards
-from models.devices import Candidate, Setting, Wire
+from models.devices import Candidate, Note, Setting, Wire
 from models.liveness import Provider
 
 MAX_FACTS = 500
@@ -186,6 +186,8 @@ class ProbeDevice(msgspec.Struct, frozen=True, kw_only=True, tag="probe_device")
     password: str = ""
     fingerprint: str = ""
     """Hex SHA-256 of the only certificate to trust; empty trusts none that cannot be verified, and reports it."""
+    pause: bool = False
+    """Whether the doors of a line that only one may use are left alone meanwhile."""
     deadline: datetime
 
     def __repr__(self) -> str:
@@ -193,25 +195,46 @@ class ProbeDevice(msgspec.Struct, frozen=True, kw_only=True, tag="probe_device")
 
 
 class TryPart(msgspec.Struct, frozen=True, kw_only=True, tag="try_part"):
-    """Ask an edge to try a part of a device that is not adopted yet: one still of a camera, one unlock of a door."""
+    """Ask an edge to try a part of a device that is not adopted yet: one still of a camera, one unlock of a door.
+
+    `signal` harms nobody: light, sound and text at a reader, and its door stays shut.
+    """
 
     id: str
     wire: Wire
     settings: dict[str, Setting]
     """As `Door.driver`, or the fields of a `Camera` that say how to reach it."""
     part: str
-    act: Literal["still", "unlock"]
+    act: Literal["still", "unlock", "signal"]
     reason: str
     requested_by: str
+    pause: bool = False
     deadline: datetime
 
     def __repr__(self) -> str:
         return f"TryPart(id={self.id!r}, wire={self.wire!r}, part={self.part!r}, act={self.act!r})"
 
 
+class InstallKey(msgspec.Struct, frozen=True, kw_only=True, tag="install_key"):
+    """Ask an edge to give a reader a key of its own, because somebody at the reader has put it in install mode."""
+
+    id: str
+    wire: Wire
+    address: str
+    key: str
+    """Hexadecimal; whoever listens on the line meanwhile learns it."""
+    reason: str
+    requested_by: str
+    pause: bool = False
+    deadline: datetime
+
+    def __repr__(self) -> str:
+        return f"InstallKey(id={self.id!r}, wire={self.wire!r}, address={self.address!r})"
+
+
 Command = (
     Unlock | RefuseCall | EnrolFace | EnrolAtDoor | LearnCards | EraseFace | ShareTemplates | AdoptTemplates
-    | CountImpostors | TakeStill | Discover | ProbeDevice | TryPart
+    | CountImpostors | TakeStill | Discover | ProbeDevice | TryPart | InstallKey
 )  # fmt: skip
 
 
@@ -299,6 +322,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The picture of `take_still`, uploaded before."""
     candidates: tuple[Candidate, ...] = ()
     """What `discover` or `probe_device` found."""
+    notes: tuple[Note, ...] = ()
+    """Of `discover`: which wires were not searched to their end, and why."""
     similar_to: str | None = None
     """Another enrolled person who looks so much alike that one of them should use a card; for who enrols, nobody else."""
 

@@ -105,15 +105,19 @@ class Link:
                 present, code, reason = await self._opened
         except (OSError, ValueError) as error:
             self.abort("the connection was not made")
-            raise DeviceUnreachable(self.endpoint.address, f"no connection to the broker: {error}") from None
+            raise DeviceUnreachable(self.endpoint.address, f"no connection to the broker: {error}").because(
+                "broker_away"
+            ) from None
         except asyncio.CancelledError:
             connecting.add_done_callback(lambda _: self.abort("given up"))
             raise
         if code != 0:
             self.abort(reason)
             if code in REFUSALS:
-                raise DeviceRefused(self.endpoint.address, f"the broker refused {self.endpoint.username!r}: {reason}")
-            raise DeviceUnreachable(self.endpoint.address, f"the broker is not ready: {reason}")
+                raise DeviceRefused(
+                    self.endpoint.address, f"the broker refused {self.endpoint.username!r}: {reason}"
+                ).because("broker_refused")
+            raise DeviceUnreachable(self.endpoint.address, f"the broker is not ready: {reason}").because("broker_away")
         return present
 
     async def close(self) -> None:

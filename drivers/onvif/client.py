@@ -176,9 +176,10 @@ class OnvifClient:
             soap.unpack(answer.body, where=where)
         if answer.status in (401, 403):
             what = "it does not take the user name or the password" if self.endpoint.user else "it wants credentials"
-            raise soap.Fault(where, what, codes=("NotAuthorized",))
+            why = "wrong_login" if self.endpoint.user else "wants_login"
+            raise soap.Fault(where, what, codes=("NotAuthorized",)).because(why)
         codes = ("ActionNotSupported",) if answer.status in (404, 405, 501) else ()
-        raise soap.Fault(where, f"it answered HTTP {answer.status}", codes=codes)
+        raise soap.Fault(where, f"it answered HTTP {answer.status}", codes=codes).because("http_error")
 
     async def _other_way(self, wss: bool, offset: timedelta) -> bool:
         """Return whether the credentials may be shown in another way than they were.

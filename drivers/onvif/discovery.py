@@ -111,20 +111,24 @@ def addresses_in(networks: Iterable[str]) -> tuple[tuple[str, int | None], ...]:
         try:
             if colon and "/" not in text and host.count(":") == 0:
                 if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-                    raise InvalidInput("networks", f"{text[:60]!r} has no port that can be")
+                    raise InvalidInput("networks", f"{text[:60]!r} has no port that can be").because("no_network")
                 inside: Iterable[tuple[str, int | None]] = ((str(ipaddress.ip_address(host)), int(port)),)
             else:
                 network = ipaddress.ip_network(text.strip(), strict=False)
                 if network.num_addresses > ADDRESSES_MOST + 2:
                     raise InvalidInput(
                         "networks", f"{text[:60]} is too large: search {ADDRESSES_MOST} addresses or fewer"
-                    )
+                    ).because("too_many")
                 inside = ((str(address), None) for address in network.hosts())
         except ValueError:
-            raise InvalidInput("networks", f"{text[:60]!r} is neither an address nor a network") from None
+            raise InvalidInput("networks", f"{text[:60]!r} is neither an address nor a network").because(
+                "no_network"
+            ) from None
         wanted.update(dict.fromkeys(inside))
     if len(wanted) > ADDRESSES_MOST:
-        raise InvalidInput("networks", f"these are {len(wanted)} addresses: search {ADDRESSES_MOST} or fewer at a time")
+        raise InvalidInput(
+            "networks", f"these are {len(wanted)} addresses: search {ADDRESSES_MOST} or fewer at a time"
+        ).because("too_many")
     return tuple(wanted)
 
 
@@ -191,7 +195,7 @@ async def _by_datagrams(
     asked: set[str] = set()
     senders = await _senders(search, lambda: Ear(found, asked=asked, now=now))
     if not senders and not addresses:
-        raise DeviceUnreachable("multicast", "no interface of this machine can send")
+        raise DeviceUnreachable("multicast", "no interface of this machine can send").because("no_interface")
     alone = [host for host, _ in addresses if ":" not in host and senders]
     try:
         for again_s in AGAIN_S:

@@ -73,18 +73,20 @@ async def _probe_url(asked: Asked, url: str, *, now: Callable[[], datetime]) -> 
         try:
             shown, verified = await _certificate(url)
         except DeviceUnreachable as error:
-            return _stuck(candidate, "unreachable", error.what)
+            return _stuck(candidate, "unreachable", error)
         candidate = msgspec.structs.replace(candidate, reach="answers", fingerprint=shown)
         pinned = asked.fingerprint.replace(":", "").lower()
         if pinned != shown and (pinned or not verified):
             why = "it shows another certificate" if pinned else "its certificate is vouched for by nobody known here"
-            return _stuck(candidate, "certificate", why)
+            shut = DeviceRefused(url, why).because("other_certificate" if pinned else "unvouched")
+            return _stuck(candidate, "certificate", shut)
         settings["fingerprint"] = shown
     try:
         async with asyncio.timeout(WHOLE_S):
             return await _ask(endpoint_of(settings), candidate, now=now)
     except TimeoutError:
-        return _stuck(candidate, "unreachable", f"it had not told everything after {WHOLE_S:.0f} s")
+        late = DeviceUnreachable(url, f"it had not told everything after {WHOLE_S:.0f} s").because("too_slow")
+        return _stuck(candidate, "unreachable", late)
 
 
 async def _ask(endpoint: Endpoint, candidate: Candidate, *, now: Callable[[], datetime]) -> Candidate:
@@ -100,14 +102,14 @@ async def _ask(endpoint: Endpoint, candidate: Candidate, *, now: Callable[[], da
     except soap.Fault as fault:
         if fault.unauthorised:
             answers = msgspec.structs.replace(candidate, reach="trusted")
-            return _stuck(answers, "credentials", fault.what)
-        return _stuck(candidate, "unsupported", fault.what)
+            return _stuck(answers, "credentials", fault)
+        return _stuck(candidate, "unsupported", fault)
     except DeviceUnreachable as error:
-        return _stuck(candidate, "unreachable", error.what)
+        return _stuck(candidate, "unreachable", error)
     except DeviceRefused as error:
-        return _stuck(candidate, "certificate", error.what)
+        return _stuck(candidate, "certificate", error)
     except InvalidInput as error:
-        return _stuck(candidate, "unsupported", error.what)
+        return _stuck(candidate, "unsupported", error)
 
 
 def _introduced(candidate: Candidate, told: Any) -> Candidate:
@@ -170,7 +172,7 @@ async def _certificate(url: str) -> tuple[str, bool]:
     """
     shown = await _handshake(url, _any_certificate())
     if shown is None:
-        raise DeviceUnreachable(urlsplit(url).netloc, "no TLS there")
+        raise DeviceUnreachable(urlsplit(url).netloc, "no TLS there").because("no_tls")
     return hashlib.sha256(shown).hexdigest(), await _handshake(url, ssl.create_default_context()) is not None
 
 
@@ -206,5 +208,5 @@ def _urls(address: str) -> tuple[str, ...]:
     return f"https://{address}{SERVICE}", f"http://{address}{SERVICE}"
 
 
-def _stuck(candidate: Candidate, trouble: str, detail: str) -> Candidate:
-    return msgspec.structs.replace(candidate, trouble=trouble, detail=detail[:200])
+def _stuck(candidate: Candidate, trouble: str, error: DeviceUnreachable | DeviceRefused | InvalidInput) -> Candidate:
+    return msgspec.structs.replace(candidate, trouble=trouble, detail=error.what[:200], code=error.reason)

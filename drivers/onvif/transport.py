@@ -96,22 +96,30 @@ class Transport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _not_connected(where, error) from None
         except (httpx.TimeoutException, TimeoutError):
-            raise Unanswered(where, "no answer in time") from None
+            raise Unanswered(where, "no answer in time").because("no_answer") from None
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise Unanswered(where, f"the connection ended: {str(error)[:120] or type(error).__name__}") from None
+            raise Unanswered(where, f"the connection ended: {str(error)[:120] or type(error).__name__}").because(
+                "cut_off"
+            ) from None
         except UNREADABLE as error:
-            raise InvalidInput(where, f"it answered something that is no HTTP: {str(error)[:120]}") from None
+            raise InvalidInput(where, f"it answered something that is no HTTP: {str(error)[:120]}").because(
+                "no_http"
+            ) from None
 
     async def _read(self, request: httpx.Request, *, max_bytes: int) -> Answer:
         response = await self._client.send(request, stream=True, auth=self._auth)
         try:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise InvalidInput(self._endpoint.address, "its answer is compressed, which was not asked for")
+                raise InvalidInput(self._endpoint.address, "its answer is compressed, which was not asked for").because(
+                    "no_http"
+                )
             body = bytearray()
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > max_bytes:
-                    raise InvalidInput(self._endpoint.address, f"its answer has more than {max_bytes} bytes")
+                    raise InvalidInput(self._endpoint.address, f"its answer has more than {max_bytes} bytes").because(
+                        "no_http"
+                    )
         finally:
             await response.aclose()
         return Answer(status=response.status_code, body=bytes(body))
@@ -124,6 +132,8 @@ def _not_connected(where: str, error: Exception) -> DeviceUnreachable | DeviceRe
         if isinstance(cause, ssl.SSLCertVerificationError):
             said = cause.verify_message if getattr(cause, "verify_message", "") else str(cause)
             mend = "give its fingerprint or ca_file, or adopt it anew if it was renewed"
-            return DeviceRefused(where, f"its certificate is refused: {said[:160]}; {mend}")
+            return DeviceRefused(where, f"its certificate is refused: {said[:160]}; {mend}").because("bad_certificate")
         cause = cause.__cause__ or cause.__context__
-    return DeviceUnreachable(where, f"no connection: {str(error)[:120] or type(error).__name__}")
+    return DeviceUnreachable(where, f"no connection: {str(error)[:120] or type(error).__name__}").because(
+        "no_connection"
+    )

@@ -183,7 +183,7 @@ class RtspCamera:
             self._check_progress()
             if packet.is_keyframe:
                 self._turn_key(packet)
-            for picture in self._decode(packet) if self._pace.decoding else ():
+            for picture in self._decode(packet) if self._pace.wants(key=packet.is_keyframe) else ():
                 self._check_size(picture.width, picture.height)
                 self._number += 1
                 self._pace.decoded()

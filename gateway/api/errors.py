@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -44,7 +45,10 @@ PLAIN = {
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Hold problem details; `code` is a stable word, `reason` a stable word of the subject (no_face, no_consent, …)."""
+    """Hold problem details; `code` is a stable word, `reason` a stable word of the subject (no_face, no_consent, …).
+
+    `command_id` is the order that had been given by then: `GET /commands/{id}`, which `Link` names, says what becomes of it.
+    """
 
     type: str
     title: str
@@ -53,6 +57,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     reason: str | None = None
     where: str | None = None
+    command_id: str | None = None
     errors: list[dict[str, str]] = []
 
 
@@ -77,19 +82,30 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 async def _on_ours(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatehouseError)  # noqa: S101 - registered for this class only
     found = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
     if found is None:
         return await _on_bug(_request, error)
     status, code = found
-    more: dict[str, Any] = {"detail": str(error)}
+    more: dict[str, Any] = {"detail": str(error), "command_id": error.command_id}
+    if error.reason:
+        more["reason"] = error.reason
     if isinstance(error, ImageRejected):
-        more |= {"reason": error.reason, "detail": error.detail}
+        more["detail"] = error.detail
     if isinstance(error, InvalidInput):
         more |= {"where": error.where, "detail": error.what}
     if isinstance(error, StorageUnavailable):
         log.warning("storage: %s", error)
-        more |= {"detail": error.told, "headers": {"Retry-After": "5"}}
-    return problem(status, code, **more)
+        more |= {"detail": error.told}
+    return problem(status, code, headers=_headers(error), **more)
+
+
+def _headers(error: GatehouseError) -> dict[str, str]:
+    """Return when to come again, and where the order is shown that went wrong."""
+    headers = {"Retry-After": "5"} if isinstance(error, StorageUnavailable) else {}
+    if error.command_id is not None:
+        headers["Link"] = f'</api/v1/commands/{quote(error.command_id, safe="")}>; rel="status"'  # RFC 8631
+    return headers
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:

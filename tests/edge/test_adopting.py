@@ -172,6 +172,7 @@ async def test_a_search_that_hangs_ends_in_time_with_what_it_found(bench: Bench)
         result = await bench.adopting.discover(Search(id="o1", wires=("onvif",), deadline=soon(1.7)))
     assert [each.id for each in result.candidates] == ["a"]
     assert "not searched to its end" in result.detail
+    assert [(note.wire, note.code) for note in result.notes] == [("onvif", "not_to_end")]
 
 
 async def test_a_search_that_could_not_begin_failed_and_says_why(bench: Bench) -> None:
@@ -207,6 +208,8 @@ async def test_a_camera_known_by_its_stream_is_looked_at_and_its_eye_is_gone(ben
         assert (part.kind, part.url, part.width_px > 0, part.height_px > 0) == ("camera", url, True, True)
         refused = await bench.look(url, password="wrong")
         assert (refused.id, refused.reach, refused.trouble) == (candidate.id, "answers", "credentials")
+        astray = await bench.look(f"{url}-elsewhere")
+        assert (refused.code, astray.trouble, astray.code) == ("wrong_login", "unsupported", "wrong_path")
     assert PASSWORD not in f"{candidate} {refused}"
     assert bench.asked == [], "nobody asked for a picture"
     await until(lambda: not bench.children.pids, what="the end of the eyes")
@@ -214,7 +217,7 @@ async def test_a_camera_known_by_its_stream_is_looked_at_and_its_eye_is_gone(ben
 
 async def test_a_camera_that_is_not_there_is_told_so(bench: Bench) -> None:
     candidate = await bench.look("rtsp://127.0.0.1:1/none")
-    assert (candidate.reach, candidate.trouble) == ("heard", "unreachable")
+    assert (candidate.reach, candidate.trouble, candidate.code) == ("heard", "unreachable", "no_connection")
 
 
 async def test_a_device_of_a_wire_that_cannot_be_asked_is_refused(bench: Bench) -> None:

@@ -96,7 +96,7 @@ async def test_a_device_with_a_quirk_is_known_all_the_same(fault: Any) -> None:
 async def test_wrong_credentials_leave_a_device_below_known_and_are_not_told_again() -> None:
     async with running(simulated()) as site:
         found = await ask(site.unit, password="something else")
-    assert (found.reach, found.trouble, found.parts) == ("trusted", "credentials", ())
+    assert (found.reach, found.trouble, found.code, found.parts) == ("trusted", "credentials", "wrong_login", ())
     assert "something else" not in repr(found)
 
 
@@ -105,7 +105,7 @@ async def test_nobody_at_an_address_is_a_candidate_with_its_trouble() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         found = await PROBERS["onvif"]()({"address": f"127.0.0.1:{port}"}, now=now)
-    assert (found.reach, found.trouble) == ("heard", "unreachable")
+    assert (found.reach, found.trouble, found.code) == ("heard", "unreachable", "no_tls")
 
 
 async def test_credentials_go_to_no_certificate_that_nobody_vouches_for() -> None:
@@ -119,6 +119,7 @@ async def test_credentials_go_to_no_certificate_that_nobody_vouches_for() -> Non
         pinned = await ask(unit, fingerprint=fingerprint)
     assert (stopped.reach, stopped.trouble, stopped.fingerprint) == ("answers", "certificate", fingerprint)
     assert (other.reach, other.trouble, asked) == ("answers", "certificate", 0)
+    assert (stopped.code, other.code) == ("unvouched", "other_certificate")
     assert (pinned.reach, pinned.fingerprint) == ("known", fingerprint)
     assert all(part.settings["fingerprint"] == fingerprint for part in pinned.parts)
 
