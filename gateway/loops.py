@@ -106,6 +106,7 @@ async def _keep_house(runtime: Runtime, settings: Settings, good: Good) -> None:
         at = runtime.clock()
         if await runtime.store.write(notice_silent_edges, at=at, since=started, routes=runtime.routes):
             runtime.bells.alerts_changed()
+        runtime.readings.forget_old(at=at)
         if at - cleaned >= CLEAN_EVERY:
             await runtime.store.write(clean_up, keep_facts=keep_facts, at=at)
             await drop_old_media(runtime)

@@ -11,6 +11,7 @@ import msgspec
 from gateway.auth.roles import Caller
 from gateway.bells import heard
 from gateway.calibrating import take_count
+from gateway.card_lessons import note_lesson
 from gateway.device_orders import take_devices
 from gateway.erasing import take_erasure
 from gateway.intake import check_time
@@ -23,6 +24,7 @@ from gateway.store.edges import EdgeIdentity, add_command, keep_result, result_o
 from gateway.store.enrolments import was_called_off
 from gateway.store.people import person_by_id
 from gateway.withdrawal import erase_at, forget_elsewhere, settle_receipts
+from models.card_lessons import LearnCards
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput, NotFound
 from models.link import (
     PICTURES_MOST,
@@ -120,6 +122,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         _take_template(connection, command, result, edge=edge, at=at)
     if isinstance(command, EnrolAtDoor):
         _take_sitting(connection, command, result, edge=edge, at=at)
+    if isinstance(command, LearnCards):
+        note_lesson(connection, command, result=result, edge=edge, at=at)
     if isinstance(command, AdoptTemplates) and result.state == "confirmed":
         take_adopted(connection, result.receipts, edge=edge, command_id=command.id, at=at)
     if isinstance(command, CountImpostors) and result.evidence is not None:

@@ -15,6 +15,7 @@ from gateway.auth.vault import Vault
 from gateway.bells import Bells
 from gateway.centre.events import Route
 from gateway.policies import Policies
+from gateway.readings import Readings
 from gateway.relay import Relay
 from gateway.store import Store
 from gateway.store.users import SessionRules
@@ -61,6 +62,7 @@ class Runtime:
     version: str = "0.1.0"
     bells: Bells = field(default_factory=Bells)
     relay: Relay = field(default_factory=Relay)
+    readings: Readings = field(default_factory=Readings)
     hashing: Semaphore = field(default_factory=lambda: Semaphore(HASHES_AT_ONCE))
     reading: Semaphore = field(default_factory=lambda: Semaphore(1))
     """One spreadsheet is read at a time: each takes a processor and much memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from operator import eq
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -121,8 +121,12 @@ async def learn(body: Lesson, caller: DeviceWriter, *, runtime: Shared) -> Respo
     told = {"cards": str(len(presented)), "formats": str(len(found))}
     entry = AuditEntry(actor=caller.id, action="card_format.learn", detail=told, reason=caller.reason)
     await runtime.store.write(append_audit, entry, at=runtime.clock())
-    shown = Learnt.__struct_fields__
-    return reply(Page(items=[Learnt(**{name: getattr(by, name) for name in shown}) for by in found]))
+    return reply(Page(items=[Learnt(**learnt(by)) for by in found]))
+
+
+def learnt(by: CardFormat) -> dict[str, Any]:
+    """Return what a learnt format says, as the fields of `Learnt`."""
+    return {name: getattr(by, name) for name in Learnt.__struct_fields__}
 
 
 @router.get("/{format_id}", **shows(CardFormatView))

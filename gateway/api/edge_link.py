@@ -25,7 +25,7 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.checkpoints import latest_checkpoint
 from gateway.store.edges import NAME_CHARS, EdgeIdentity, enrol_edge, is_enrolled, mark_delivered, waiting_commands
-from gateway.store.enrolments import keep_progress
+from gateway.store.enrolments import keep_progress, was_called_off
 from models.errors import InvalidInput
 from models.link import (
     HEADER_CHECKPOINT,
@@ -191,7 +191,14 @@ async def progress(request: Request, edge: Edge, *, runtime: Shared) -> Response
     """Take how far a command is, and answer whether anybody still wants it."""
     told = _decoded(await request.body(), Progress)
     check_time(told.at, where="at")
-    return reply(Heard(wanted=await runtime.store.write(keep_progress, told, edge_id=edge.id, at=runtime.clock())))
+    if told.since is not None:
+        check_time(told.since, where="since")
+    wanted = await runtime.store.write(keep_progress, told, edge_id=edge.id, at=runtime.clock())
+    if wanted:
+        runtime.readings.hear(told, at=runtime.clock())
+    elif await runtime.store.read(was_called_off, told.command_id):
+        runtime.readings.forget(told.command_id)
+    return reply(Heard(wanted=wanted))
 
 
 @router.post("/status", status_code=204)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from gateway.commands.card_lessons import described, learn_at_door
 from gateway.commands.common import Json, show
 from gateway.commands.remote import LOCAL, Reason, Token, Url, ask
 from models.errors import InvalidInput
@@ -47,22 +48,39 @@ def add(
 @card.command("learn")
 def learn(
     *, save_as: Annotated[str | None, typer.Option("--save-as", help="name under which the plainest is added")] = None,
-    format_id: FormatId = None, site: Site = None, reason: Reason = "", url: Url = LOCAL, token: Token = "",
-    as_json: Json = False,
+    format_id: FormatId = None, site: Site = None,
+    door: Annotated[str, typer.Option("--door", help="id of a door: gather the cards at its reader")] = "",
+    reader: Annotated[str, typer.Option("--reader", help="side (in or out), or id of the reader")] = "in",
+    cards: Annotated[int, typer.Option("--cards", min=2, max=5, help="how many different cards")] = 2,
+    desk: Annotated[str | None, typer.Option("--desk", help="id of the format that the numbers are typed in")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="set the plainest that fits without asking")] = False,
+    reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Learn how a reader writes: two to five lines from standard input, `READING NUMBER` each, of known cards."""
+    """Learn how a reader writes from known cards: held up at its door, or two to five lines READING NUMBER on standard input."""
+    about = {"url": url, "token": token, "reason": reason}
+    if door:
+        body = {"door_id": door, "cards": cards}
+        body |= {"reader": reader} if reader in ("in", "out") else {"reader_id": reader}
+        learn_at_door(body, desk=desk, given={"name": save_as, "id": format_id}, yes=yes, about=about, as_json=as_json)
+        return
+    _learn_typed(save_as, format_id=format_id, site=site, about=about, as_json=as_json)
+
+
+def _learn_typed(
+    save_as: str | None, *, format_id: str | None, site: str | None, about: dict[str, str], as_json: bool
+) -> None:
     cards = []
     for line in sys.stdin.read(10_000).splitlines():
         reading, _, number = line.strip().rpartition(" ")
         if line.strip():
             cards.append({"reading": reading.strip(), "number": number})
-    found = ask("POST", "card-formats/learn", url=url, token=token, json={"cards": cards})
+    found = ask("POST", "card-formats/learn", json={"cards": cards}, **about)
     if not found["items"]:
         raise InvalidInput("cards", "no format reads these cards as these numbers: was each line the same card twice?")
     plainest = found["items"][0]
     if save_as is not None:
         body = {"id": format_id, "site_id": site, "name": save_as, **plainest}
-        made = ask("POST", "card-formats", url=url, token=token, reason=reason, json=body)
+        made = ask("POST", "card-formats", json=body, **about)
         show(made, f"{made['id']}: {described(made)}", as_json=as_json)
         return
     show(found, "\n".join(described(one) for one in found["items"]), as_json=as_json)
@@ -72,17 +90,3 @@ def learn(
 def remove(format_id: str, *, reason: Reason = "", url: Url = LOCAL, token: Token = "") -> None:
     """Remove a card format that no reader names."""
     ask("DELETE", f"card-formats/{format_id}", url=url, token=token, reason=reason)
-
-
-def described(one: dict[str, Any]) -> str:
-    """Return a card format in one line."""
-    parts = [{"hex": "hexadecimal", "facility": "facility code and number"}.get(one["notation"], one["notation"])]
-    if one["frame"]:
-        parts.append(f"Wiegand {one['frame']}")
-    if one["width"]:
-        parts.append(f"{one['width']} bytes")
-    if one["reverse"]:
-        parts.append("bytes reversed")
-    if one["keep"]:
-        parts.append(f"{'first' if one['keep_from'] == 'start' else 'last'} {one['keep']} bytes kept")
-    return ", ".join(parts)

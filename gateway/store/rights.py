@@ -90,6 +90,19 @@ def credential_of(connection: Connection, credential_id: str, *, person_id: str)
     return _credential_view(row)
 
 
+def card_digest(connection: Connection, credential_id: str, *, site_id: str) -> str:
+    """Return the keyed digest of a card that somebody of a site has.
+
+    Raises:
+        NotFound: there is no such card.
+    """
+    own = (credentials.c.id == credential_id) & (credentials.c.site_id == site_id) & (credentials.c.kind == "card")
+    digest = connection.execute(select(credentials.c.digest).where(own)).scalar()
+    if digest is None:
+        raise NotFound("card", credential_id)
+    return str(digest)
+
+
 def set_credential_state(
     connection: Connection, held: CredentialView, *, state: CredentialState, at: datetime, version: int | None = None
 ) -> CredentialView:

@@ -87,6 +87,11 @@ BODIES: dict[str, Any] = {
         "cards": [{"reading": "1EA68671", "number": "7186A61E"}, {"reading": "44332211", "number": "11223344"}]
     },
     "PATCH /api/v1/card-formats/{format_id}": {"name": "Other"},
+    "POST /api/v1/card-lessons": {"door_id": "gate"},
+    "POST /api/v1/card-lessons/{lesson_id}/propose": {
+        "cards": [{"presented": 1, "number": "7186A61E"}, {"presented": 2, "credential_id": "cr-1"}]
+    },
+    "POST /api/v1/card-lessons/{lesson_id}/set": {"name": "Back gate"},
     "POST /api/v1/cameras": {"name": "New", "edge_id": "edge-1", "url": "rtsp://192.0.2.2/s", "site_id": "a"},
     "POST /api/v1/cameras/register": {
         "cameras": ["cam"], "replace": True,
