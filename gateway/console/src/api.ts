@@ -41,7 +41,7 @@ export interface Door {
   factors?: string[]; face?: { use: FaceUse; provider: Known<"none" | "parallax" | "model" | "device"> } | null;
 }
 export interface Camera { id: string; name: string; site_id: string; door_id?: string | null;
-  state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; detail?: string; seen_at?: string | null }
+  state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; detail?: string; trouble?: string | null; seen_at?: string | null }
 export interface Page<T> { items: T[]; next?: string | null }
 
 const TIMEOUT_MS = 10_000;

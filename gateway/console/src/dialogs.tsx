@@ -16,6 +16,7 @@ export const photo = (name: string, type = "image/jpeg", bytes = 10): File => ne
 
 export const stub = (): void => {
   vi.stubGlobal("ResizeObserver", class { observe = vi.fn(); unobserve = vi.fn(); disconnect = vi.fn(); });
+  Element.prototype.scrollIntoView = vi.fn(); // jsdom lays nothing out
   vi.stubGlobal("matchMedia", (query: string) => ({ matches: false, media: query, addListener: vi.fn(), removeListener: vi.fn(), addEventListener: vi.fn(), removeEventListener: vi.fn() }));
 };
 export const unstub = (): void => {

@@ -2,6 +2,8 @@
 import type { Catalogue } from "./zh";
 
 export const atDoorsEn: Catalogue["atDoors"] = {
+  trouble: { "its edge is out of reach": "Its edge is out of reach" },
+  tools: (door) => `What to do at ${door}`,
   call: {
     since: (time) => `Rings since ${time}`,
     reason: "Reason to open",
@@ -21,7 +23,6 @@ export const atDoorsEn: Catalogue["atDoors"] = {
     ringing: "Somebody rings",
   },
   rules: {
-    open: "Rules",
     openOf: (door) => `Rules of ${door}`,
     title: (door) => `Rules of the door · ${door}`,
     help: "The edge follows as soon as they are saved, and keeps to them without the network too.",
@@ -43,10 +44,10 @@ export const atDoorsEn: Catalogue["atDoors"] = {
       label: "Anti-passback",
       help: "What happens when somebody comes in again without having left. Nobody is ever kept inside.",
       word: { off: "Nothing", soft: "Let in and note it", hard: "Refuse" },
-      reset: "Counts as having left after so many minutes (0 is never)",
+      reset: "Counts as having left after (0 is never)",
     },
     interlock: { label: "Interlock group", help: "Of doors with the same name here only one opens at a time, as in a sluice. Empty is none." },
-    two: { label: "Two people", help: "It opens only when two different people who may pass ask together.", on: "Two people must ask", within: "The second must ask within so many seconds" },
+    two: { label: "Two people", help: "It opens only when two different people who may pass ask together.", on: "Two people must ask", within: "The second must ask within" },
     free: {
       label: "Stands unlocked",
       help: "In the times of the chosen schedule the door stays unlocked.",
@@ -68,7 +69,6 @@ export const atDoorsEn: Catalogue["atDoors"] = {
     },
   },
   bypass: {
-    open: "Bypass",
     openOf: (door) => `Bypass alarms of ${door}`,
     title: (door) => `Bypass alarms · ${door}`,
     help: "For work at a door: the chosen alarms raise no alert for a while. What happens is recorded all the same, it ends by itself, and what still stands then raises its alert. Duress, emergency release and power cuts are never bypassed.",

@@ -1,5 +1,7 @@
 // The zh-CN messages of what is done at a door: a call answered, rules, bypassed alarms, and a card given to a person.
 export const atDoorsZh = {
+  trouble: { "its edge is out of reach": "边缘节点失联" } as Record<string, string>,
+  tools: (door: string) => `在 ${door} 可做的事`,
   call: {
     since: (time: string) => `${time} 开始呼叫`,
     reason: "开门理由",
@@ -19,7 +21,6 @@ export const atDoorsZh = {
     ringing: "正在呼叫",
   },
   rules: {
-    open: "规则",
     openOf: (door: string) => `${door} 的规则`,
     title: (door: string) => `门的规则 · ${door}`,
     help: "规则保存后立即下发到边缘节点，断网时照样执行。",
@@ -41,10 +42,10 @@ export const atDoorsZh = {
       label: "防反传",
       help: "有人未离开又再次进入时怎么办。任何时候都不会把人关在里面。",
       word: { off: "不管", soft: "放行并记录", hard: "拒绝" } as Record<string, string>,
-      reset: "多少分钟后视为已离开（0 为永不）",
+      reset: "此时间后视为已离开（0 为永不）",
     },
     interlock: { label: "互锁组", help: "同名的门一次只开一扇，如同前后两道门的门斗；留空则不互锁。" },
-    two: { label: "双人同行", help: "须由两位有权通行的人先后出示才开门。", on: "需要两人", within: "第二人须在多少秒内出示" },
+    two: { label: "双人同行", help: "须由两位有权通行的人先后出示才开门。", on: "需要两人", within: "第二人须在此时间内出示" },
     free: {
       label: "常开时段",
       help: "在所选时间表内门保持开锁。",
@@ -66,7 +67,6 @@ export const atDoorsZh = {
     },
   },
   bypass: {
-    open: "旁路",
     openOf: (door: string) => `旁路 ${door} 的告警`,
     title: (door: string) => `旁路告警 · ${door}`,
     help: "有人在门上施工时使用：期间所选告警不再发出，事件照常记录，到时自动恢复；届时仍存在的情况会重新报警。胁迫、紧急开门和断电永不旁路。",

@@ -40,7 +40,7 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
         </h3>
         <p className="alert-where"><strong>{alert.place.name}</strong> <Address alert={alert} /></p>
         <Standing alert={alert} />
-        {waiting && procedure !== undefined && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
+        {waiting && procedure !== undefined && (alert.kind !== "door_call" || isCalling(alert)) && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
         {onAnswer !== undefined && isCalling(alert) && <CallDesk alert={alert} busy={busy} onAnswer={onAnswer} />}
         <Receipts alert={alert} />
       </div>

@@ -46,10 +46,10 @@ export function BypassDialog({ gateway, door, doors, onExpired, onClose }: Dialo
     >
       <p className="hint">{text.help}</p>
       {standing !== null && <Standing bypass={standing} busy={busy} onEnd={end} />}
-      <Rule label={text.kinds} help={standing === null ? "" : text.again}>
+      <Rule label={text.kinds}>
         <Checkbox.Group value={kinds} disabled={busy} options={BYPASSABLE.map((value) => ({ value, label: worded(kind, value) }))} onChange={setKinds} />
       </Rule>
-      <Rule label={text.lasts} help="">
+      <Rule label={text.lasts}>
         <Segmented
           aria-label={text.lasts} value={minutes} disabled={busy} options={SPANS_MIN.map((value) => ({ value, label: text.span(value) }))} onChange={setMinutes}
         />
@@ -68,7 +68,7 @@ function Standing({ bypass, busy, onEnd }: { bypass: NonNullable<Door["bypass"]>
   const kinds = bypass.kinds.map((each) => worded(kind, each)).join(doors.and);
   return (
     <Banner
-      type="warning" showIcon title={text.now(siteTime(bypass.until, { now }), kinds)} description={doors.bypassedBy(bypass.by, bypass.reason)}
+      type="warning" showIcon title={text.now(siteTime(bypass.until, { now }), kinds)} description={<><p>{doors.bypassedBy(bypass.by, bypass.reason)}</p><p>{text.again}</p></>}
       action={<Button danger loading={busy} onClick={onEnd}>{text.end}</Button>}
     />
   );

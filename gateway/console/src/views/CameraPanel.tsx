@@ -14,7 +14,7 @@ const TONES: Record<string, Tone> = { live: "good", starting: "note", lost: "dan
 export interface CameraPanelProps { cameras: ReadonlyMap<string, Camera>; known: boolean; onZone?: ((camera: Camera) => void) | undefined }
 
 export function CameraPanel({ cameras, known, onZone }: CameraPanelProps): ReactElement {
-  const { cameras: text, faces: { zone } } = useText();
+  const { cameras: text, faces: { zone }, atDoors } = useText();
   const ordered = useMemo(
     () => [...cameras.values()].sort((one, other) => Number(one.state === "live") - Number(other.state === "live") || byName(one, other)),
     [cameras],
@@ -38,6 +38,7 @@ export function CameraPanel({ cameras, known, onZone }: CameraPanelProps): React
               )}
               <Mark tone={TONES[camera.state] ?? "calm"} word={worded(text.state, camera.state)} />
             </div>
+            {camera.trouble != null && camera.trouble !== "" && <p className="place-trouble">{worded(atDoors.trouble, camera.trouble)}</p>}
           </li>
         ))}
       </ul>

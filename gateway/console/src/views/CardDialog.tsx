@@ -36,15 +36,13 @@ export function CardDialog({ gateway, onExpired, onClose }: DialogProps): ReactE
       setChosen({ who, formats: await cardFormats(gateway, who.site_id) });
     });
   };
-  const give = (card: { number: string; label: string }): void => {
-    void acting.act(async () => {
-      if (chosen === null) return;
-      await giveCard(gateway, chosen.who.id, { ...card, why });
-      setGiven(given + 1);
-      void message.success(text.given(chosen.who.name));
-      setChosen({ ...chosen, who: await person(gateway, chosen.who.id, why) });
-    });
-  };
+  const give = (card: { number: string; label: string }): Promise<void> => acting.act(async () => {
+    if (chosen === null) return;
+    await giveCard(gateway, chosen.who.id, { ...card, why });
+    setGiven(given + 1);
+    void message.success(text.given(chosen.who.name));
+    setChosen({ ...chosen, who: await person(gateway, chosen.who.id, why) });
+  });
   return (
     <Frame title={text.title} onClose={onClose} failure={acting.failure}>
       <Why value={why} onChange={setWhy} />
@@ -70,7 +68,7 @@ export function CardDialog({ gateway, onExpired, onClose }: DialogProps): ReactE
 
 const cardsOf = (who: Person): number => (who.credentials ?? []).filter((one) => one.kind === "card" && one.state === "active").length;
 
-interface FieldsProps { formats: CardFormat[]; acting: Acting; onGive: (card: { number: string; label: string }) => void }
+interface FieldsProps { formats: CardFormat[]; acting: Acting; onGive: (card: { number: string; label: string }) => Promise<void> }
 
 function CardFields({ formats, acting, onGive }: FieldsProps): ReactElement {
   const text = useText().atDoors.card;
@@ -81,6 +79,8 @@ function CardFields({ formats, acting, onGive }: FieldsProps): ReactElement {
   const [label, setLabel] = useState("");
   const format = formats.find((one) => one.id === formatId) ?? null;
   const read = typed.trim() === "" ? null : cardRead(typed, format);
+  // The next card that is laid on the reader must find its field, not the button, which Enter would press again.
+  const give = (value: string): void => { void onGive({ number: value, label: label.trim() }).then(() => { reader.current?.select(); }); };
   const number = read !== null && "number" in read ? read.number : null;
   return (
     <div className="card-fields">
@@ -103,7 +103,7 @@ function CardFields({ formats, acting, onGive }: FieldsProps): ReactElement {
       </div>
       <label htmlFor={ids.label}>{text.label}</label>
       <Input id={ids.label} autoComplete="off" maxLength={LABEL_MOST} value={label} placeholder={text.labelHelp} onChange={(event) => { setLabel(event.target.value); }} />
-      <Button type="primary" loading={acting.busy} disabled={number === null} onClick={() => { if (number !== null) onGive({ number, label: label.trim() }); }}>{text.give}</Button>
+      <Button type="primary" loading={acting.busy} disabled={number === null} onClick={() => { if (number !== null) give(number); }}>{text.give}</Button>
     </div>
   );
 }

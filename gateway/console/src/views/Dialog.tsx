@@ -5,6 +5,7 @@ import { useCallback, useId, useState } from "react";
 
 import { Problem } from "../api";
 import { useText, worded } from "../text/language";
+import { InView } from "./InView";
 
 /** Below the root, not the body: there the library would lock scrolling by a style element that has no nonce. */
 export const page = (): HTMLElement => document.getElementById("root") ?? document.body;
@@ -18,7 +19,7 @@ export function Frame({ title, width = 640, onClose, failure, footer, children }
   return (
     <Modal open destroyOnHidden getContainer={page} mask={{ closable: false }} title={title} width={width} onCancel={onClose} footer={<>{close}{footer}</>}>
       <div className="office">
-        {failure !== null && <Banner type="error" role="alert" showIcon title={failure} />}
+        {failure !== null && <InView><Banner type="error" role="alert" showIcon title={failure} /></InView>}
         {children}
       </div>
     </Modal>

@@ -1,5 +1,6 @@
 // How every door stands now: what needs a look comes first.
-import { Badge, Button, Empty, Input, Skeleton } from "antd";
+import { MoreOutlined } from "@ant-design/icons";
+import { Badge, Button, Dropdown, Empty, Input, Skeleton } from "antd";
 import type { ReactElement, ReactNode } from "react";
 import { useMemo, useState } from "react";
 
@@ -7,6 +8,7 @@ import type { Alert, Door } from "../api";
 import { byConcern } from "../board";
 import { siteTime, useText, worded } from "../text/language";
 import { useNow } from "./clock";
+import { page } from "./Dialog";
 import { FaceState } from "./FaceState";
 import type { Tone } from "./Mark";
 import { Mark } from "./Mark";
@@ -63,16 +65,25 @@ function DoorRow({ door, call, onRules, onBypass }: { door: Door; call: Alert | 
         {door.bypass != null && <Bypass bypass={door.bypass} />}
         {call !== undefined && <Mark loud tone="note" word={atDoors.call.ringing} />}
         {door.online ? <Bolt door={door} /> : <Mark loud tone="calm" word={text.offline} />}
+        <Tools door={door} onRules={onRules} onBypass={onBypass} />
       </div>
-      {door.trouble != null && door.trouble !== "" && <p className="place-trouble">{door.trouble}</p>}
-      {(onRules ?? onBypass) !== undefined && (
-        <div className="place-tools">
-          {onRules !== undefined && <Button size="small" aria-label={atDoors.rules.openOf(door.name)} onClick={() => { onRules(door); }}>{atDoors.rules.open}</Button>}
-          {onBypass !== undefined && <Button size="small" aria-label={atDoors.bypass.openOf(door.name)} onClick={() => { onBypass(door); }}>{atDoors.bypass.open}</Button>}
-        </div>
-      )}
+      {door.trouble != null && door.trouble !== "" && <p className="place-trouble">{worded(atDoors.trouble, door.trouble)}</p>}
       <FaceState door={door} />
     </li>
+  );
+}
+
+function Tools({ door, onRules, onBypass }: { door: Door } & DoorTools): ReactElement | null {
+  const text = useText().atDoors;
+  const items = [
+    ...(onRules === undefined ? [] : [{ key: "rules", label: text.rules.openOf(door.name), onClick: () => { onRules(door); } }]),
+    ...(onBypass === undefined ? [] : [{ key: "bypass", label: text.bypass.openOf(door.name), onClick: () => { onBypass(door); } }]),
+  ];
+  if (items.length === 0) return null;
+  return (
+    <Dropdown menu={{ items }} trigger={["click"]} placement="bottomRight" getPopupContainer={page}>
+      <Button size="small" type="text" icon={<MoreOutlined aria-hidden />} aria-label={text.tools(door.name)} />
+    </Dropdown>
   );
 }
 

@@ -9,6 +9,7 @@ import type { DoorSettings, Rules, Schedule } from "../doors";
 import { changesOf, doorSettings, ruleAtFault, rulesOf, saveRules, schedules } from "../doors";
 import { useText } from "../text/language";
 import { Frame, useActing, Why } from "./Dialog";
+import { InView } from "./InView";
 import type { DialogProps } from "./Office";
 import type { Faults } from "./RuleFields";
 import { RuleFields } from "./RuleFields";
@@ -69,7 +70,7 @@ export function RulesDialog({ gateway, door, seesSchedules, onExpired, onClose }
   return (
     <Frame title={text.title(door.name)} width={720} onClose={onClose} failure={failure} footer={saving}>
       <p className="hint">{text.help}</p>
-      {overtaken && <Banner type="warning" role="alert" showIcon title={text.changedMeanwhile} />}
+      {overtaken && <InView><Banner type="warning" role="alert" showIcon title={text.changedMeanwhile} /></InView>}
       {seeded && <Banner type="info" showIcon title={text.seeded} />}
       {!seeded && <Why value={why} onChange={setWhy} />}
       {loaded === null && failure === null && <Skeleton active />}
