@@ -49,8 +49,8 @@ from edge.times import Lived, last_times
 from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
-from models.errors import GatehouseError, SettingsError, StorageUnavailable
 from models.card_lessons import LearnCards
+from models.errors import GatehouseError, SettingsError, StorageUnavailable
 from models.link import Discover, DoorStatus, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
@@ -216,6 +216,7 @@ class Worker:
         self._faces = FaceParts(around)
         self._orders.give(Unlock, self._admission.unlock)
         self._orders.give(RefuseCall, self._admission.calls.refuse)
+        self._orders.give(LearnCards, partial(self._admission.lessons.learn, tell=self._channel.progress))
 
     def _make_adopting(self, children: Supervisor) -> None:
         eyes = TrialEyes(
@@ -227,7 +228,6 @@ class Worker:
         adopting = Adopting(
             clock=self._clock,
             channel=self._channel,
-        self._orders.give(LearnCards, partial(self._admission.lessons.learn, tell=self._channel.progress))
             link=self._link,
             eyes=eyes,
             open_trial=self._wires.open_trial,
