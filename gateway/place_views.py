@@ -103,6 +103,18 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     seeded: bool
 
 
+class RegisteredRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Show what became of one of many cameras that were given a register entry: changed, kept as it was, or refused."""
+
+    camera_id: str
+    state: Literal["changed", "kept", "refused"]
+    name: str
+    reason: str = ""
+    """A stable word for why it was refused: `not_found`, `from_site_file`, `no_purpose`, …"""
+    detail: str = ""
+    camera: CameraSettings | None = None
+
+
 class StillView(msgspec.Struct, frozen=True, kw_only=True):
     """Show how an order for a still of a camera stands; its picture is there while `state` is `ready`."""
 

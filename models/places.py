@@ -352,16 +352,18 @@ def check_register(register: CameraRegister, where: str) -> CameraRegister:
             a mask is no rectangle in 0..1.
     """
     if not register.purpose.strip():
-        raise InvalidInput(f"{where}.purpose", "say what this camera is for")
+        raise InvalidInput(f"{where}.purpose", "say what this camera is for").because("no_purpose")
     if not register.banned_area_checked:
         raise InvalidInput(
             f"{where}.banned_area_checked", "check first that it sees no banned area (Order 799 article 8)"
-        )
+        ).because("unchecked_area")
     if not 1990 <= register.sign_confirmed_on.year <= 2200:
-        raise InvalidInput(f"{where}.sign_confirmed_on", "give the day on which somebody saw that the sign hangs")
+        what = "give the day on which somebody saw that the sign hangs"
+        raise InvalidInput(f"{where}.sign_confirmed_on", what).because("no_sign_day")
     for x0, y0, x1, y1 in register.privacy_masks:
         if not (0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0):
-            raise InvalidInput(f"{where}.privacy_masks", "a mask is x0, y0, x1, y1 in 0..1 with x0 < x1 and y0 < y1")
+            what = "a mask is x0, y0, x1, y1 in 0..1 with x0 < x1 and y0 < y1"
+            raise InvalidInput(f"{where}.privacy_masks", what).because("bad_mask")
     return register
 
 

@@ -32,12 +32,16 @@ from gateway.api.places import (
 )
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
-from gateway.place_views import CameraSettings, StillView
+from gateway.driver_checks import check_section
+from gateway.place_views import CameraSettings, RegisteredRow, StillView
+from gateway.runtime import Runtime
 from gateway.stills import ask_for_still, still_file, still_view
-from gateway.store.devices import CAMERAS, register_all
+from gateway.store.devices import CAMERAS
 from gateway.store.kept import Act
 from gateway.store.places import camera_views
+from gateway.store.registering import Form, register_many
 from gateway.views import CameraView
+from models.driver_checks import Section
 from models.errors import NotFound
 from models.places import Camera, Hardware, PlaceClass
 from models.zones import MAX_NUMBERS, WHOLE, check_zone
@@ -116,11 +120,21 @@ class CommonEntry(Body):
 
 
 class RegisterMany(Body):
-    """Name the cameras of one walk round the compound, and the entry that they share."""
+    """Name the cameras of one walk round the compound, and what they share. A `preview` shows it and changes nothing.
+
+    All of them are registered or none; with `each`, every one that can be. `name` is a pattern: `{n}` counts up from
+    `first`, `{name}` is the name until now, `{id}` the camera's id. The masks are for those that have none.
+    """
 
     cameras: Annotated[tuple[Id, ...], Field(min_length=1, max_length=REGISTERED_MOST)]
     register_entry: CommonEntry = Field(alias="register")
     replace: bool = False
+    name: Text = ""
+    first: Annotated[int, Field(ge=0, le=9999)] = 1
+    rate: Literal["auto", "full", "key"] | None = None
+    privacy_masks: Annotated[tuple[Mask, ...], Field(max_length=16)] = ()
+    each: bool = False
+    preview: bool = False
 
 
 @router.get("", **shows(Page[CameraView]))
@@ -139,17 +153,31 @@ async def create_camera(
         given = {"password": "", **body.given()}
         return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_of(caller, body.site_id), **given)
 
+    await _check_device(runtime, body, camera_id=body.id or "camera")
     return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make)
 
 
-@router.post("/register", **shows(Page[CameraSettings]))
+async def _check_device(runtime: Runtime, body: CameraChange, *, camera_id: str) -> None:
+    """Pass unless no edge could use the settings of the device around a camera."""
+    if body.device:
+        section = Section(id=camera_id, part="device", edge=body.edge_id, settings=body.device)
+        await check_section(runtime, section)
+
+
+@router.post("/register", **shows(Page[RegisteredRow]))
 async def register_cameras(body: RegisterMany, caller: DeviceWriter, *, runtime: Shared) -> Response:
-    """Give many cameras the same register entry, all of them or none; those that have one keep it unless it is replaced."""
+    """Give many cameras the same register entry; one that has an entry keeps it, unless it is replaced."""
+    form = Form(
+        entry=body.register_entry.model_dump(mode="json"), anew=body.replace, name=body.name, first=body.first,
+        rate=body.rate, masks=body.privacy_masks,
+    )  # fmt: skip
     by = Act(caller=caller, at=runtime.clock())
-    entry = body.register_entry.model_dump(mode="json")
-    views = await runtime.store.write(register_all, body.cameras, entry=entry, anew=body.replace, by=by)
-    runtime.bells.policies_changed()
-    return reply(Page(items=views))
+    rows = await runtime.store.write(
+        register_many, body.cameras, form=form, each=body.each, preview=body.preview, by=by
+    )
+    if not body.preview:
+        runtime.bells.policies_changed()
+    return reply(Page(items=rows))
 
 
 @router.get("/{camera_id}", **shows(CameraView))
@@ -173,6 +201,7 @@ async def change_settings(
 ) -> Response:
     """Change a camera; its edge follows at once."""
     changes = {name: value for name, value in changes_in(body).items() if name != "password"} | body.given()
+    await _check_device(runtime, body, camera_id=camera_id)
     return await change_kept(runtime, CAMERAS, key=camera_id, caller=caller, changes=changes, if_match=if_match)
 
 

@@ -5,7 +5,7 @@ An edge serves one site, so no device can be put on an edge of another; what wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,13 +120,17 @@ def _check_door(connection: Connection, door: Door, act: Act) -> None:
     if rows_of(connection, cameras, cameras.c.edge_id != door.edge_id, _looks_at(door.id)):
         raise InvalidInput("edge_id", "a camera that looks at this door is on another edge: take its door_id off first")
     if door.interlock:
-        _check_sluice(connection, door)
+        check_sluice(connection, door)
     if door.hands_free:
         _check_assessed(connection, door, at=act.at)
 
 
-def _check_sluice(connection: Connection, door: Door) -> None:
-    """Pass if one edge has all doors of a sluice: no other one sees whether they are shut."""
+def check_sluice(connection: Connection, door: Door) -> None:
+    """Pass if one edge has all doors of a sluice: no other one sees whether they are shut.
+
+    Raises:
+        InvalidInput: another edge has one of them.
+    """
     elsewhere = select(doors).where(doors.c.site_id == door.site_id, doors.c.edge_id != door.edge_id)
     for row in connection.execute(elsewhere.where(doors.c.id != door.id, _in_sluice(door.interlock))):
         raise _other("interlock", f"door {row.id!r} of this sluice", edge_id=row.edge_id)
@@ -312,29 +316,6 @@ CAMERAS = Kind(
     uses=_camera_uses,
     forget=_forget_camera,
 )
-
-
-def register_all(
-    connection: Connection, camera_ids: Sequence[str], *, entry: Mapping[str, Any], anew: bool, by: Act
-) -> list[CameraSettings]:
-    """Give cameras a register entry (JSON values) and return them; one that has an entry keeps it unless it is `anew`.
-
-    The privacy masks of each stay its own.
-
-    Raises:
-        NotFound: one of them is none that the caller may see.
-        Conflict: one of them comes from the site file.
-        InvalidInput: the entry is not complete.
-    """
-    views = []
-    for camera_id in dict.fromkeys(camera_ids):
-        view: CameraSettings = CAMERAS.shown(connection, camera_id, caller=by.caller)
-        if view.register is None or anew:
-            masks = () if view.register is None else view.register.privacy_masks
-            register = {**entry, "privacy_masks": masks}
-            view = CAMERAS.changed(connection, camera_id, changes={"register": register}, by=by)
-        views.append(view)
-    return views
 
 
 def camera_register(connection: Connection, site_id: str) -> list[RegisterRow]:

@@ -162,9 +162,12 @@ class Kind(Generic[R, V]):
         row = self._row(connection, key, caller=by.caller)
         self._check_reach(connection, key, caller=by.caller)
         if row.seeded:
-            raise Conflict(f"this {self.name} comes from the site file: change it there and run `gatehouse apply`")
+            what = f"this {self.name} comes from the site file: change it there and run `gatehouse apply`"
+            raise Conflict(what).because("from_site_file")
         if by.version is not None and by.version != row.version:
-            raise Conflict(f"this {self.name} was changed meanwhile (version {row.version}): read it again")
+            raise Conflict(f"this {self.name} was changed meanwhile (version {row.version}): read it again").because(
+                "changed_meanwhile"
+            )
         return self.record(row)
 
     def _note(self, connection: Connection, verb: str, record: R, *, by: Act, fields: Iterable[str] = ()) -> None:

@@ -51,7 +51,7 @@ async def test_many_cameras_are_registered_at_once_and_are_on(
 ) -> None:
     assert served(runtime) == {"cam"}
     shown = await register(manager, *cameras)
-    assert {one["register"]["purpose"] for one in shown["items"]} == {"the court"}
+    assert {one["camera"]["register"]["purpose"] for one in shown["items"]} == {"the court"}
     assert served(runtime) == {"cam", *cameras}
     rows = [row for row in runtime.store.read_now(audit_rows) if row.action == "camera.change"]
     assert {row.subject for row in rows} == set(cameras), "each is on record"
@@ -65,9 +65,11 @@ async def test_an_entry_that_a_camera_has_stays_unless_it_is_replaced_and_its_ma
     changed = await manager.patch("/api/v1/cameras/cam/settings", json={"register": entry}, headers=WHY)
     assert changed.status_code == 200, changed.text
     (kept,) = (await register(manager, "cam"))["items"]
-    assert kept["register"]["purpose"] == "the gate" != REGISTER.purpose
+    assert (kept["state"], kept["camera"]["register"]["purpose"]) == ("kept", "the gate")
+    assert REGISTER.purpose != "the gate"
     (anew,) = (await register(manager, "cam", replace=True))["items"]
-    assert (anew["register"]["purpose"], anew["register"]["privacy_masks"]) == ("the court", [[0.0, 0.0, 0.5, 0.2]])
+    entry = anew["camera"]["register"]
+    assert (anew["state"], entry["purpose"], entry["privacy_masks"]) == ("changed", "the court", [[0.0, 0.0, 0.5, 0.2]])
 
 
 async def test_one_camera_that_cannot_be_registered_leaves_all_as_they_were(
@@ -77,3 +79,46 @@ async def test_one_camera_that_cannot_be_registered_leaves_all_as_they_were(
     await register(manager, *cameras, status=422, register={**ENTRY, "banned_area_checked": False})
     await register(other, *cameras, status=404)
     assert served(runtime) == {"cam"}
+
+
+async def test_one_by_one_the_good_cameras_are_registered_and_the_others_say_why(
+    manager: httpx.AsyncClient, runtime: Runtime, cameras: tuple[str, ...]
+) -> None:
+    mask = [0.0, 0.0, 1.0, 0.1]
+    asked = (cameras[0], "no-such", "cam", cameras[1])
+    rows = (
+        await register(manager, *asked, each=True, name="Court {n} ({id})", first=7, rate="key", privacy_masks=[mask])
+    )["items"]
+    assert [(row["camera_id"], row["state"], row["reason"], row["name"]) for row in rows] == [
+        (cameras[0], "changed", "", f"Court 7 ({cameras[0]})"),
+        ("no-such", "refused", "not_found", ""),
+        ("cam", "kept", "", "Camera"),
+        (cameras[1], "changed", "", f"Court 8 ({cameras[1]})"),
+    ]
+    assert (rows[0]["camera"]["rate"], rows[0]["camera"]["register"]["privacy_masks"]) == ("key", [mask])
+    assert served(runtime) == {"cam", *cameras[:2]}
+
+
+async def test_a_preview_shows_what_would_be_and_changes_nothing(
+    manager: httpx.AsyncClient, runtime: Runtime, cameras: tuple[str, ...]
+) -> None:
+    before = len(list(runtime.store.read_now(audit_rows)))
+    body: dict[str, Any] = {"name": "{name} {n}", "each": True}
+    rows = (await register(manager, *cameras, preview=True, **body))["items"]
+    assert [row["name"] for row in rows[:2]] == ["court-0 1", "court-1 2"]
+    assert (served(runtime), len(list(runtime.store.read_now(audit_rows)))) == ({"cam"}, before)
+    assert (await register(manager, *cameras, **body))["items"] == rows, "what was shown is what came"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"name": "Court"}, "one_name"),
+        ({"register": {**ENTRY, "banned_area_checked": False}}, "unchecked_area"),
+        ({"name": "{n}" + "x" * 200}, "name_length"),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_its_word(
+    manager: httpx.AsyncClient, cameras: tuple[str, ...], *, change: dict[str, Any], reason: str
+) -> None:
+    assert (await register(manager, *cameras, status=422, **change))["reason"] == reason
