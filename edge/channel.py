@@ -151,7 +151,7 @@ class Channel:
         answer = await self.request("POST", "/edge/v1/progress", content=msgspec.json.encode(told))
         try:
             return msgspec.json.decode(answer.content, type=Heard).wanted
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DeviceUnreachable("gateway", f"the answer to progress cannot be read: {error}") from error
 
     def clock_refused(self, answer: httpx.Response) -> bool:
@@ -222,7 +222,7 @@ async def introduce(client: httpx.AsyncClient, introduction: Introduction) -> We
         raise DeviceRefused("gateway", f"it answered {answer.status_code}: {answer.text[:200]}")
     try:
         welcome = msgspec.json.decode(answer.content, type=Welcome)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DeviceUnreachable("gateway", f"enrol: unreadable answer: {error}") from error
     if not vouches(introduction.token, welcome.gateway_key):
         raise DeviceRefused("gateway", "its key is not the one that the token was made for: this is another gateway")

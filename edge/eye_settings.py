@@ -61,7 +61,7 @@ def read_settings(line: bytes, arguments: argparse.Namespace | None = None) -> E
     """
     try:
         settings = msgspec.json.decode(line, type=EyeSettings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput("settings of an eye", str(error)) from error
     named = {name: value for name, value in vars(arguments or argparse.Namespace()).items() if value is not None}
     settings = msgspec.structs.replace(settings, **named)

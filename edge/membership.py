@@ -73,7 +73,7 @@ class Admittance:
             return None
         try:
             kept = msgspec.json.decode(self._path.read_bytes(), type=Membership)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.warning("%s cannot be read (%s): this edge needs a new token", MARKER, error)
             return None
         if not kept.gateway_key:

@@ -66,7 +66,7 @@ class Policies:
             return None
         try:
             self.current = _policy.decode(self._keys.unseal_file(sealed, about=KEY))
-        except (InvalidInput, msgspec.MsgspecError) as error:
+        except (InvalidInput, msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.warning("the stored policy cannot be used, doors wait for the gateway: %s", error)
         return self.current
 
@@ -106,7 +106,7 @@ class Policies:
             if answer.kind == "full":
                 return _policy.decode(answer.body)
             delta = _delta.decode(answer.body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InvalidInput("policy", f"cannot be read: {error}") from error
         if self.current is None:
             raise InvalidInput("policy delta", "this edge has no policy to start from: ask for the whole")

@@ -137,7 +137,7 @@ class Sharing:
         try:
             content = unseal_from(sealed, sender=sibling.seal_key, to=self._seal_key, about=about)
             envelope = _envelope.decode(content)
-        except (InvalidInput, msgspec.MsgspecError) as error:
+        except (InvalidInput, msgspec.MsgspecError, UnicodeDecodeError) as error:
             return self._no(command.id, "forged", f"what came was not sealed by {sibling.edge_id} for us: {error}")
         return await self._kept(command.id, envelope)
 

@@ -133,7 +133,7 @@ class Uplink:
         stored = await self._spool.recall(ENDED_KEY)
         try:
             ended = () if stored is None else _ended.decode(stored)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.warning("how the last commands ended cannot be read: %s", error)
             return
         self._seen.update({result.command_id: result for result in ended})
@@ -176,7 +176,7 @@ class Uplink:
         """Delete what the gateway says it holds, out of what it was sent."""
         try:
             committed = _committed.decode(content)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DeviceUnreachable("gateway", f"the answer to facts cannot be read: {error}") from error
         sent = {fact.id for fact in batch}
         ids = [key for key in (*committed.committed, *committed.rejected) if key in sent]
@@ -263,7 +263,7 @@ class Uplink:
         else:
             try:
                 command = _command.decode(event.data)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 self._count("unreadable_commands")
                 log.warning("a command cannot be read: %s", error)
                 self._decline(event.data)
@@ -274,7 +274,7 @@ class Uplink:
         """Answer a command that is newer than this edge, so that nobody waits for it; one without an id is dropped."""
         try:
             named = _named.decode(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return
         if not self._results.full():
             detail = "this edge does not know the command: update it"

@@ -265,7 +265,7 @@ async def read(reader: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[M]
         return None
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput("edge wire", f"unreadable message: {error}") from error
 
 

@@ -50,5 +50,5 @@ def checkpoints_in(file: Path) -> Iterator[Witness]:
                 return
             try:
                 yield Witness(name=f"{file.name}:{number}", checkpoint=msgspec.json.decode(line, type=Checkpoint))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise InvalidInput(f"{file}:{number}", "this line is no checkpoint") from error

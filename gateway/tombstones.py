@@ -71,7 +71,7 @@ def tombstones_in(lines: Iterable[bytes]) -> list[Tombstone]:
     for line in lines:
         try:
             tombstone = msgspec.json.decode(line, type=Tombstone)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         found.setdefault(tombstone.person_id, tombstone)
     return list(found.values())

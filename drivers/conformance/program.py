@@ -103,7 +103,7 @@ def _settings(path: Path) -> dict[str, object]:
     try:
         content = sys.stdin.buffer.read(SETTINGS_BYTES) if str(path) == "-" else path.read_bytes()[:SETTINGS_BYTES]
         settings = msgspec.json.decode(content, type=dict[str, object])
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput("--settings", f"{path} is not a JSON object: {error}") from error
     if not isinstance(settings.get("kind"), str):
         raise InvalidInput("--settings", f"say `kind`: one of {', '.join(sorted(kinds()))}")

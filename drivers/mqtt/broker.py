@@ -98,7 +98,7 @@ def read_users(path: Path) -> Users:
         users = msgspec.json.decode(path.read_bytes(), type=Users)
     except OSError as error:
         raise InvalidInput(str(path), f"it cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(str(path), str(error)) from None
     names = ["edge", *users.doors, *users.controllers, *users.devices]
     for name in (*names, *(d for c in users.controllers.values() for d in c.doors)):

@@ -140,7 +140,7 @@ def read_recording(path: Path) -> Iterator[Said]:
                 yield msgspec.json.decode(line, type=Said)
     except OSError as error:
         raise InvalidInput(str(path), f"cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}:{number}", f"is no message of a recording: {error}") from error
 
 

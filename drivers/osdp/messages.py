@@ -5,7 +5,7 @@ The panel is the process that holds libosdp (drivers.osdp.panel); keys go to it 
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -161,6 +161,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     what: str
 
 
+T = TypeVar("T")
 ToPanel = Act
 FromPanel = Online | Offline | Card | Keys | Status | Done | Counted | Broken
 
@@ -175,9 +176,16 @@ def encode(record: Setup | ToPanel | FromPanel) -> bytes:
 
 def to_panel(line: bytes) -> ToPanel:
     """Return what a driver tells. Raises `msgspec.MsgspecError` for anything else."""
-    return _TO.decode(line)
+    return _read(line, _TO)
 
 
 def from_panel(line: bytes) -> FromPanel:
     """Return what a panel tells. Raises `msgspec.MsgspecError` for anything else."""
-    return _FROM.decode(line)
+    return _read(line, _FROM)
+
+
+def _read(line: bytes, by: msgspec.json.Decoder[T]) -> T:
+    try:
+        return by.decode(line)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("it is not UTF-8") from None

@@ -12,6 +12,7 @@ from models.errors import InvalidInput
     ("line", "says"),
     [
         (b"not json", "malformed"),
+        (b'{"url":"\xc3("}', "utf-8"),
         (b"{}", "missing required field `url`"),
         (b'{"url":"rtsp://h/x"}', "camera_id is missing"),
         (b'{"url":"rtsp://h/x","camera_id":"g","pasword":"x"}', "pasword"),

@@ -71,7 +71,7 @@ async def test_messages_come_back_as_they_were() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xff\xff\xff\xff", b"\0\0\0\1\xc1", wire.frame(wire.Credit()), b"\0\0\0\2{}"],
+    [b"\xff\xff\xff\xff", b"\0\0\0\1\xc1", wire.frame(wire.Credit()), b"\0\0\0\2{}", b"\0\0\0\5\x81\xa2\xc3(\x01"],
 )
 async def test_what_is_no_message_for_this_side_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidInput):

@@ -98,10 +98,13 @@ async def test_a_recording_over_an_open_file_is_its_owners_alone(mosquitto: Runn
     assert (file.stat().st_mode & 0o777, file.read_text("utf-8")) == (0o600, "")
 
 
-@pytest.mark.parametrize("line", ["{", '{"topic":"a"}', '{"at_s":-1,"topic":"a"}', '{"at_s":1,"topic":"a","more":1}'])
-def test_a_line_that_is_no_message_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [b"{", b'{"topic":"a"}', b'{"at_s":-1,"topic":"a"}', b'{"at_s":1,"topic":"a","more":1}', b'{"topic":"\xc3("}'],
+)
+def test_a_line_that_is_no_message_is_named(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "said.jsonl"
-    file.write_text('{"at_s":0,"topic":"a","payload":1}\n' + line + "\n", "utf-8")
+    file.write_bytes(b'{"at_s":0,"topic":"a","payload":1}\n' + line + b"\n")
     with pytest.raises(InvalidInput, match=r"said\.jsonl:2"):
         list(read_recording(file))
 

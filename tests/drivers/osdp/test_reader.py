@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.osdp.keypad import DIGITS_MOST, PAUSE_S, Keypad
-from drivers.osdp.messages import Card, Keys, Online, Setup, Status, encode
+from drivers.osdp.messages import Card, Keys, Online, Setup, Status, encode, from_panel
 from drivers.osdp.orders import as_dict
 from drivers.osdp.reader import Reader, card_value
 from drivers.osdp.settings import Inputs, ReaderSettings
@@ -110,6 +111,11 @@ def test_a_bolt_is_believed_more_than_the_strike() -> None:
 )
 def test_a_card_is_its_bits_as_they_came(bits: int, raw: str, value: str | None) -> None:
     assert card_value(Card(address=1, bits=bits, raw=bytes.fromhex(raw), waited=False)) == value
+
+
+def test_a_line_that_is_not_utf_8_is_unreadable_like_any_other() -> None:
+    with pytest.raises(msgspec.MsgspecError, match="UTF-8"):
+        from_panel(b'{"type":"Ca\xf2d","address":1}')
 
 
 def typed(*parts: tuple[float, bytes], kind: Any = "pin") -> list[str]:
