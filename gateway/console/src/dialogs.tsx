@@ -6,9 +6,12 @@ import { expect, vi } from "vitest";
 import type { Answers } from "./samples";
 import { cameraOf, doorOf, faceOf, gatewayOf, json, personOf } from "./samples";
 import { CATALOGUES, Text } from "./text/language";
+import { BypassDialog } from "./views/BypassDialog";
+import { CardDialog } from "./views/CardDialog";
 import { DevicesDialog } from "./views/DevicesDialog";
 import { EnrolDialog } from "./views/EnrolDialog";
 import { EvidenceDialog } from "./views/EvidenceDialog";
+import { RulesDialog } from "./views/RulesDialog";
 import { ZoneDialog } from "./views/ZoneDialog";
 
 const DOORS = new Map([["d1", doorOf({ face: faceOf() })]]);
@@ -24,14 +27,18 @@ export const unstub = (): void => {
   vi.unstubAllGlobals();
 };
 
-type Dialog = "enrol" | "zone" | "evidence" | "devices";
+type Dialog = "enrol" | "zone" | "evidence" | "devices" | "rules" | "rules without schedules" | "bypass" | "card";
 
 /** Open a dialog in English over a gateway that answers as told. */
-export function open(dialog: Dialog, answers: Answers): { asked: ReturnType<typeof gatewayOf>["asked"]; expired: () => number; unmount: () => void } {
+export function open(dialog: Dialog, answers: Answers, door = doorOf()): { asked: ReturnType<typeof gatewayOf>["asked"]; expired: () => number; unmount: () => void } {
   const { gateway, asked } = gatewayOf(answers);
   const onExpired = vi.fn();
   const props = { gateway, doors: DOORS, onExpired, onClose: vi.fn() };
-  const drawn = { enrol: <EnrolDialog {...props} />, zone: <ZoneDialog {...props} camera={cameraOf({ door_id: "d1" })} />, evidence: <EvidenceDialog {...props} />, devices: <DevicesDialog {...props} /> };
+  const drawn = {
+    rules: <RulesDialog {...props} door={door} seesSchedules />, "rules without schedules": <RulesDialog {...props} door={door} seesSchedules={false} />,
+    bypass: <BypassDialog {...props} doors={new Map([["d1", door]])} door={door} />, card: <CardDialog {...props} />,
+    enrol: <EnrolDialog {...props} />, zone: <ZoneDialog {...props} camera={cameraOf({ door_id: "d1" })} />, evidence: <EvidenceDialog {...props} />, devices: <DevicesDialog {...props} />,
+  };
   const { unmount } = render(<Text value={CATALOGUES.en}><AntApp>{drawn[dialog]}</AntApp></Text>);
   return { asked, expired: () => onExpired.mock.calls.length, unmount };
 }

@@ -13,6 +13,9 @@ describe("what rings", () => {
     ["a minor alert", { severity: "minor" }, false],
     ["a late report", { late: true }, false],
     ["a drill", { exercise: true }, false],
+    ["a call at a door that goes on", { kind: "door_call", severity: "info" }, true],
+    ["a call that ended", { kind: "door_call", severity: "info", condition: "cleared" }, false],
+    ["a call that somebody answers", { kind: "door_call", severity: "info", workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, false],
     ["an acknowledged alert", { workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, false],
   ])("%s", (_, change, expected) => {
     expect(rings(alertOf(change))).toBe(expected);
@@ -24,6 +27,12 @@ describe("what rings", () => {
     expect(tuneFor(storm, new Set(["a40"]))).toBe("major");
   });
 
+  it("rings for a call in its own tune, unless something worse rings", () => {
+    const call = alertOf({ id: "c", kind: "door_call", severity: "info" });
+    expect(tuneFor([call], new Set())).toBe("call");
+    expect(tuneFor([call, alertOf({ severity: "major" })], new Set())).toBe("major");
+  });
+
   it("keeps what was silenced silent, and rings for the next", () => {
     expect(tuneFor([alertOf()], new Set(["a1"]))).toBeNull();
     expect(tuneFor([alertOf(), alertOf({ id: "a2" })], new Set(["a1"]))).toBe("urgent");
@@ -32,7 +41,7 @@ describe("what rings", () => {
 });
 
 describe("a tune", () => {
-  it.each(["urgent", "major"] as const)("%s is heard, stays in range and ends softly", (tune) => {
+  it.each(["urgent", "major", "call"] as const)("%s is heard, stays in range and ends softly", (tune) => {
     const wave = samples(tune, 8_000);
     const peak = wave.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
     expect(peak).toBeGreaterThan(0.3);

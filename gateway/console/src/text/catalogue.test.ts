@@ -16,7 +16,7 @@ function paths(value: unknown, at = ""): string[] {
 function literals(module: string, name: string): string[] {
   const source = readFileSync(join(models, module), "utf8");
   const body = new RegExp(`^\\s*${name}\\s*[=:] (?:Literal)?\\[?([^\\]]*)\\]`, "m").exec(source)?.[1] ?? "";
-  return [...body.matchAll(/"([a-z_]+)"/g)].map((match) => match[1] ?? "");
+  return [...body.matchAll(/"([a-z_+]+)"/g)].map((match) => match[1] ?? "");
 }
 
 function sources(folder: string): string[] {
@@ -87,6 +87,15 @@ describe("the message catalogue", () => {
     for (const { devices } of Object.values(CATALOGUES)) {
       expect(Object.keys(devices.reach)).toEqual(rungs);
       expect(Object.keys(devices.reason)).toEqual(expect.arrayContaining(ended));
+    }
+  });
+
+  it("has words for the rules of a door, and for what the gateway says of an edge out of reach", () => {
+    const wanted = { Factor: "factors", Passback: "passback", Fail: "fail", ExitKind: "exit" } as const;
+    const silent = /SILENT_EDGE = "([^"]+)"/.exec(readFileSync(join(models, "../gateway/store/places.py"), "utf8"))?.[1] ?? "";
+    for (const { atDoors } of Object.values(CATALOGUES)) {
+      for (const [name, rule] of Object.entries(wanted)) expect(Object.keys(atDoors.rules[rule].word).sort(), name).toEqual(literals("places.py", name).sort());
+      expect(Object.keys(atDoors.trouble)).toEqual([silent]);
     }
   });
 
