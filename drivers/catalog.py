@@ -16,7 +16,7 @@ from models.errors import InvalidInput
 if TYPE_CHECKING:
     from drivers.camera import CameraSettings
     from drivers.camera_device import CameraDevice
-    from drivers.discovery import Discover, Probe
+    from drivers.discovery import Discover, Keying, Probe, Survey
     from drivers.door import DoorDriver
     from drivers.rtsp.driver import RtspCamera
 
@@ -146,19 +146,30 @@ def _onvif_probe() -> Probe:
     return probe
 
 
-def _osdp_probe() -> Probe:
-    from drivers.osdp.probe import probe
+def _osdp_survey() -> Survey:
+    from drivers.osdp.survey import survey
 
-    return probe
+    return survey
+
+
+def _osdp_keying() -> Keying:
+    from drivers.osdp.install import install_at
+
+    return install_at
 
 
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
 PART_KEYS: Final[Mapping[str, frozenset[str]]] = {
     "onvif": frozenset({"door", "relay", "reader_in", "reader_out", "contact", "contact_true", "exit_button", "call"}),
+    "osdp": frozenset({"readers", "address", "side", "key", "key_file", "plain", "keypad", "strike", "inputs"}),
 }
 """What a door's settings say of its part of a device. Doors that agree in all else share a connection, which is told the
 parts under `doors`."""
 DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"mqtt": _mqtt_discovery, "onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
-PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe, "osdp": _osdp_probe}
+PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe}
 """The wires of which one device can be asked what it is, each with what loads that."""
+SURVEYS: Final[Mapping[Wire, Callable[[], Survey]]] = {"osdp": _osdp_survey}
+"""The wires where several devices share an address that can be asked, each with what loads that."""
+KEYINGS: Final[Mapping[Wire, Callable[[], Keying]]] = {"osdp": _osdp_keying}
+"""The wires whose devices are given a key of their own, each with what loads that."""

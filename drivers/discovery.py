@@ -42,3 +42,33 @@ class Probe(Protocol):
         Raises:
             InvalidInput: an address that cannot be one. A device that does not answer is a candidate with its trouble.
         """
+
+
+class Survey(Protocol):
+    """Ask who is at an address that several devices share, as the readers of a line do."""
+
+    async def __call__(self, address: str, *, key: str, now: Callable[[], datetime]) -> tuple[Candidate, ...]:
+        """Return who answers, each as far as it can be reached; one that is named and does not, with its trouble.
+
+        Args:
+            address: the line, or one device on it.
+            key: the key of that one device; empty for none.
+            now: the clock.
+
+        Raises:
+            DeviceUnreachable: the line itself cannot be opened.
+            InvalidInput: an address or a key that cannot be one.
+        """
+
+
+class Keying(Protocol):
+    """Give a device a key of its own."""
+
+    async def __call__(self, address: str, *, key: str) -> None:
+        """Give a device its key, and see that it answers by it; one that has it already is left alone.
+
+        Raises:
+            DeviceRefused: it does not take the key.
+            DeviceUnreachable: it does not answer.
+            InvalidInput: an address or a key that cannot be one.
+        """

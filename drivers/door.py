@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -112,3 +112,11 @@ class DoorDriver(Protocol):
 
     def capabilities(self, door_id: str) -> frozenset[Capability] | None:
         """Return what a door can do, or None if the wire has not said."""
+
+
+@runtime_checkable
+class HoldsLine(Protocol):
+    """Be a driver whose line nobody else can use meanwhile, and that can be told to leave it."""
+
+    async def leave_line(self) -> None:
+        """End, and return once the line is free; `reports` raises `DeviceUnreachable`."""

@@ -7,6 +7,7 @@ of such a camera leaves this edge only with the faces in it made unrecognisable,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -16,16 +17,17 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from drivers.camera import CameraSettings, check_settings
-from drivers.catalog import DISCOVERERS, PROBERS
+from drivers.catalog import DISCOVERERS, PROBERS, SURVEYS
 from drivers.discovery import Discover, Probe
-from drivers.door import DoorDriver, UnlockDoor
+from drivers.door import DoorDriver, GiveFeedback, Order, UnlockDoor
 from edge.channel import Channel, Upload
 from edge.clock import SteadyClock
 from edge.facelink import FaceLink
+from edge.lines import Lines
 from edge.stills import MOST_BYTES, send_still
 from edge.trial_eyes import TrialEyes
-from models.devices import CANDIDATES_MOST, LADDER, Candidate, Part, Setting, Wire, drives
-from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
+from models.devices import CANDIDATES_MOST, LADDER, Candidate, Note, Part, Setting, Wire, drives
+from models.errors import Conflict, DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
 from models.link import Discover as Search
 from models.places import Door
@@ -34,9 +36,10 @@ log = logging.getLogger("gatehouse.edge.adopting")
 
 MARGIN_S: Final = 1.5
 """What is kept of an order's time for its answer to arrive."""
+NOTE_CHARS: Final = 200
 TRIALS_AT_ONCE: Final = 2
 HOLD_S: Final = 3.0
-UNLOCK_MS: Final = 3000
+DEED_MS: Final = 3000
 State = Literal["confirmed", "failed", "refused"]
 
 
@@ -60,6 +63,7 @@ class Adopting:
         doors: the doors that this edge serves, which are never tried: they open by their rules.
         discoverers: the wires that can be searched.
         probers: the wires of which one device can be asked what it is; cameras by RTSP are looked at with an eye.
+        lines: the lines of readers, which only one may use at a time; None where there are none.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Adopting:
         doors: Callable[[], Iterable[Door]],
         discoverers: Mapping[Wire, Callable[[], Discover]] = DISCOVERERS,
         probers: Mapping[Wire, Callable[[], Probe]] = PROBERS,
+        lines: Lines | None = None,
     ) -> None:
         self._clock = clock
         self._channel = channel
@@ -84,6 +89,7 @@ class Adopting:
         self._doors = doors
         self._discoverers = discoverers
         self._probers = probers
+        self._lines = lines
         self._trials = asyncio.Semaphore(TRIALS_AT_ONCE)
 
     # ---- search -----------------------------------------------------------------------------------------------------
@@ -92,21 +98,24 @@ class Adopting:
         """Search wires at the same time; one that is away takes nothing from the others and is named in the result."""
         wires = order.wires or tuple(self._discoverers)
         found: dict[str, Candidate] = {}
-        troubles = await asyncio.gather(*(self._search(wire, order, found=found) for wire in wires))
-        said = "; ".join(trouble for trouble in troubles if trouble)
+        told = await asyncio.gather(*(self._search(wire, order, found=found) for wire in wires))
+        notes = tuple(note for note in told if note is not None)
+        said = "; ".join(f"{note.wire}: {note.detail}" for note in notes)
         if not found and said:
-            return self._ended(order.id, "failed", reason="unsearchable", detail=said)
+            ended = self._ended(order.id, "failed", reason="unsearchable", detail=said)
+            return msgspec.structs.replace(ended, notes=notes)
         candidates = fitting(found.values())
         if len(candidates) < len(found):
             said = f"{len(found) - len(candidates)} more were found: search fewer addresses at once. {said}"
         log.info("a search of %s found %d devices", ", ".join(wires) or "no wire", len(found))
-        return self._ended(order.id, "confirmed", detail=said, candidates=candidates)
+        ended = self._ended(order.id, "confirmed", detail=said, candidates=candidates)
+        return msgspec.structs.replace(ended, notes=notes)
 
-    async def _search(self, wire: Wire, order: Search, *, found: dict[str, Candidate]) -> str:
+    async def _search(self, wire: Wire, order: Search, *, found: dict[str, Candidate]) -> Note | None:
         """Add what a wire finds; return why it found no more, if it did not search to its end."""
         load = self._discoverers.get(wire)
         if load is None:
-            return f"{wire}: cannot be searched, ask a device by its address"
+            return Note(wire=wire, detail="cannot be searched, ask a device by its address", code="unsearchable")
         limit_s = self._left_s(order.deadline)
         try:
             async with asyncio.timeout(limit_s + MARGIN_S / 2):
@@ -118,10 +127,10 @@ class Adopting:
                     if known is not None or len(found) < CANDIDATES_MOST:
                         found[candidate.id] = candidate if known is None else better(known, candidate)
         except TimeoutError:
-            return f"{wire}: not searched to its end"
+            return Note(wire=wire, detail="not searched to its end", code="not_to_end")
         except GatehouseError as error:
-            return f"{wire}: {error}"
-        return ""
+            return Note(wire=wire, detail=str(error)[:NOTE_CHARS], code=error.reason)
+        return None
 
     # ---- one device -------------------------------------------------------------------------------------------------
 
@@ -129,6 +138,8 @@ class Adopting:
         """Ask one device what it is; one that cannot be reached is told with its trouble."""
         if order.wire == "rtsp":
             return self._ended(order.id, "confirmed", candidates=(await self._look(order),))
+        if order.wire in SURVEYS and self._lines is not None:
+            return await self._lines.survey(order)
         load = self._probers.get(order.wire)
         if load is None:
             detail = f"a device by {order.wire} cannot be asked what it is: search for it"
@@ -152,9 +163,14 @@ class Adopting:
                 seen = msgspec.structs.replace(stream, width_px=health.width_px, height_px=health.height_px)
                 return msgspec.structs.replace(one, reach="ready", parts=(seen,))
         except DeviceRefused as error:
-            return msgspec.structs.replace(one, reach="answers", trouble="credentials", detail=error.what[:200])
+            trouble = "unsupported" if error.reason == "wrong_path" else "credentials"
+            told = {"detail": error.what[:200], "code": error.reason}
+            return msgspec.structs.replace(one, reach="answers", trouble=trouble, **told)
+        except InvalidInput as error:
+            told = {"detail": error.what[:200], "code": error.reason}
+            return msgspec.structs.replace(one, reach="answers", trouble="unsupported", **told)
         except DeviceUnreachable as error:
-            return msgspec.structs.replace(one, trouble="unreachable", detail=error.what[:200])
+            return msgspec.structs.replace(one, trouble="unreachable", detail=error.what[:200], code=error.reason)
 
     # ---- one part ---------------------------------------------------------------------------------------------------
 
@@ -162,20 +178,17 @@ class Adopting:
         """Try a part of a device once: unlock a door, or take a still of a camera."""
         log.info("order %s of %s tries part %r: %s", order.id, order.requested_by, order.part, order.act)
         async with self._trials:
-            return await (self._still(order) if order.act == "still" else self._unlock(order))
+            return await (self._still(order) if order.act == "still" else self._at_door(order))
 
-    async def _unlock(self, order: TryPart) -> Result:
+    async def _at_door(self, order: TryPart) -> Result:
         ours = next((one.id for one in self._doors() if _is_tried(one, order)), None)
         if ours is not None:
             return self._ended(order.id, "refused", reason="refused", detail=f"it is door {ours!r} here: unlock that")
-        driver = self._open_trial(order.wire, order.settings, part=order.part)
         try:
-            async with driver:
-                left_ms = int(self._left_s(order.deadline) * 1000)
-                unlock = UnlockDoor(
-                    id=order.id, door_id=order.part, attempt=None, hold_s=HOLD_S, valid_ms=min(UNLOCK_MS, left_ms)
-                )
-                ended = await driver.execute(unlock)
+            async with self._line_of(order), self._open_trial(order.wire, order.settings, part=order.part) as driver:
+                ended = await driver.execute(self._deed(order))
+        except Conflict as error:
+            return self._ended(order.id, "refused", reason="in_use", detail=str(error))
         except DeviceRefused as error:
             return self._ended(order.id, "refused", reason="refused", detail=error.what)
         except DeviceUnreachable as error:
@@ -185,6 +198,20 @@ class Adopting:
         reason = "refused" if ended.certain else "no_answer"
         return self._ended(order.id, "refused" if ended.certain else "failed", reason=reason, detail=ended.error or "")
 
+    def _line_of(self, order: TryPart) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return the block in which a trial has the line of its device to itself, if it needs one."""
+        if order.wire not in SURVEYS or self._lines is None:
+            return contextlib.nullcontext()
+        return self._lines.had(str(order.settings.get("port", "")), pause=order.pause)
+
+    def _deed(self, order: TryPart) -> Order:
+        valid_ms = min(DEED_MS, int(self._left_s(order.deadline) * 1000))
+        if order.act == "signal":
+            return GiveFeedback(
+                id=order.id, door_id=order.part, attempt=order.id, ok=True, reason="test", valid_ms=valid_ms
+            )
+        return UnlockDoor(id=order.id, door_id=order.part, attempt=None, hold_s=HOLD_S, valid_ms=valid_ms)
+
     async def _still(self, order: TryPart) -> Result:
         known = {name: value for name, value in order.settings.items() if name in CameraSettings.__struct_fields__}
         camera = msgspec.convert({**known, "camera_id": order.id}, CameraSettings)
@@ -193,7 +220,8 @@ class Adopting:
             async with self._eyes.open(camera, limit_s=self._left_s(order.deadline)):
                 return await self._picture(order)
         except DeviceRefused as error:
-            return self._ended(order.id, "refused", reason="credentials", detail=error.what)
+            reason = "wrong_path" if error.reason == "wrong_path" else "credentials"
+            return self._ended(order.id, "refused", reason=reason, detail=error.what)
         except DeviceUnreachable as error:
             return self._ended(order.id, "failed", reason="unreachable", detail=error.what)
         except InvalidInput as error:

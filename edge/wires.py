@@ -5,17 +5,19 @@ All doors of one wire share one connection, with a client id that never changes,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from itertools import count
 
 from config.settings import BrokerLink, secret
 from drivers.catalog import PART_KEYS, open_door
-from drivers.door import DoorDriver
+from drivers.door import DoorDriver, HoldsLine
 from models.devices import Wire
+from models.errors import DeviceUnreachable
 from models.places import Door
 
 
@@ -29,6 +31,8 @@ class Wires:
         self._drivers: dict[str, DoorDriver] = {}
         self._ended: Counter[str] = Counter()
         self._trials = count(1)
+        self._lines: dict[str, str] = {}
+        self._left: Counter[str] = Counter()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -48,9 +52,13 @@ class Wires:
         """Return the driver of doors that share a wire, not yet entered.
 
         Raises:
+            DeviceUnreachable: an order of the gateway has the line for the moment.
             InvalidInput: settings that the driver refuses.
             SettingsError: the broker's password file cannot be read.
         """
+        line = line_of(doors[0])
+        if self._left[line]:
+            raise DeviceUnreachable(line, "an order of the gateway uses the line for the moment")
         own, part = _settings(doors[0])
         if part:
             own["doors"] = {door.id: _settings(door)[1] for door in doors}
@@ -64,8 +72,21 @@ class Wires:
         )
         if key in self._drivers:
             self._ended.update(self._drivers[key].counters)
-        self._drivers[key] = driver
+        self._drivers[key], self._lines[key] = driver, line
         return driver
+
+    @contextlib.asynccontextmanager
+    async def left(self, line: str) -> AsyncIterator[None]:
+        """Have a line to oneself: its driver leaves it, and cannot be opened again within the block."""
+        self._left[line] += 1
+        try:
+            for key in [key for key, its in self._lines.items() if its == line]:
+                driver = self._drivers[key]
+                if isinstance(driver, HoldsLine):
+                    await driver.leave_line()
+            yield
+        finally:
+            self._left[line] -= 1
 
     def reached(self, wire: Wire) -> dict[str, object]:
         """Return how a wire is reached as a whole, no device named: the edge's broker; nothing for the others.
@@ -102,6 +123,11 @@ class Wires:
             files = {name: getattr(broker.tls, name) for name in ("ca_file", "cert_file", "key_file")}
             settings |= {"tls": True} | {name: str(path) for name, path in files.items() if path is not None}
         return settings
+
+
+def line_of(door: Door) -> str:
+    """Return the line that a door's driver has for itself; empty for a wire that many may use at a time."""
+    return str(door.driver.get("port", "")) if door.driver.get("kind") == "osdp" else ""
 
 
 def _settings(door: Door) -> tuple[dict[str, object], dict[str, object]]:

@@ -37,6 +37,7 @@ from edge.face_parts import Around, FaceParts, faces_allowed
 from edge.facelink import FaceLink
 from edge.identity import Signer, key_of, new_key, public_key, trust
 from edge.keystore import KeyStore
+from edge.lines import Lines
 from edge.membership import Admittance
 from edge.orders import Orders
 from edge.policies import Policies, PolicyAnswer, version
@@ -51,7 +52,17 @@ from edge.uplink import Uplink
 from edge.wires import Wires
 from models.card_lessons import LearnCards
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
-from models.link import Discover, DoorStatus, EdgeStatus, Introduction, ProbeDevice, RefuseCall, TryPart, Unlock
+from models.link import (
+    Discover,
+    DoorStatus,
+    EdgeStatus,
+    InstallKey,
+    Introduction,
+    ProbeDevice,
+    RefuseCall,
+    TryPart,
+    Unlock,
+)
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 
@@ -225,6 +236,7 @@ class Worker:
             faces_socket=self._link.socket if self._edge.faces.enabled else None,
             log_style=self._settings.logging.format,
         )
+        lines = Lines(clock=self._clock, wires=self._wires, doors=self._policies.usable_doors)
         adopting = Adopting(
             clock=self._clock,
             channel=self._channel,
@@ -233,7 +245,9 @@ class Worker:
             open_trial=self._wires.open_trial,
             reached=self._wires.reached,
             doors=self._policies.usable_doors,
+            lines=lines,
         )
+        self._orders.give(InstallKey, lines.install)
         self._orders.give(Discover, adopting.discover)
         self._orders.give(ProbeDevice, adopting.probe)
         self._orders.give(TryPart, adopting.attempt)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from gateway.auth.roles import Caller
 from gateway.on_record import note
+from gateway.reader_adoption import Adoption, adopt_reader, heir_driver
 from gateway.store import Connection
 from gateway.store.devices import CAMERAS, DOORS
 from gateway.store.devices_found import (
@@ -29,21 +28,7 @@ from gateway.store.devices_found import (
 from gateway.store.kept import Act
 from models.devices import Part
 from models.errors import Conflict, InvalidInput, NotFound
-from models.places import Camera, CameraRegister, Door, Reader, check_id
-
-ADOPTABLE: Final = ("mqtt", "onvif", "rtsp")
-"""Wires whose parts tell all that a door or camera needs; a line of readers is described by who wired it (docs/osdp.md)."""
-
-
-class Adoption(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what a part becomes: its id and name here, and for a camera the door that it looks at and its register entry."""
-
-    part: str
-    id: str
-    name: str = ""
-    address: str = ""
-    door_id: str | None = None
-    register: CameraRegister | None = None
+from models.places import Camera, Door, Reader, check_id
 
 
 def adopt(connection: Connection, key: str, *, wanted: Adoption, caller: Caller, at: datetime) -> KeptDevice:
@@ -57,15 +42,15 @@ def adopt(connection: Connection, key: str, *, wanted: Adoption, caller: Caller,
     device = device_by_id(connection, key, site_ids=caller.sites)
     part = _part(device, wanted.part)
     if device.state == "removed":
-        raise Conflict("this device was removed: offer it again first")
+        raise Conflict("this device was removed: offer it again first").because("device_removed")
     if part.id in device.adopted:
-        raise Conflict(f"this part is {device.adopted[part.id]!r} here already")
-    if device.candidate.wire not in ADOPTABLE:
-        raise InvalidInput("part", f"a door by {device.candidate.wire} is described by hand: see docs/drivers.md")
+        raise Conflict(f"this part is {device.adopted[part.id]!r} here already").because("part_adopted")
     held, by = credentials_of(connection, key, site_id=device.site_id), Act(caller=caller, at=at)
     if part.kind == "camera":
         CAMERAS.added(connection, _camera(device, part, wanted, held=held), by=by)
         ours = wanted.id
+    elif device.candidate.wire == "osdp":
+        ours = adopt_reader(connection, device, part, wanted=wanted, by=by)
     else:
         door = _door(device, part, wanted, at=at)
         DOORS.added(connection, door, by=by)
@@ -141,7 +126,12 @@ def replace(
         if part.kind == "camera":
             CAMERAS.changed(connection, ours, changes=_stream(part, held), by=act)
         else:
-            DOORS.changed(connection, ours, changes={"driver": _driver(new, part), "since": at}, by=act)
+            driver = (
+                _driver(new, part)
+                if new.candidate.wire != "osdp"
+                else heir_driver(connection, ours, old, new=new, part=part)
+            )
+            DOORS.changed(connection, ours, changes={"driver": driver, "since": at}, by=act)
     _check_not_named(connection, old)
     set_device(connection, old, state="removed", adopted={})
     adopted = new.adopted | {part.id: ours for ours, part in taken.items()}
@@ -154,23 +144,33 @@ def _check_heirs(taken: Mapping[str, Part], new: KeptDevice) -> None:
     """Pass if each door and camera gets a part of its own that is free."""
     heirs = {part.id for part in taken.values()}
     if len(heirs) < len(taken):
-        raise InvalidInput("parts", "two parts cannot become the same one: say which becomes which")
+        raise InvalidInput("parts", "two parts cannot become the same one: say which becomes which").because(
+            "same_heir"
+        )
     if heirs & new.adopted.keys():
-        raise Conflict(f"{', '.join(sorted(heirs & new.adopted.keys()))} of the device that takes over is in use here")
+        raise Conflict(
+            f"{', '.join(sorted(heirs & new.adopted.keys()))} of the device that takes over is in use here"
+        ).because("heir_in_use")
     for ours, part in taken.items():
         if new.candidate.wire == "mqtt" and part.id != ours:
             raise InvalidInput(
                 "parts", f"name the door {ours!r} on the device itself: by MQTT its name there is its id"
-            )
+            ).because("name_on_device")
 
 
 def _check_pair(old: KeptDevice, new: KeptDevice) -> None:
     if old.id == new.id or not old.adopted:
-        raise Conflict("name a device whose doors or cameras are in use, and another one that takes them over")
+        raise Conflict("name a device whose doors or cameras are in use, and another one that takes them over").because(
+            "nothing_to_take_over"
+        )
     if new.state == "removed":
-        raise Conflict("the device that takes over was removed: offer it again first")
+        raise Conflict("the device that takes over was removed: offer it again first").because("heir_removed")
+    if "osdp" in {old.candidate.wire, new.candidate.wire} and old.candidate.wire != new.candidate.wire:
+        raise InvalidInput("by", "a reader is replaced by a reader")
     if (new.site_id, new.edge_id) != (old.site_id, old.edge_id):
-        raise InvalidInput("by", f"edge {old.edge_id!r} must find it: that is where the doors and cameras are served")
+        raise InvalidInput(
+            "by", f"edge {old.edge_id!r} must find it: that is where the doors and cameras are served"
+        ).because("other_edge")
 
 
 def _heir(part: Part, new: KeptDevice, *, wanted: str | None) -> Part:
@@ -178,12 +178,12 @@ def _heir(part: Part, new: KeptDevice, *, wanted: str | None) -> Part:
     if wanted is not None:
         heir = _part(new, wanted)
         if (heir.kind == "camera") != (part.kind == "camera"):
-            raise InvalidInput("parts", f"{part.id!r} and {wanted!r} are not of one kind")
+            raise InvalidInput("parts", f"{part.id!r} and {wanted!r} are not of one kind").because("other_kind")
         return heir
     alike = [one for one in new.candidate.parts if one.kind == part.kind]
     same = [one for one in alike if one.id == part.id]
     if len(same) != 1 and len(alike) != 1:
-        raise InvalidInput("parts", f"say which part of the new device becomes {part.id!r}")
+        raise InvalidInput("parts", f"say which part of the new device becomes {part.id!r}").because("say_which")
     return (same or alike)[0]
 
 
@@ -196,7 +196,9 @@ def remove(connection: Connection, key: str, *, caller: Caller, at: datetime) ->
     """
     device = device_by_id(connection, key, site_ids=caller.sites)
     if device.adopted:
-        raise Conflict(f"it is {', '.join(sorted(device.adopted.values()))} here: delete that first, or replace it")
+        raise Conflict(
+            f"it is {', '.join(sorted(device.adopted.values()))} here: delete that first, or replace it"
+        ).because("device_in_use")
     _check_not_named(connection, device)
     set_device(connection, device, state="removed", adopted={})
     note(connection, caller, action="device.remove", subject=key, at=at, site=device.site_id)
@@ -206,7 +208,9 @@ def _check_not_named(connection: Connection, device: KeptDevice) -> None:
     """Pass unless a door that was described by hand would lose its credentials with a device."""
     named = doors_naming(connection, device)
     if named:
-        raise Conflict(f"the driver of {', '.join(named)} names it for its credentials: take `device` out there first")
+        raise Conflict(
+            f"the driver of {', '.join(named)} names it for its credentials: take `device` out there first"
+        ).because("names_credentials")
 
 
 def offer(connection: Connection, key: str, *, caller: Caller, at: datetime) -> KeptDevice:

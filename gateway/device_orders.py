@@ -39,19 +39,20 @@ from gateway.store.devices_found import (
 )
 from gateway.store.edges import EdgeIdentity, add_command, edge_view
 from gateway.store.media import Medium
-from models.devices import CANDIDATES_MOST, LADDER, PARTS_MOST, Candidate, Part, Setting, Wire
+from models.devices import CANDIDATES_MOST, LADDER, PARTS_MOST, Candidate, Note, Part, Setting, Wire, lent
 from models.errors import Conflict, InvalidInput, NotFound
-from models.link import Discover, ProbeDevice, Result, TryPart
+from models.link import Discover, InstallKey, ProbeDevice, Result, TryPart
 
 PROBE_TIME: Final = timedelta(seconds=35)
 TRY_TIME: Final = timedelta(seconds=30)
 TEXT_CHARS: Final = 200
 URL_CHARS: Final = 1024
+NOTES_MOST: Final = 8
 SETTINGS_MOST: Final = 32
 """Settings of one part: more than any wire has."""
-DeviceOrder = Discover | ProbeDevice | TryPart
+DeviceOrder = Discover | ProbeDevice | TryPart | InstallKey
 _KINDS: Final[dict[type[DeviceOrder], OrderKind]] = {
-    Discover: "discover", ProbeDevice: "probe_device", TryPart: "try_part"
+    Discover: "discover", ProbeDevice: "probe_device", TryPart: "try_part", InstallKey: "install_key",
 }  # fmt: skip
 
 
@@ -62,6 +63,24 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     credentials: Credentials | None = None
     fingerprint: str = ""
+    pause: bool = False
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how a known device is asked again: as whom, if not as before; and whether its certificate is trusted from now on."""
+
+    credentials: Credentials | None = None
+    trust: bool = False
+    pause: bool = False
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what is tried: which part, how, and of a reader by which output, if it is not the one that it named."""
+
+    part: str
+    act: Literal["still", "unlock", "signal"]
+    strike: int | None = None
+    pause: bool = False
 
 
 async def search(
@@ -75,10 +94,10 @@ async def search(
     order = Discover(
         id=uuid.uuid4().hex, wires=wires, networks=networks, deadline=runtime.clock() + timedelta(seconds=for_s)
     )
-    entry = _entry(
+    entry = entry_of(
         caller, "device.search", subject=edge_id, wires=",".join(wires) or "all", networks=str(len(networks))
     )
-    view = await runtime.store.write(_give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
+    view = await runtime.store.write(give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
     runtime.bells.edge(edge_id).ring()
     return view
 
@@ -92,48 +111,42 @@ async def ask(runtime: Runtime, edge_id: str, *, question: Question, caller: Cal
     told = question.credentials or Credentials()
     order = ProbeDevice(
         id=uuid.uuid4().hex, wire=question.wire, address=question.address, user=told.user, password=told.password,
-        fingerprint=question.fingerprint, deadline=runtime.clock() + PROBE_TIME,
+        fingerprint=question.fingerprint, pause=question.pause, deadline=runtime.clock() + PROBE_TIME,
     )  # fmt: skip
-    entry = _entry(caller, "device.probe", subject=edge_id, wire=question.wire)
-    view = await runtime.store.write(_give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
+    entry = entry_of(caller, "device.probe", subject=edge_id, wire=question.wire)
+    view = await runtime.store.write(give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
     runtime.bells.edge(edge_id).ring()
     return view
 
 
-async def ask_again(
-    runtime: Runtime, key: str, *, credentials: Credentials | None, trust: bool, caller: Caller
-) -> DeviceOrderView:
+async def ask_again(runtime: Runtime, key: str, *, again: Again, caller: Caller) -> DeviceOrderView:
     """Have a device that is known asked again, with other credentials or with its certificate trusted from now on.
 
     Raises:
         NotFound: there is no such device in the caller's scope.
     """
-    view = await runtime.store.write(
-        _ask_again, key, credentials=credentials, trust=trust, caller=caller, runtime=runtime
-    )
+    view = await runtime.store.write(_ask_again, key, again=again, caller=caller, runtime=runtime)
     runtime.bells.edge(view.edge_id).ring()
     return view
 
 
-def _ask_again(
-    connection: Connection, key: str, *, credentials: Credentials | None, trust: bool, caller: Caller, runtime: Runtime
-) -> DeviceOrderView:
+def _ask_again(connection: Connection, key: str, *, again: Again, caller: Caller, runtime: Runtime) -> DeviceOrderView:
     device = device_by_id(connection, key, site_ids=caller.sites)
-    told = device.candidate
+    told, trust = device.candidate, again.trust
     if trust and not told.fingerprint:
-        raise Conflict("it has shown no certificate yet: ask it what it is, compare the fingerprint, then trust it")
-    held = credentials or credentials_of(connection, key, site_id=device.site_id)
+        what = "it has shown no certificate yet: ask it what it is, compare the fingerprint, then trust it"
+        raise Conflict(what).because("no_certificate")
+    held = again.credentials or credentials_of(connection, key, site_id=device.site_id)
     order = ProbeDevice(
-        id=f"{key}.{uuid.uuid4().hex}", wire=told.wire, address=told.address, user=held.user, password=held.password,
-        fingerprint=told.fingerprint if trust else device.trusted, deadline=runtime.clock() + PROBE_TIME,
+        id=f"{key}.{uuid.uuid4().hex}", wire=told.wire, address=told.address, user=held.user,
+        password=held.password or held.pending, fingerprint=told.fingerprint if trust else device.trusted,
+        pause=again.pause, deadline=runtime.clock() + PROBE_TIME,
     )  # fmt: skip
-    entry = _entry(caller, "device.probe", subject=key, trust="yes" if trust else "no")
-    return _give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+    entry = entry_of(caller, "device.probe", subject=key, trust="yes" if trust else "no")
+    return give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
 
 
-async def attempt(
-    runtime: Runtime, key: str, *, part_id: str, how: Literal["still", "unlock"], caller: Caller
-) -> DeviceOrderView:
+async def attempt(runtime: Runtime, key: str, *, trial: Trial, caller: Caller) -> DeviceOrderView:
     """Have a part of a device tried once, for the caller's reason, and return the order.
 
     Raises:
@@ -142,38 +155,49 @@ async def attempt(
         Forbidden: the caller may not unlock doors.
         InvalidInput: a camera does not unlock, and a door gives no still; or the part is at another host than its device.
     """
-    view = await runtime.store.write(_attempt, key, part_id=part_id, how=how, caller=caller, runtime=runtime)
+    view = await runtime.store.write(_attempt, key, trial=trial, caller=caller, runtime=runtime)
     runtime.bells.edge(view.edge_id).ring()
     return view
 
 
-def _attempt(
-    connection: Connection, key: str, *, part_id: str, how: Literal["still", "unlock"], caller: Caller, runtime: Runtime
-) -> DeviceOrderView:
+def _attempt(connection: Connection, key: str, *, trial: Trial, caller: Caller, runtime: Runtime) -> DeviceOrderView:
     device = device_by_id(connection, key, site_ids=caller.sites)
     if device.state == "removed":
-        raise Conflict("this device was removed: offer it again first")
-    part = next((one for one in device.candidate.parts if one.id == part_id), None)
+        raise Conflict("this device was removed: offer it again first").because("device_removed")
+    part = next((one for one in device.candidate.parts if one.id == trial.part), None)
     if part is None:
-        raise NotFound("part", part_id)
-    if (part.kind == "camera") != (how == "still"):
-        raise InvalidInput("act", "a camera gives a still, a door or a relay unlocks")
-    if how == "unlock":
+        raise NotFound("part", trial.part)
+    _check_act(part, trial.act)
+    if trial.act != "still":
         caller.require("doors:unlock")
         if (ours := _door_here(connection, device, part)) is not None:
-            raise Conflict(f"it is door {ours!r} here: unlock that")
-    held = credentials_of(connection, key, site_id=device.site_id)
-    known: dict[str, Setting] = {"user": held.user, "password": held.password}
-    own: dict[str, Setting] = {"url": part.url} if how == "still" else {**part.settings}
-    if held != Credentials():
-        _check_own_host(device.candidate, own.get("url"))
+            raise Conflict(f"it is door {ours!r} here: unlock that").because("is_door")
     order = TryPart(
-        id=f"{key}.{uuid.uuid4().hex}", wire=device.candidate.wire, part=part.id, act=how, reason=caller.reason,
-        settings=own | {name: value for name, value in known.items() if value}, requested_by=caller.id,
+        id=f"{key}.{uuid.uuid4().hex}", wire=device.candidate.wire, part=part.id, act=trial.act, reason=caller.reason,
+        settings=_tried_with(connection, device, part, trial=trial), requested_by=caller.id, pause=trial.pause,
         deadline=runtime.clock() + TRY_TIME,
     )  # fmt: skip
-    entry = _entry(caller, "device.try", subject=key, part=part.id, act=how)
-    return _give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+    entry = entry_of(caller, "device.try", subject=key, part=part.id, act=trial.act)
+    return give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+
+
+def _check_act(part: Part, act: str) -> None:
+    """Pass if a part can be tried so. Raises `InvalidInput` if it cannot."""
+    if (part.kind == "camera") != (act == "still"):
+        raise InvalidInput("act", "a camera gives a still, a door or a relay unlocks")
+    if act == "signal" and "feedback" not in part.capabilities:
+        raise InvalidInput("act", "it has no light, sound or text of its own")
+
+
+def _tried_with(connection: Connection, device: KeptDevice, part: Part, *, trial: Trial) -> dict[str, Setting]:
+    """Return the settings that a part is tried with, its device's credentials among them."""
+    held = credentials_of(connection, device.id, site_id=device.site_id)
+    own: dict[str, Setting] = {"url": part.url} if trial.act == "still" else {**part.settings}
+    if trial.strike is not None and device.candidate.wire == "osdp":
+        own["strike"] = trial.strike
+    if held != Credentials():
+        _check_own_host(device.candidate, own.get("url"))
+    return own | lent(device.candidate.wire, user=held.user, password=held.password)
 
 
 def _door_here(connection: Connection, device: KeptDevice, part: Part) -> str | None:
@@ -195,16 +219,18 @@ def _check_own_host(candidate: Candidate, url: Setting) -> None:
     except ValueError:
         same = False
     if not same:
-        raise InvalidInput("part", "it is at another host than its device, and gets no password: ask the device again")
+        what = "it is at another host than its device, and gets no password: ask the device again"
+        raise InvalidInput("part", what).because("other_host")
 
 
-def _entry(caller: Caller, action: str, *, subject: str, **detail: str) -> AuditEntry:
+def entry_of(caller: Caller, action: str, *, subject: str, **detail: str) -> AuditEntry:
+    """Return what is put on record of an order that was sent."""
     return AuditEntry(
         actor=caller.id, reason=caller.reason, action=action, subject=subject, result="sent", detail=detail
     )
 
 
-def _give(
+def give(
     connection: Connection, order: DeviceOrder, *, edge_id: str, caller: Caller, runtime: Runtime, entry: AuditEntry
 ) -> DeviceOrderView:
     """Keep an order for an edge and put it on record."""
@@ -223,7 +249,7 @@ def _give(
 
 
 def take_devices(
-    connection: Connection, order: DeviceOrder, *, result: Result, edge: EdgeIdentity, at: datetime
+    connection: Connection, order: Discover | ProbeDevice | TryPart, *, result: Result, edge: EdgeIdentity, at: datetime
 ) -> None:
     """Keep what a search or a question told; note how a trial ended, on record as its order is."""
     key = _about(order)
@@ -252,7 +278,7 @@ def take_devices(
             append_audit(connection, entry, at=at)
 
 
-def _asked(connection: Connection, order: DeviceOrder, *, key: str | None, site_id: str) -> Asked:
+def _asked(connection: Connection, order: Discover | ProbeDevice, *, key: str | None, site_id: str) -> Asked:
     """Return how an order asked; credentials that are kept for the device that it names are not fresh."""
     if not isinstance(order, ProbeDevice):
         return Asked(key=key)
@@ -285,7 +311,7 @@ def sound(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
             return
         words = {
             name: _clean(getattr(told, name))
-            for name in ("id", "trouble", "detail", "maker", "model", "serial", "firmware", "fingerprint")
+            for name in ("id", "trouble", "detail", "code", "maker", "model", "serial", "firmware", "fingerprint")
         }
         off_s = told.clock_off_s if told.clock_off_s is not None and math.isfinite(told.clock_off_s) else None
         parts = tuple(_part(part) for part in told.parts[:PARTS_MOST] if _clean(part.id) == part.id != "")
@@ -306,6 +332,10 @@ def _part(part: Part) -> Part:
         main_url=_clean(part.main_url, URL_CHARS), settings=settings,
         capabilities=tuple(_clean(one, 32) for one in part.capabilities[:SETTINGS_MOST]),
     )  # fmt: skip
+
+
+def _note(note: Note) -> Note:
+    return msgspec.structs.replace(note, detail=_clean(note.detail), code=_clean(note.code, 64))
 
 
 def _clean(text: str, limit: int = TEXT_CHARS) -> str:
@@ -331,7 +361,7 @@ def order_view(connection: Connection, order_id: str, *, caller: Caller, runtime
     told = [key] if dot else [device_id(kept.site_id, one) for one in sound(result.candidates)]
     return msgspec.structs.replace(
         view, state=result.state, reason=result.reason or "", detail=_clean(result.detail, 500),
-        devices=tuple(dict.fromkeys(told)),
+        devices=tuple(dict.fromkeys(told)), notes=tuple(map(_note, result.notes[:NOTES_MOST])),
     )  # fmt: skip
 
 

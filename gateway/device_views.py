@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 
 from gateway.store.devices_found import DeviceState, KeptDevice
-from models.devices import Part, Reach, Wire
+from models.devices import Note, Part, Reach, Wire
 
 OrderState = Literal["waiting", "confirmed", "failed", "refused", "expired"]
-OrderKind = Literal["discover", "probe_device", "try_part"]
+OrderKind = Literal["discover", "probe_device", "try_part", "install_key"]
 
 
 class PartView(Part, frozen=True, kw_only=True, omit_defaults=False):
@@ -32,6 +32,8 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach
     trouble: str
     detail: str
+    code: str
+    """A stable word for `detail`, where there is one."""
     maker: str
     model: str
     serial: str
@@ -44,7 +46,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceOrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show how an order about devices stands: a search, a question to one device, or a trial of one part."""
+    """Show how an order about devices stands: a search, a question, a trial of one part, or a key for a reader."""
 
     id: str
     kind: OrderKind
@@ -56,6 +58,8 @@ class DeviceOrderView(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     devices: tuple[str, ...] = ()
     """The devices that a search or a question told of."""
+    notes: tuple[Note, ...] = ()
+    """Which wires a search did not reach the end of, and why."""
 
 
 def view_of(device: KeptDevice) -> DeviceView:
@@ -66,7 +70,7 @@ def view_of(device: KeptDevice) -> DeviceView:
     )
     return DeviceView(
         id=device.id, site_id=device.site_id, edge_id=device.edge_id, state=device.state, wire=told.wire,
-        address=told.address, reach=told.reach, trouble=told.trouble, detail=told.detail, maker=told.maker,
+        address=told.address, reach=told.reach, trouble=told.trouble, detail=told.detail, code=told.code, maker=told.maker,
         model=told.model, serial=told.serial, firmware=told.firmware, fingerprint=told.fingerprint,
         clock_off_s=told.clock_off_s, has_credentials=device.has_credentials, parts=parts, seen_at=device.seen_at,
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,6 +18,7 @@ from gateway.device_orders import take_devices
 from gateway.erasing import take_erasure
 from gateway.intake import check_time
 from gateway.joining import check_receipt, take_adopted
+from gateway.reader_keys import take_key
 from gateway.runtime import Runtime
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
@@ -25,7 +28,7 @@ from gateway.store.enrolments import was_called_off
 from gateway.store.people import person_by_id
 from gateway.withdrawal import erase_at, forget_elsewhere, settle_receipts
 from models.card_lessons import LearnCards
-from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, InvalidInput, NotFound
+from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput, NotFound
 from models.link import (
     PICTURES_MOST,
     AdoptTemplates,
@@ -36,6 +39,7 @@ from models.link import (
     EnrolFace,
     EraseFace,
     FaceReceipt,
+    InstallKey,
     ProbeDevice,
     Result,
     TryPart,
@@ -47,6 +51,16 @@ UNLOCK_VALID = timedelta(seconds=3)
 UNLOCK_PATIENCE_S = 8.0
 LOOK_S = 0.5
 """How often the database is asked whether a result came in by another replica."""
+
+
+@contextmanager
+def naming(command: Command) -> Iterator[None]:
+    """Name the order in whatever goes wrong from here on, since it is given: the caller can ask what became of it."""
+    try:
+        yield
+    except GatehouseError as error:
+        error.command_id = command.id
+        raise
 
 
 async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Caller) -> Result:
@@ -67,17 +81,17 @@ async def unlock_door(runtime: Runtime, door: Door, *, reason: str, caller: Call
         actor=caller.id, action="door.unlock", subject=door.id, result="sent",
         detail={"command": command.id, "reason": reason},
     )  # fmt: skip
-    await runtime.store.write(_order, command, edge_id=door.edge_id, entry=entry, runtime=runtime)
-    runtime.bells.edge(door.edge_id).ring()
-    result = await await_result(runtime, command, within_s=UNLOCK_PATIENCE_S)
-    if result is None:
-        raise DeviceUnreachable(
-            door.id, f"edge {door.edge_id!r} did not answer; the unlock expired and will not happen later"
-        )
-    if result.state == "expired":
-        raise CommandExpired(command.id, max(0, int((result.at - command.deadline).total_seconds() * 1000)))
-    if result.state != "confirmed":
-        raise DeviceRefused(door.id, f"{result.state}: {result.reason or ''} {result.detail}".strip())
+    await send_order(runtime, command, edge_id=door.edge_id, entry=entry)
+    with naming(command):
+        result = await await_result(runtime, command, within_s=UNLOCK_PATIENCE_S)
+        if result is None:
+            raise DeviceUnreachable(
+                door.id, f"edge {door.edge_id!r} did not answer; the unlock expired and will not happen later"
+            )
+        if result.state == "expired":
+            raise CommandExpired(command.id, max(0, int((result.at - command.deadline).total_seconds() * 1000)))
+        if result.state != "confirmed":
+            raise DeviceRefused(door.id, f"{result.state}: {result.reason or ''} {result.detail}".strip())
     return result
 
 
@@ -130,6 +144,8 @@ def take_result(connection: Connection, result: Result, *, edge: EdgeIdentity, r
         take_count(connection, result.evidence, edge=edge, command_id=command.id, at=at)
     if isinstance(command, Discover | ProbeDevice | TryPart):
         take_devices(connection, command, result=result, edge=edge, at=at)
+    if isinstance(command, InstallKey):
+        take_key(connection, command, result=result, edge=edge, at=at)
     if isinstance(command, EraseFace) and result.erasure is not None:
         take_erasure(connection, result.erasure, edge=edge, at=at, person_id=command.person_id)
     if isinstance(command, EraseFace) and result.state == "confirmed":

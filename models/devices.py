@@ -81,7 +81,8 @@ def drives(
     if wire == "mqtt":
         return door_id == part
     if wire == "osdp":
-        mine = (reader.get("address", 0) for reader in readers_of(driver, door_id))
+        # One that names the device which holds its key is that device's, whoever answers at its address now.
+        mine = (one.get("address", 0) for one in readers_of(driver, door_id) if not isinstance(one.get("device"), str))
         return driver.get("port") == settings.get("port") and settings.get("address") in mine
     told = {name: value for name, value in settings.items() if name not in _NOT_WHICH}
     same = all(_whereabouts(driver.get(name)) == _whereabouts(value) for name, value in told.items())

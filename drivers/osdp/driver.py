@@ -131,6 +131,11 @@ class OsdpDoors:
         if self._link is not None:
             await self._link.__aexit__()
 
+    async def leave_line(self) -> None:
+        """Leave the line to somebody else: the driver ends as if the line were gone."""
+        if self._link is not None:
+            await self._link.__aexit__()
+
     def _on_end(self, _ended: asyncio.Future[str]) -> None:
         self._reports.put_nowait(None)
         if not self._requests.full():

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from drivers.osdp.messages import Offline, ReaderSetup
+from drivers.osdp.place import read_place
 from drivers.osdp.probe import add_place, reach, read_probe
-from drivers.osdp.settings import KEY_BYTES, read_key, write_key
-from models.errors import DeviceRefused, GatehouseError, InvalidInput
+from drivers.osdp.settings import KEY_BYTES, parse_key, read_key, write_key
+from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,24 @@ async def install(place: dict[str, object], *, key: bytes) -> None:
     if not isinstance(reached, Offline):
         kept = ReaderSetup(address=asked.address, trust="key", key=key)
         reached = await reach(asked.port, kept, baud_rate=asked.baud_rate)
-    if isinstance(reached, Offline):
-        what = "it does not answer" if reached.why == "silent" else "it does not take the key: put it in install mode"
-        raise DeviceRefused(f"{asked.port} reader {asked.address}", what)
+    if not isinstance(reached, Offline):
+        return
+    reader = f"{asked.port} reader {asked.address}"
+    if reached.why == "silent":
+        raise DeviceUnreachable(reader, "it does not answer")
+    raise DeviceRefused(reader, "it does not take the key: put it in install mode")
+
+
+async def install_at(address: str, *, key: str) -> None:
+    """Give the reader at a place (`PORT#ADDRESS`) its key of 32 hexadecimal digits.
+
+    Raises:
+        DeviceRefused: it does not take the key: it is not in install mode, or knows no secure channel.
+        DeviceUnreachable: the port or the reader does not answer.
+        InvalidInput: a place or a key that cannot be one.
+    """
+    place = read_place(address)
+    if place.address is None:
+        raise InvalidInput("address", "name the reader behind the port, as /dev/ttyUSB0#0")
+    secret = parse_key(key, where="key", what="a reader's key is 32 hexadecimal digits")
+    await install({"port": place.port, "baud_rate": place.baud_rate, "address": place.address}, key=secret)

@@ -14,12 +14,17 @@ import msgspec
 from drivers.osdp.line import BAUD_RATES, check_port
 from drivers.osdp.link import PanelLink
 from drivers.osdp.messages import Address, FromPanel, Offline, Online, ReaderSetup, Setup
+from drivers.osdp.place import Place
 from drivers.osdp.reader import Reader
 from drivers.osdp.settings import Inputs, ReaderSettings, key_of
-from models.devices import Candidate, Part
+from models.devices import Candidate, Part, Setting
 from models.errors import DeviceUnreachable, GatehouseError, InvalidInput
 
 ANSWER_S: Final = 6.0
+OUTPUTS: Final = 2
+"""Function code of outputs (OSDP 2.2, annex B)."""
+NO_SERIAL: Final = frozenset({0, 0xFFFFFFFF})
+"""What readers say that were given none."""
 TROUBLES: Final = {"silent": "unreachable", "key": "credentials", "insecure": "unsupported", "garbled": "unsupported"}
 
 
@@ -52,25 +57,39 @@ async def probe(settings: Mapping[str, object], *, now: Callable[[], datetime]) 
     setup = ReaderSetup(
         address=asked.address, trust="plain" if asked.plain else "key", key=None if asked.plain else _key(asked)
     )
-    found = Candidate(
-        id=f"osdp-{asked.port}-{asked.address}", wire="osdp", address=f"{asked.port}#{asked.address}", seen_at=now()
-    )
+    place = Place(port=asked.port, baud_rate=asked.baud_rate, address=asked.address)
     try:
         reached = await reach(asked.port, setup, baud_rate=asked.baud_rate)
     except DeviceUnreachable as error:
-        return msgspec.structs.replace(found, trouble="unreachable", detail=error.what)
+        return unreached(place, asked.address, at=now(), detail=error.what)
     if isinstance(reached, Offline):
         heard = "heard" if reached.why == "silent" else "answers"
+        found = unreached(place, asked.address, at=now())
         return msgspec.structs.replace(found, reach=heard, trouble=TROUBLES[reached.why])
-    return msgspec.structs.replace(
-        found,
-        id=f"osdp-{reached.vendor:06x}-{reached.serial:08x}",
+    return candidate_of(place, reached, at=now(), plain=asked.plain)
+
+
+def unreached(place: Place, address: int, *, at: datetime, detail: str = "") -> Candidate:
+    """Return a reader of which nothing is known but where it should be."""
+    where = place.at(address)
+    return Candidate(id=f"osdp-{where}", wire="osdp", address=where, trouble="unreachable", detail=detail, seen_at=at)
+
+
+def candidate_of(place: Place, online: Online, *, at: datetime, plain: bool = False) -> Candidate:
+    """Return a reader that told what it is; one without a serial of its own is known by its place."""
+    where, serial = place.at(online.address), f"{online.serial:08X}"
+    named = online.serial not in NO_SERIAL
+    return Candidate(
+        id=f"osdp-{online.vendor:06x}-{online.serial:08x}" if named else f"osdp-{where}",
+        wire="osdp",
+        address=where,
         reach="known",
-        maker=f"{reached.vendor:06X}",
-        model=str(reached.model),
-        serial=f"{reached.serial:08X}",
-        firmware=".".join(str(byte) for byte in reached.firmware.to_bytes(4, "big")[1:]),
-        parts=(_part(asked, reached),),
+        maker=f"{online.vendor:06X}",
+        model=str(online.model),
+        serial=serial if named else "",
+        firmware=".".join(str(byte) for byte in online.firmware.to_bytes(4, "big")[1:]),
+        parts=(_part(place, online, plain=plain),),
+        seen_at=at,
     )
 
 
@@ -149,20 +168,17 @@ def _key(asked: ProbeSettings) -> bytes:
     return key_of(ReaderSettings(door="-", address=asked.address, key=asked.key, key_file=asked.key_file))
 
 
-def _part(asked: ProbeSettings, online: Online) -> Part:
+def _part(place: Place, online: Online, *, plain: bool) -> Part:
     """Return the reader as a door to be adopted: what is wired to it, only an installer can tell."""
-    reader = Reader(ReaderSettings(door="-", strike=0, inputs=Inputs()))
+    strike = 0 if online.capabilities.get(OUTPUTS, (0, 0))[1] else None
+    reader = Reader(ReaderSettings(door="-", strike=strike, inputs=Inputs()))
     reader.arrive(online)
+    where: dict[str, Setting] = {"kind": "osdp", "port": place.port, "baud_rate": place.baud_rate}
+    wired: dict[str, Setting] = {} if strike is None else {"strike": strike}
     return Part(
-        id=str(asked.address),
+        id=str(online.address),
         kind="door",
-        name=f"reader {asked.address}",
+        name=f"reader {online.address}",
         capabilities=tuple(sorted(reader.capabilities())),
-        settings={
-            "kind": "osdp",
-            "port": asked.port,
-            "baud_rate": asked.baud_rate,
-            "address": asked.address,
-            "plain": asked.plain,
-        },
+        settings={**where, "address": online.address, "plain": plain, **wired},
     )

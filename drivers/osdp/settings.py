@@ -70,12 +70,16 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def read_settings(settings: Mapping[str, object], *, doors: tuple[str, ...]) -> BusSettings:
     """Return the settings of a bus for these doors; readers of doors that are not served here are left out.
 
-    A line with one reader may name it without a list: its keys beside `port`, its door the only one.
+    A line with one reader may name it without a list: its keys beside `port`, its door the only one. `doors` holds for each
+    door its own readers, in a list or one without; a reader in a door's list that names another door is none of it.
 
     Raises:
         InvalidInput: they cannot be used; the text says what to write, and never quotes a key.
     """
     given = dict(settings)
+    own = given.pop("doors", None)
+    if isinstance(own, Mapping):
+        given["readers"] = [reader for door in doors for reader in _readers_of(door, own.get(door))]
     if "readers" not in given and len(doors) == 1:
         line = {name: given.pop(name) for name in given.keys() & {"port", "baud_rate"}}
         given = line | {"readers": [given | {"door": doors[0]}]}
@@ -98,6 +102,21 @@ def read_settings(settings: Mapping[str, object], *, doors: tuple[str, ...]) -> 
         if sum(reader.strike is not None for reader in served if reader.door == door) > 1:
             raise InvalidInput("driver.readers", f"door {door!r} has two strikes: name one")
     return msgspec.structs.replace(bus, readers=served)
+
+
+def _readers_of(door: str, part: object) -> list[object]:
+    """Return the readers of a door from its own part of the settings, each under its name."""
+    if not isinstance(part, Mapping):
+        return []
+    given = part.get("readers")
+    if given is not None and len(part) > 1:
+        raise InvalidInput("driver.readers", f"door {door!r}: name its readers in the list, and nothing beside it")
+    listed = given if isinstance(given, list | tuple) else [part if given is None else given]
+    return [
+        {**one, "door": door} if isinstance(one, Mapping) else one
+        for one in listed
+        if not isinstance(one, Mapping) or one.get("door", door) == door
+    ]
 
 
 def check_reader(reader: ReaderSettings) -> None:

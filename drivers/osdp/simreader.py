@@ -24,6 +24,8 @@ Fault = Literal[
 ]  # fmt: skip
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 INPUTS: Final = ("contact", "exit", "emergency", "mains", "battery")
+SERIALS: Final = 0x1000
+"""Its serial is this and its address."""
 ANSWER_S: Final = 5.0
 CUT_S: Final = 2.6
 SLOW_S: Final = 0.12
@@ -111,7 +113,7 @@ class SimulatedReader:
 
     def _make_device(self, key: bytes | None) -> Any:
         flags = [osdp.LibFlag.EnforceSecure if key is not None else osdp.LibFlag.InstallMode]
-        known = osdp.PdId(1, 7, 0x5EED, self.address, 0x010203)
+        known = osdp.PdId(1, 7, 0x5EED, SERIALS + self.address, 0x010203)
         info = osdp.PDInfo(self.address, self._channel, scbk=key, flags=flags, name=self.id[:16], id=known)
         device = osdp_sys.PeripheralDevice(info.get(), capabilities=CAPABILITIES.get())
         device.set_command_callback(self._on_command)

@@ -17,14 +17,19 @@ FROM_READER: Final = 0x80
 MAX_FRAME_BYTES: Final = 512
 """Longer frames are none: libosdp takes 256 bytes."""
 MIN_FRAME_BYTES: Final = 7
+IDENTITY_BYTES: Final = 12
+"""Maker, model, version, serial and firmware (OSDP 2.2, clause 7.4)."""
 HEADER_BYTES: Final = 5
 WITH_CRC: Final = 0x04
 WITH_SECURITY: Final = 0x08
 
 ACK: Final = 0x40
 NAK: Final = 0x41
+IDENTITY: Final = 0x45
+CAPABILITIES: Final = 0x46
 POLL: Final = 0x60
 IDENTIFY: Final = 0x61
+ASK_CAPABILITIES: Final = 0x62
 CHALLENGE: Final = 0x76
 SERVER_CRYPTOGRAM: Final = 0x77
 
@@ -68,6 +73,11 @@ class Frames:
         self._rest = rest
         return found
 
+    @property
+    def began(self) -> bool:
+        """Return whether anything but frames was heard: noise, or the beginning of a frame."""
+        return bool(self.unreadable or self._rest)
+
     def forget(self) -> None:
         """Drop a frame that was begun: what follows is an answer to something new."""
         self._skip(self._rest, len(self._rest))
@@ -81,6 +91,19 @@ class Frames:
             self.unreadable += 1
             self._in_noise = True
         return rest[count:]
+
+
+def command(address: int, code: int, data: bytes) -> bytes:
+    """Return a command in clear that begins anew: sequence 0, with a CRC (OSDP 2.2, clause 5.9)."""
+    length = HEADER_BYTES + 1 + len(data) + 2
+    body = bytes([START, address, length & 0xFF, length >> 8, WITH_CRC, code]) + data
+    return body + checksum(body).to_bytes(2, "little")
+
+
+def data_of(frame: Frame) -> bytes:
+    """Return what an answer in clear carries behind its code; nothing of one in a secure channel."""
+    control = frame.raw[4]
+    return b"" if control & WITH_SECURITY else frame.raw[HEADER_BYTES + 1 : -2 if control & WITH_CRC else -1]
 
 
 def checksum(data: bytes) -> int:

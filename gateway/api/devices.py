@@ -13,19 +13,21 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse
 from pydantic import AfterValidator, Field
 
-from gateway.adoption import Adoption, adopt, offer, remove, replace
+from gateway.adoption import adopt, offer, remove, replace
 from gateway.api.cameras import Password, RegisterBody
 from gateway.api.deps import Shared, StatedReason
 from gateway.api.places import Body, DeviceWriter, Filter, Id, Key, Name, Text, id_of
 from gateway.api.replies import Page, reply, shows
-from gateway.device_orders import Question, ask, ask_again, attempt, order_view, picture_file, search
+from gateway.device_orders import Again, Question, Trial, ask, ask_again, attempt, order_view, picture_file, search
 from gateway.device_views import DeviceOrderView, DeviceView, view_of
+from gateway.reader_adoption import Adoption, Wiring
+from gateway.reader_keys import install_key
 from gateway.store.devices_found import Credentials, DeviceState, device_by_id, devices_found
 from models.places import CameraRegister
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 Searched = Literal["mqtt", "onvif"]
-Asked = Literal["onvif", "rtsp"]
+Asked = Literal["onvif", "rtsp", "osdp"]
 PART_CHARS = 128
 
 
@@ -64,29 +66,73 @@ class CredentialsBody(Body):
 
 
 class ProbeBody(CredentialsBody):
-    """Ask a device at an address what it is."""
+    """Ask a device at an address what it is; by osdp the readers of a line, `/dev/ttyUSB0`, or one, `/dev/ttyUSB0#0`.
+
+    A reader's password is its key. `pause` lets doors that the line serves stand still meanwhile.
+    """
 
     edge_id: Id
     wire: Asked
     address: Address
     fingerprint: Fingerprint = ""
+    pause: bool = False
 
 
 class AgainBody(CredentialsBody):
     """Ask a known device again. With neither user nor password the kept ones are used; `trust` pins its certificate."""
 
     trust: bool = False
+    pause: bool = False
 
 
 class TryBody(Body):
-    """Try one part of a device once: a still of a camera, an unlock of a door or relay."""
+    """Try one part of a device once: a still of a camera, an unlock of a door or relay, light and sound at a reader.
+
+    `strike` is the reader's output that the lock hangs on.
+    """
 
     part: PartId
-    act: Literal["still", "unlock"]
+    act: Literal["still", "unlock", "signal"]
+    strike: Annotated[int, Field(ge=0, le=255)] | None = None
+    pause: bool = False
+
+
+class KeyBody(Body):
+    """Give a reader in install mode a key of its own, drawn at random and never shown."""
+
+    pause: bool = False
+
+
+Wire255 = Annotated[int, Field(ge=0, le=255)]
+
+
+class InputsBody(Body):
+    """Say which input of a reader says what; an active one means yes, one in `inverted` no."""
+
+    open: Wire255 | None = None
+    exit: Wire255 | None = None
+    emergency: Wire255 | None = None
+    unlocked: Wire255 | None = None
+    mains_lost: Wire255 | None = None
+    battery_low: Wire255 | None = None
+    inverted: Annotated[tuple[Wire255, ...], Field(max_length=16)] = ()
+
+
+class WiringBody(Body):
+    """Say how a card reader stands at its door; `plain` lets it speak in clear, without a key of its own."""
+
+    side: Literal["in", "out"] = "in"
+    strike: Wire255 | None = None
+    inputs: InputsBody = InputsBody()
+    keypad: Literal["pin", "flat_pin", "off"] = "pin"
+    plain: bool = False
 
 
 class AdoptBody(Body):
-    """Make a door or camera of a part. Without a `register` entry a camera's stream stays off."""
+    """Make a door or camera of a part. Without a `register` entry a camera's stream stays off.
+
+    A card reader becomes a door, or with `door_id` a further reader of that one; `wiring` says how it stands there.
+    """
 
     part: PartId
     id: Id | None = None
@@ -94,6 +140,7 @@ class AdoptBody(Body):
     address: Text = ""
     door_id: Id | None = None
     register_entry: RegisterBody | None = Field(None, alias="register")
+    wiring: WiringBody = WiringBody()
 
 
 class ReplaceBody(Body):
@@ -126,7 +173,7 @@ async def create_discovery(body: DiscoverBody, caller: DeviceWriter, *, runtime:
 async def create_probe(body: ProbeBody, caller: DeviceWriter, *, runtime: Shared) -> Response:
     """Have an edge ask a device at an address what it is."""
     question = Question(
-        wire=body.wire, address=body.address, credentials=body.held(), fingerprint=body.fingerprint
+        wire=body.wire, address=body.address, credentials=body.held(), fingerprint=body.fingerprint, pause=body.pause
     )  # fmt: skip
     return reply(await ask(runtime, body.edge_id, question=question, caller=caller), 202)
 
@@ -155,16 +202,27 @@ async def probe_again(device_id: Key, body: AgainBody, *, caller: DeviceWriter, 
     """Have a known device asked again, with other credentials, or with its certificate trusted from now on."""
     given = body.held()
     told = given if given != Credentials() else None
-    return reply(await ask_again(runtime, device_id, credentials=told, trust=body.trust, caller=caller), 202)
+    again = Again(credentials=told, trust=body.trust, pause=body.pause)
+    return reply(await ask_again(runtime, device_id, again=again, caller=caller), 202)
 
 
 @router.post("/{device_id}/try", **shows(DeviceOrderView, 202))
 async def try_part(
     device_id: Key, body: TryBody, *, caller: DeviceWriter, runtime: Shared, reason: StatedReason
 ) -> Response:
-    """Have a part of a device tried once, with a reason, on record: a still without faces, or an unlock."""
+    """Have a part of a device tried once, with a reason, on record: a still without faces, an unlock, light and sound."""
     stated = msgspec.structs.replace(caller, reason=reason)
-    return reply(await attempt(runtime, device_id, part_id=body.part, how=body.act, caller=stated), 202)
+    trial = Trial(part=body.part, act=body.act, strike=body.strike, pause=body.pause)
+    return reply(await attempt(runtime, device_id, trial=trial, caller=stated), 202)
+
+
+@router.post("/{device_id}/key", **shows(DeviceOrderView, 202))
+async def install_reader_key(
+    device_id: Key, body: KeyBody, *, caller: DeviceWriter, runtime: Shared, reason: StatedReason
+) -> Response:
+    """Have a card reader in install mode given a key of its own, with a reason, on record."""
+    stated = msgspec.structs.replace(caller, reason=reason)
+    return reply(await install_key(runtime, device_id, pause=body.pause, caller=stated), 202)
 
 
 @router.post("/{device_id}/adopt", **shows(DeviceView, 201))
@@ -174,6 +232,7 @@ async def adopt_part(device_id: Key, body: AdoptBody, *, caller: DeviceWriter, r
     wanted = Adoption(
         part=body.part, id=id_of(body.id, "a"), name=body.name or "", address=body.address, door_id=body.door_id,
         register=None if entry is None else msgspec.convert(entry, CameraRegister),
+        wiring=msgspec.convert(body.wiring.model_dump(mode="json", exclude_defaults=True), Wiring),
     )  # fmt: skip
     device = await runtime.store.write(adopt, device_id, wanted=wanted, caller=caller, at=runtime.clock())
     runtime.bells.policies_changed()

@@ -28,13 +28,20 @@ PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", help=f"file with its password (default: ${PASSWORD})")
 ]
 Part = Annotated[str, typer.Option("--part", help="which part of it (default: the only one)")]
+Why = Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")]
+Pause = Annotated[
+    bool, typer.Option("--pause", help="of readers: let doors that their line serves stand still for a moment")
+]
+Strike = Annotated[
+    int | None, typer.Option("--strike", min=0, max=255, help="of a reader: the output that the lock hangs on")
+]
 LADDER = {
     "heard": "1/5 heard of", "answers": "2/5 answers", "trusted": "3/5 certificate trusted or none needed",
     "known": "4/5 credentials are right", "ready": "5/5 tried",
 }  # fmt: skip
 TROUBLES = {
     "unreachable": "it does not answer: is it on, and can the edge reach it?",
-    "credentials": "give --user and a password",
+    "credentials": "give --user and a password; a card reader gets its key by `device key ID`",
     "certificate": "compare the fingerprint with the device's own, then `device probe ID --trust`",
     "unsupported": "it speaks, but not what is needed",
     "clock": "set its clock",
@@ -75,49 +82,68 @@ def list_(
 
 @device.command("probe")
 def probe(
-    target: Annotated[str, typer.Argument(help="id of a device, or an address together with --edge")], *,
+    target: Annotated[
+        str,
+        typer.Argument(help="id of a device, or with --edge an address; of card readers /dev/ttyUSB0 or tcp://HOST:PORT"),
+    ], *,
     edge: Annotated[str, typer.Option("--edge", help="id of the edge that asks, for an address")] = "",
     user: User = "", password_file: PasswordFile = None,
     trust: Annotated[bool, typer.Option("--trust", help="trust the certificate that it shows from now on")] = False,
+    pause: Pause = False,
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Ask a device what it is, with credentials if it wants some; they are kept sealed if they open it."""
+    """Ask a device, or a line of card readers, what it is, with credentials if it wants some; they are kept sealed."""
     if edge and trust:
         raise InvalidInput("--trust", "ask without it first, compare the fingerprint, then `device probe ID --trust`")
-    if not edge and "://" in target:
+    if not edge and ("://" in target or target.startswith("/")):
         raise InvalidInput("--edge", "say which edge asks this address; of a device that was found, give its id")
-    body: dict[str, Any] = {"user": user, "password": _password(password_file)}
+    body: dict[str, Any] = {"user": user, "password": _password(password_file), "pause": pause}
     if edge:
-        path, wire = "devices/probe", "rtsp" if target.startswith(("rtsp://", "rtsps://")) else "onvif"
-        body |= {"edge_id": edge, "wire": wire, "address": target}
+        path = "devices/probe"
+        body |= {"edge_id": edge, "wire": _wire(target), "address": target}
     else:
         path = f"devices/{target}/probe"
         body["trust"] = trust
     order = _ordered(path, body, reason=reason, url=url, token=token)
     if not order["devices"]:
         raise InvalidInput(target, order["detail"] or order["reason"] or order["state"])
-    told = ask("GET", f"devices/{order['devices'][0]}", url=url, token=token)
-    show(told, _lines(told), as_json=as_json)
-    if told["trouble"]:
+    told = [ask("GET", f"devices/{key}", url=url, token=token) for key in order["devices"]]
+    show(told[0] if len(told) == 1 else {"items": told}, "\n".join(_lines(one) for one in told), as_json=as_json)
+    if any(one["trouble"] for one in told):
+        raise typer.Exit(1)
+
+
+@device.command("key")
+def key(
+    device_id: str, *, reason: Why, pause: Pause = False, url: Url = LOCAL, token: Token = "", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Give a card reader in install mode a key of its own: do it where nobody else is at the cable."""
+    order = _ordered(f"devices/{device_id}/key", {"pause": pause}, reason=reason, url=url, token=token)
+    done = order["state"] == "confirmed"
+    show(order, "it has its key" if done else _ended(order), as_json=as_json)
+    if not done:
         raise typer.Exit(1)
 
 
 @device.command("try")
 def try_(
-    device_id: str, *, reason: Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")],
-    part: Part = "",
+    device_id: str, *, reason: Why, part: Part = "",
+    signal: Annotated[bool, typer.Option("--signal", help="of a reader: light and sound, its door stays shut")] = False,
+    strike: Strike = None, pause: Pause = False,
     out: Annotated[Path, typer.Option("--out", help="file for a camera's still")] = Path("still.jpg"),
     url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Try a part of a device once: a still of a camera, without faces, or an unlock of a door."""
+    """Try a part of a device once: a still of a camera, without faces; an unlock of a door; light and sound at a reader."""
     chosen = _part(ask("GET", f"devices/{device_id}", url=url, token=token), part)
-    act = "still" if chosen["kind"] == "camera" else "unlock"
-    body = {"part": chosen["id"], "act": act}
+    act = "still" if chosen["kind"] == "camera" else "signal" if signal else "unlock"
+    body: dict[str, Any] = {"part": chosen["id"], "act": act, "pause": pause}
+    if strike is not None:
+        body["strike"] = strike
     order = _ordered(f"devices/{device_id}/try", body, reason=reason, url=url, token=token)
     done = order["state"] == "confirmed"
     if done and act == "still":
         out.write_bytes(ask_bytes(f"devices/orders/{order['id']}/picture", url=url, token=token, reason=reason))
-    text = f"{chosen['id']}: {'done' if done else order['reason'] or order['state']} {order['detail']}".rstrip()
+    text = f"{chosen['id']}: {'done' if done else _ended(order)}"
     show(order, f"{text}{f', see {out}' if done and act == 'still' else ''}", as_json=as_json)
     if not done:
         raise typer.Exit(1)
@@ -128,13 +154,25 @@ def adopt(
     device_id: str, *, part: Part = "",
     as_id: Annotated[str, typer.Option("--as", help="id of the door or camera here (default: a random one)")] = "",
     name: Annotated[str, typer.Option(help="what people call it")] = "",
-    door: Annotated[str, typer.Option(help="of a camera: id of the door that it looks at")] = "",
+    door: Annotated[
+        str, typer.Option(help="of a camera: the door that it looks at; of a reader: the door that gets it as well")
+    ] = "",
+    side: Annotated[str, typer.Option(help="of a reader: in or out")] = "in",
+    strike: Strike = None,
+    inputs: Annotated[list[str] | None, typer.Option("--input", help="of a reader: WHAT=NUMBER, as open=0")] = None,
+    keypad: Annotated[str, typer.Option(help="of a reader: pin, flat_pin or off")] = "pin",
+    plain: Annotated[bool, typer.Option("--plain", help="of a reader: speak in clear, without a key")] = False,
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Make a door or camera of a part of a device; a camera stays off until it has its register entry."""
-    chosen = _part(ask("GET", f"devices/{device_id}", url=url, token=token), part)
+    found = ask("GET", f"devices/{device_id}", url=url, token=token)
+    chosen = _part(found, part)
     given = {"id": as_id, "name": name, "door_id": door}
-    body = {"part": chosen["id"]} | {key: value for key, value in given.items() if value}
+    wired = {name: int(number) for name, number in map(_input, inputs or [])}
+    wiring: dict[str, Any] = {"side": side, "strike": strike, "inputs": wired, "keypad": keypad, "plain": plain}
+    body: dict[str, Any] = {"part": chosen["id"]} | {key: value for key, value in given.items() if value}
+    if found["wire"] == "osdp":
+        body["wiring"] = wiring
     kept = ask("POST", f"devices/{device_id}/adopt", url=url, token=token, reason=reason, json=body)
     show(kept, _lines(kept), as_json=as_json)
 
@@ -196,6 +234,23 @@ def _part(found: dict[str, Any], wanted: str) -> dict[str, Any]:
     return parts[0]
 
 
+def _wire(address: str) -> str:
+    if address.startswith(("/", "tcp://")):
+        return "osdp"
+    return "rtsp" if address.startswith(("rtsp://", "rtsps://")) else "onvif"
+
+
+def _ended(order: dict[str, Any]) -> str:
+    return f"{order['reason'] or order['state']} {order['detail']}".rstrip()
+
+
+def _input(text: str) -> tuple[str, str]:
+    name, equals, number = text.partition("=")
+    if not (name and equals and number.isascii() and number.isdigit()):
+        raise InvalidInput("--input", f"write WHAT=NUMBER, as open=0, not {text[:80]!r}")
+    return name, number
+
+
 def _pair(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not (old and equals and new):
@@ -211,6 +266,8 @@ def _lines(one: dict[str, Any]) -> str:
     if one["trouble"]:
         told = TROUBLES.get(one["trouble"], one["trouble"])
         lines.append(f"    stopped: {told}" + (f" ({one['detail']})" if one["detail"] else ""))
+    if one["wire"] == "osdp" and one["reach"] == "answers" and not one["trouble"]:
+        lines.append(f"    next: put it in install mode, then `device key {one['id']} --reason …`")
     if one["trouble"] == "certificate":
         lines.append(f"    fingerprint: {one['fingerprint']}")
     for part in one["parts"]:

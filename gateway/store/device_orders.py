@@ -13,13 +13,13 @@ from gateway.store.tables import commands, edges, media
 from models.errors import NotFound
 from models.link import Result
 
-KINDS = ("discover", "probe_device", TRIAL)
+KINDS = ("discover", "probe_device", TRIAL, "install_key")
 
 
 class KeptOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Hold an order without what it holds: it may name a password."""
 
-    kind: Literal["discover", "probe_device", "try_part"]
+    kind: Literal["discover", "probe_device", "try_part", "install_key"]
     edge_id: str
     site_id: str
     asked_at: datetime

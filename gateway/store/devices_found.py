@@ -7,6 +7,7 @@ before it gets here (gateway.device_orders).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from gateway.store.places import put_camera
 from gateway.store.sealed import unwrapped, wrapped
 from gateway.store.tables import cameras, devices, doors
 from gateway.store.types import as_text
-from models.devices import LADDER, Candidate, Part, Reach, Wire, drives
+from models.devices import LADDER, Candidate, Part, Reach, Wire, drives, lent
 from models.errors import NotFound
 from models.places import Camera, Door
 
@@ -34,6 +35,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     user: str = ""
     password: str = ""
+    """Of a reader its key."""
+    pending: str = ""
+    """A key that a reader was sent, until it is known whether it took it: it must not be lost meanwhile."""
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -191,13 +195,15 @@ def _believed(known: _Record, told: Candidate, *, asked: Asked, keeps: bool) -> 
     if is_another(before, told):
         said = " ".join(word for word in (told.maker, told.model, told.serial) if word)
         detail = f"another device answers there: {said or told.id}"
-        return msgspec.structs.replace(before, reach="answers", trouble="another_device", detail=detail, parts=())
+        return msgspec.structs.replace(
+            before, reach="answers", trouble="another_device", detail=detail, code="", parts=()
+        )
     pinned = bool(asked.fingerprint) and asked.fingerprint == known.trusted
     proven = (asked.fresh or pinned) and LADDER.index(told.reach) >= LADDER.index("known")
     if not keeps or proven or told.address == before.address:
         return told if not _by_address(told) else msgspec.structs.replace(told, id=before.id)
     detail = f"heard at {told.address}: ask it there, with its credentials"
-    return msgspec.structs.replace(before, trouble="moved", detail=detail, seen_at=told.seen_at)
+    return msgspec.structs.replace(before, trouble="moved", detail=detail, code="", seen_at=told.seen_at)
 
 
 def is_another(known: Candidate, told: Candidate) -> bool:
@@ -210,7 +216,7 @@ def is_another(known: Candidate, told: Candidate) -> bool:
 def _by_address(one: Candidate) -> bool:
     """Return whether a device's id is only where it was found: it told no lasting name, or was not reached."""
     try:
-        return one.id == f"{one.wire}-{urlsplit(one.address).netloc}"
+        return one.id in {f"{one.wire}-{urlsplit(one.address).netloc}", f"{one.wire}-{one.address}"}
     except ValueError:
         return False
 
@@ -219,7 +225,7 @@ def merged(known: Candidate, told: Candidate) -> Candidate:
     """Return what is known of a device after it answered again; a search that hears less of it forgets nothing."""
     if not told.trouble and LADDER.index(told.reach) < LADDER.index(known.reach):
         found = msgspec.structs.replace(known, address=told.address, seen_at=told.seen_at)
-        return msgspec.structs.replace(found, trouble="", detail="") if known.trouble == "moved" else found
+        return msgspec.structs.replace(found, trouble="", detail="", code="") if known.trouble == "moved" else found
     kept = {
         name: getattr(known, name)
         for name in ("maker", "model", "serial", "firmware", "fingerprint", "parts", "clock_off_s")
@@ -232,7 +238,7 @@ def mark_reached(connection: Connection, key: str, *, reach: Reach) -> None:
     """Note how far a device was reached by a trial of one of its parts."""
     record = _record(connection, key)
     if record is not None:
-        candidate = msgspec.structs.replace(record.candidate, reach=reach, trouble="", detail="")
+        candidate = msgspec.structs.replace(record.candidate, reach=reach, trouble="", detail="", code="")
         _write(connection, key, msgspec.structs.replace(record, candidate=candidate))
 
 
@@ -275,14 +281,16 @@ def set_device(
 
 def set_credentials(connection: Connection, key: str, *, credentials: Credentials, site_id: str) -> None:
     """Keep the credentials of a device, wrapped; its doors and cameras use them from the next policy on."""
-    sealed = wrapped(connection, as_text(credentials), about=f"devices.credentials {key}")
+    about, empty = f"devices.credentials {key}", credentials == Credentials()
+    sealed = "" if empty else wrapped(connection, as_text(credentials), about=about)
     connection.execute(update(devices).where(devices.c.id == key).values(credentials=sealed))
     record = _record(connection, key)
     ours = () if record is None else tuple(record.adopted.values())
     rows = connection.execute(select(cameras.c.record).where(cameras.c.id.in_(ours), cameras.c.site_id == site_id))
     for text in rows.scalars().all():
         camera = msgspec.json.decode(text, type=Camera)
-        put_camera(connection, msgspec.structs.replace(camera, **msgspec.structs.asdict(credentials)))
+        held = {"user": credentials.user, "password": credentials.password}
+        put_camera(connection, msgspec.structs.replace(camera, **held))
 
 
 def credentials_of(connection: Connection, key: str, *, site_id: str) -> Credentials:
@@ -301,11 +309,24 @@ def doors_naming(connection: Connection, device: KeptDevice) -> list[str]:
 
 
 def for_edge(connection: Connection, door: Door) -> Door:
-    """Return a door as its edge needs it: the credentials of the device that its driver names in their place."""
-    key = door.driver.get(KEY)
+    """Return a door as its edge needs it: in place of the devices that its driver or its readers name, their credentials."""
+    driver = _with_credentials(connection, door.driver, door=door)
+    readers = driver.get("readers")
+    if isinstance(readers, list):
+        driver["readers"] = [
+            _with_credentials(connection, one, door=door) if isinstance(one, dict) else one for one in readers
+        ]
+    return msgspec.structs.replace(door, driver=driver)
+
+
+def _with_credentials(connection: Connection, section: Mapping[str, object], *, door: Door) -> dict[str, object]:
+    key = section.get(KEY)
     if not isinstance(key, str):
-        return door
+        return dict(section)
     held = credentials_of(connection, key, site_id=door.site_id)
-    named = {name: value for name, value in msgspec.structs.asdict(held).items() if value}
-    driver = {name: value for name, value in door.driver.items() if name != KEY}
-    return msgspec.structs.replace(door, driver={**driver, **named})
+    named = lent(_wire_of(door), user=held.user, password=held.password)
+    return {name: value for name, value in section.items() if name != KEY} | named
+
+
+def _wire_of(door: Door) -> Wire:
+    return "osdp" if door.driver.get("kind") == "osdp" else "onvif"

@@ -18,7 +18,7 @@ from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
 from models.errors import Conflict, Forbidden, InvalidInput, NotFound
-from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, ProbeDevice, Result, TryPart
+from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, InstallKey, Introduction, ProbeDevice, Result, TryPart
 
 TOKEN_LIFE = timedelta(hours=1)
 OVER_TOKENS_LIFE = timedelta(days=1)
@@ -241,7 +241,7 @@ def add_command(connection: Connection, command: Command, *, edge_id: str, at: d
 def _body(connection: Connection, command: Command) -> str:
     """Return a command as it is kept: wrapped if it holds the credentials of a device."""
     text = as_text(command)
-    if isinstance(command, ProbeDevice | TryPart):
+    if isinstance(command, ProbeDevice | TryPart | InstallKey):
         return wrapped(connection, text, about=f"commands.body {command.id}")
     return text
 

@@ -10,7 +10,7 @@ from gateway.runtime import Runtime
 from gateway.store.edges import waiting_commands
 from gateway.store.policy import current_policy
 from models.devices import Candidate, Part
-from models.link import Discover, ProbeDevice, Result, TryPart
+from models.link import Discover, InstallKey, ProbeDevice, Result, TryPart
 from models.policy import Policy
 from tests.gateway.support import EDGE, SigningEdge
 
@@ -37,9 +37,9 @@ class Desk:
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
-    def order(self) -> Discover | ProbeDevice | TryPart:
+    def order(self) -> Discover | ProbeDevice | TryPart | InstallKey:
         order = self.runtime.store.read_now(waiting_commands, EDGE, at=self.runtime.clock())[-1]
-        assert isinstance(order, Discover | ProbeDevice | TryPart)
+        assert isinstance(order, Discover | ProbeDevice | TryPart | InstallKey)
         return order
 
     async def ends(self, state: str = "confirmed", **more: Any) -> dict[str, Any]:

@@ -279,9 +279,3 @@ async def test_a_device_whose_credentials_a_door_described_by_hand_uses_is_not_r
     assert next(one for one in desk.policy().doors if one.id == "hand").driver["password"] == SECRET
     assert (await desk.client.delete("/api/v1/doors/hand", headers=WHY)).status_code == 204
     await desk.call("DELETE", f"/{key}", 204)
-
-
-async def test_a_line_of_readers_is_not_adopted_by_guessing(desk: Desk) -> None:
-    line = Candidate(id="osdp-1", wire="osdp", address="/dev/ttyS0", reach="known", parts=(Part(id="0", kind="door"),))
-    key = await desk.found(line)
-    await desk.call("POST", f"/{key}/adopt", 422, json={"part": "0"})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from drivers.catalog import PROBERS
+from drivers.osdp.probe import probe
 from drivers.osdp.settings import write_key
 from drivers.osdp.simreader import presented
 from models.errors import InvalidInput
@@ -83,10 +83,10 @@ async def test_a_reader_gets_its_key_from_the_command_that_says_so_and_then_serv
         assert key_file.read_text().strip() not in said
         again, _ = await run("osdp", "install", "--port", link, "--key-file", key_file)
         assert again == 0  # it has it already
-        found = await PROBERS["osdp"]()({"port": str(link), "key_file": str(key_file)}, now=now)
+        found = await probe({"port": str(link), "key_file": str(key_file)}, now=now)
         assert (found.reach, found.maker, found.firmware, found.trouble) == ("known", "005EED", "1.2.3", "")
         assert found.parts[0].settings == {
-            "kind": "osdp", "port": str(link), "baud_rate": 9600, "address": 0, "plain": False,
+            "kind": "osdp", "port": str(link), "baud_rate": 9600, "address": 0, "plain": False, "strike": 0,
         }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ async def test_a_reader_that_has_another_key_takes_none(tmp_path: Path) -> None:
         status, said = await run("osdp", "install", "--port", tmp_path / "port", "--key-file", tmp_path / "ours")
         assert (status, "put it in install mode" in said) == (1, True), said
         place = {"port": str(tmp_path / "port"), "key_file": str(tmp_path / "ours")}
-        found = await PROBERS["osdp"]()(place, now=now)
+        found = await probe(place, now=now)
         assert (found.reach, found.trouble, found.parts) == ("answers", "credentials", ())
 
 
@@ -104,7 +104,7 @@ async def test_the_probe_as_a_program_tells_what_a_reader_is(tmp_path: Path) -> 
     write_key(tmp_path / "key", KEY)
     async with simulated("--link", tmp_path / "port", "--key-file", tmp_path / "key"):
         status, said = await run("osdp", "probe", "--port", tmp_path / "port", "--key-file", tmp_path / "key")
-        assert (status, json.loads(said)["id"]) == (0, "osdp-005eed-00000000")
+        assert (status, json.loads(said)["id"]) == (0, "osdp-005eed-00001000")
     status, said = await run("osdp", "probe", "--port", tmp_path / "port", "--plain")
     assert (status, json.loads(said)["trouble"]) == (1, "unreachable")
     status, said = await run("osdp", "probe", "--port", "COM1", "--plain")

@@ -1,0 +1,181 @@
+"""Lines of readers before they are doors, over a real wire: found, keyed, tried, and never taken from doors unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.settings import BrokerLink
+from drivers.door import GiveFeedback, UnlockDoor
+from drivers.osdp.simbus import SimulatedBus
+from drivers.osdp.simreader import SimulatedReader
+from edge.clock import SteadyClock
+from edge.doorkeeper import DoorKeeper
+from edge.lines import Lines
+from edge.spool import Spool
+from edge.wires import Wires
+from models.access import Request
+from models.devices import Candidate
+from models.link import InstallKey, ProbeDevice, Result
+from models.places import Door
+from tests.drivers.osdp.conftest import KEY
+from tests.edge.doubles import EDGE, until
+from tests.edge.test_adopting import soon
+
+NEW = "5a" * 15 + "01"
+
+
+@dataclass
+class Yard:
+    """A line with a reader that has a key and one that waits for its own, as an edge sees it."""
+
+    bus: SimulatedBus
+    gate: SimulatedReader
+    fresh: SimulatedReader
+    wires: Wires
+    lines: Lines
+    served: list[Door] = field(default_factory=list)
+
+    async def ask(self, suffix: str = "", *, key: str = "", pause: bool = False) -> Result:
+        order = ProbeDevice(
+            id="o1", wire="osdp", address=f"{self.bus.port}{suffix}", password=key, pause=pause, deadline=soon(30)
+        )
+        return await self.lines.survey(order)
+
+    async def one(self, suffix: str, *, key: str = "") -> Candidate:
+        (found,) = (await self.ask(suffix, key=key)).candidates
+        return found
+
+    async def install(self, suffix: str, *, key: str = NEW, pause: bool = False) -> Result:
+        order = InstallKey(
+            id="o2", wire="osdp", address=f"{self.bus.port}{suffix}", key=key, reason="adoption", requested_by="u",
+            pause=pause, deadline=soon(30),
+        )  # fmt: skip
+        return await self.lines.install(order)
+
+    def door(self, *readers: dict[str, Any]) -> Door:
+        driver: dict[str, object] = {
+            "kind": "osdp", "port": self.bus.port, "baud_rate": 9600, "readers": list(readers)
+        }  # fmt: skip
+        return Door(id="gate", site_id="s", name="gate", edge_id=EDGE, driver=driver)
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    gate = SimulatedReader("gate", address=0, key=KEY)
+    fresh = SimulatedReader("fresh", address=3, key=None)
+    clock, served = SteadyClock(), list[Door]()
+    async with SimulatedBus(gate, fresh, link=tmp_path / "port") as bus:
+        wires = Wires(BrokerLink(), edge_id=EDGE, now=clock.now)
+        lines = Lines(clock=clock, wires=wires, doors=lambda: served)
+        yield Yard(bus, gate, fresh, wires, lines, served)
+
+
+async def test_a_line_tells_who_is_on_it_and_what_each_can_do_without_any_key(yard: Yard) -> None:
+    yard.gate.faults.add("garbage")
+    result = await yard.ask()
+    assert result.state == "confirmed"
+    told = [
+        (one.id, one.reach, one.trouble, one.firmware, one.parts[0].settings["address"]) for one in result.candidates
+    ]
+    assert told == [
+        ("osdp-005eed-00001000", "answers", "", "1.2.3", 0), ("osdp-005eed-00001003", "answers", "", "1.2.3", 3),
+    ]  # fmt: skip
+    (part,) = result.candidates[0].parts
+    assert {"card", "pin", "feedback", "lock"} <= set(part.capabilities)
+    assert (part.settings["strike"], part.settings["plain"]) == (0, False)
+
+
+async def test_a_reader_is_known_by_its_key_and_by_no_other(yard: Yard) -> None:
+    assert (await yard.one("#0", key=KEY.hex())).reach == "known"
+    wrong = await yard.one("#0", key=NEW)
+    assert (wrong.id, wrong.reach, wrong.trouble) == ("osdp-005eed-00001000", "answers", "credentials")
+    nobody = await yard.one("#9")
+    assert (nobody.reach, nobody.trouble, nobody.parts) == ("heard", "unreachable", ())
+    assert NEW not in f"{wrong} {nobody}"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "key", "why"),
+    [
+        ("", NEW, "name it behind the port"),
+        ("#127", "", "0 to 126"),
+        ("?baud=1200", "", "baud"),
+        ("#0", "zz", "hexadecimal"),
+        ("#0", "00" * 16, "keeps nobody out"),
+    ],
+)
+async def test_a_place_or_a_key_that_cannot_be_one_is_refused_with_what_to_write(
+    yard: Yard, suffix: str, key: str, why: str
+) -> None:
+    result = await yard.ask(suffix, key=key)
+    assert (result.state, result.reason, why in result.detail) == ("refused", "invalid", True), result.detail
+    assert not key or key not in result.detail
+
+
+async def test_a_line_that_is_not_there_is_told_so(yard: Yard) -> None:
+    yard.bus.unplug()
+    result = await yard.ask("/dev/none")
+    assert (result.state, result.reason) == ("failed", "unreachable")
+
+
+async def test_a_reader_takes_its_key_in_install_mode_only_and_answers_by_it_again(yard: Yard) -> None:
+    assert (await yard.install("#3")).state == "confirmed"
+    assert (await yard.one("#3", key=NEW)).reach == "known"
+    assert (await yard.install("#3")).state == "confirmed", "it has it already"
+    other = await yard.install("#0")
+    assert (other.state, other.reason, "install mode" in other.detail) == ("refused", "refused", True)
+    assert (await yard.one("#0", key=KEY.hex())).reach == "known", "its own key stays"
+    assert (await yard.install("#9")).reason == "unreachable"
+
+
+async def test_a_trial_lights_and_sounds_a_reader_or_pulses_its_strike(yard: Yard) -> None:
+    known = {"port": yard.bus.port, "baud_rate": 9600, "address": 0, "plain": False, "strike": 0, "key": KEY.hex()}
+    async with yard.wires.open_trial("osdp", known, part="0") as driver:
+        feedback = GiveFeedback(id="t1", door_id="0", attempt="t1", ok=True, reason="test", valid_ms=3000)
+        assert (await driver.execute(feedback)).ok
+        assert (yard.gate.unlocks, any("green" in told for told in yard.gate.told)) == (0, True)
+        unlock = UnlockDoor(id="t2", door_id="0", attempt=None, hold_s=1.0, valid_ms=3000)
+        assert (await driver.execute(unlock)).ok
+    assert yard.gate.unlocks == 1
+
+
+async def test_doors_on_the_line_stand_still_only_if_the_order_says_so_and_are_back_after_it(
+    yard: Yard, tmp_path: Path
+) -> None:
+    door = yard.door({"address": 0, "side": "in", "key": KEY.hex(), "strike": 0})
+    yard.served.append(door)
+    async with Spool(tmp_path / "spool.db", budget_bytes=10**8) as spool, asyncio.TaskGroup() as tasks:
+        keeper = DoorKeeper(
+            edge_id=EDGE, spool=spool, clock=SteadyClock(), tasks=tasks, open_driver=yard.wires.open,
+            driver_key=yard.wires.key, new_id=lambda: uuid.uuid4().hex,
+        )  # fmt: skip
+
+        async def consider(_request: Request) -> None:
+            return
+
+        await keeper.start(consider)
+        keeper.apply([door], [])
+        await until(lambda: keeper.state("gate").online is True)  # type: ignore[union-attr]
+        refused = await yard.ask()
+        assert (refused.state, refused.reason, "gate" in refused.detail) == ("refused", "in_use", True)
+        assert (await yard.install("#3")).reason == "in_use"
+        assert (await keeper.open("gate", attempt="a1")).ok, "nobody disturbed it"
+        assert (await yard.install("#3", pause=True)).state == "confirmed"
+        await until(lambda: keeper.counters.get("driver_ends", 0) >= 1)
+        both = yard.door(
+            {"address": 0, "side": "in", "key": KEY.hex(), "strike": 0}, {"address": 3, "side": "out", "key": NEW}
+        )
+        keeper.apply([both], [])
+        await until(lambda: yard.gate.lock == "locked" and keeper.state("gate").online is True, limit_s=15)  # type: ignore[union-attr]
+        assert (await keeper.open("gate", attempt="a2", valid_ms=5000)).ok
+        assert yard.gate.unlocks == 2
+        keeper.apply([], [])
+        for task in list(tasks._tasks):
+            task.cancel()
