@@ -9,12 +9,13 @@ SETUP := ./config/setup.sh
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check bench clean lock
+.PHONY: help setup demo test check bench fuzz clean lock
 
 help:
 	@echo "make demo   start the whole system on this machine with simulated cameras and doors"
 	@echo "make test   run every test          make check  format, lint, types, import contracts, console tests"
-	@echo "make bench  run every benchmark     make lock   pin the dependencies anew     make clean  remove what was built"
+	@echo "make bench  run every benchmark     make fuzz   fuzz every parser, SECONDS=60 each"
+	@echo "make lock   pin the dependencies anew     make clean  remove what was built"
 
 setup:
 	@$(SETUP) say "Setting up Gatehouse: Debian packages, Python environment, console, portraits (the first time takes minutes)."
@@ -45,8 +46,13 @@ bench:
 	@mkdir -p build
 	@.venv/bin/gatehouse bench all --html build/bench.html $(ARGS)
 
+fuzz:
+	@$(SETUP) say "Fuzzing everything that reads bytes from outside; what is learnt and found stays in build/fuzz."
+	@$(SETUP) python fuzz
+	@$(PY) -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
 lock:
-	@$(SETUP) say "Pinning the dependencies anew: requirements.lock and requirements-dev.lock."
+	@$(SETUP) say "Pinning the dependencies anew: requirements.lock, requirements-dev.lock and requirements-fuzz.lock."
 	@$(SETUP) lock
 
 clean:

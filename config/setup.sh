@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Set-up of a checkout, step by step: packages, python, console, portraits; `all` is the four in that order, `lock` pins
-# the dependencies anew. A step that is fresh says nothing; one that fails says what to do.
+# Set-up of a checkout, step by step: packages, python, console, portraits; `all` is the four in that order, `fuzz` adds the
+# fuzzer, `lock` pins the dependencies anew. A step that is fresh says nothing; one that fails says what to do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -97,13 +97,25 @@ portraits() {
   .venv/bin/python -m config.portraits || fail "the portraits could not be fetched: check that pip reaches a package index"
 }
 
-# Both lock files. No address of an index enters them.
+# What fuzzing needs beside the environment, from a lock of its own; no other step does.
+fuzz() {
+  local stamp=.venv/.fuzz-installed
+  [ ! -e "$stamp" ] || [ requirements-fuzz.lock -nt "$stamp" ] || [ .venv/.installed -nt "$stamp" ] || return 0
+  say "Installing atheris, the fuzzer"
+  .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-fuzz.lock \
+    || fail "pip could not install requirements-fuzz.lock: atheris comes for Linux with Python 3.11 or later, from a package index"
+  touch "$stamp"
+}
+
+# The lock files. No address of an index enters them.
 lock() {
   local flags=(--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --override config/overrides.txt)
   python_environment
   .venv/bin/python -m pip install --quiet uv
   .venv/bin/uv pip compile "${flags[@]}" pyproject.toml --extra build -o requirements.lock --quiet "$@"
   .venv/bin/uv pip compile "${flags[@]}" pyproject.toml --extra build --extra dev -o requirements-dev.lock --quiet "$@"
+  .venv/bin/python -c 'import tomllib as t; print(*t.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])' \
+    | .venv/bin/uv pip compile "${flags[@]}" - -o requirements-fuzz.lock --quiet "$@"
 }
 
 step=${1:-all}
@@ -114,7 +126,7 @@ case "$step" in
   *)
     for step in "$@"; do
       case "$step" in
-        packages | console | portraits) "$step" ;;
+        packages | console | portraits | fuzz) "$step" ;;
         python) python_environment ;;
         *) fail "no set-up step is called $step" ;;
       esac
