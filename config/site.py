@@ -6,16 +6,16 @@ here touches a database, and a door's `driver` section stays opaque: the edge th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from config.reading import parse, read
+from config.reading import Mistake, parse, read
 from config.site_entries import SiteFile
 from config.site_records import Seed, seed
 from config.site_rules import mistakes, warnings
 from models.errors import SettingsFault
 
-__all__ = ["Seed", "SiteFile", "doubts", "mistakes", "read_site", "seed"]
+__all__ = ["Mistake", "Seed", "SiteFile", "doubts", "mistakes", "placed", "read_site", "seed"]
 
 
 def read_site(path: Path, *, environment: Mapping[str, str]) -> SiteFile:
@@ -33,8 +33,12 @@ def doubts(path: Path, *, environment: Mapping[str, str]) -> list[SettingsFault]
     Raises:
         SettingsError: the file is wrong.
     """
-    file = read_site(path, environment=environment)
+    return placed(path, warnings(read_site(path, environment=environment)), environment=environment)
+
+
+def placed(path: Path, mistakes: Iterable[Mistake], *, environment: Mapping[str, str]) -> list[SettingsFault]:
+    """Return mistakes that were found in a right `site.yaml` with the lines that they stand on."""
     document = parse(path.read_text("utf-8-sig"), file=str(path), environment=environment)
-    for mistake in warnings(file):
+    for mistake in mistakes:
         document.blame(mistake.key, mistake.message, suggestion=mistake.suggestion)
     return sorted(document.faults, key=lambda fault: (fault.line, fault.path))

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from config.reading import Key, Mistake
 from config.site_entries import SiteFile
 from config.site_fields import EVERY_DOOR
+from config.site_places import DoorEntry
 from config.site_records import (
     always,
     calendar_from,
@@ -98,6 +99,7 @@ def _door_mistakes(file: SiteFile) -> Iterator[Mistake]:
                 yield Mistake(
                     key=("doors", index, "edge"), message=message, suggestion="what works together needs one edge"
                 )
+    yield from _sluice_mistakes(file)
     edges = {door.id: door.edge for door in file.doors}
     for index, camera in enumerate(file.cameras):
         if camera.door is not None and edges.get(camera.door, camera.edge) != camera.edge:
@@ -105,6 +107,17 @@ def _door_mistakes(file: SiteFile) -> Iterator[Mistake]:
             yield Mistake(
                 key=("cameras", index, "edge"), message=message, suggestion="what works together needs one edge"
             )
+
+
+def _sluice_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    first: dict[str, DoorEntry] = {}
+    for index, door in enumerate(file.doors):
+        if door.interlock and (other := first.setdefault(door.interlock, door)).edge != door.edge:
+            message = (
+                f"sluice {door.interlock!r} has door {other.id!r} on edge {other.edge!r}, this one is on {door.edge!r}"
+            )
+            hint = "no edge sees whether another's door is shut: put the doors of a sluice on one edge"
+            yield Mistake(key=("doors", index, "interlock"), message=message, suggestion=hint)
 
 
 def _rule_mistakes(file: SiteFile) -> Iterator[Mistake]:
@@ -238,3 +251,27 @@ def warnings(file: SiteFile) -> Iterator[Mistake]:
                 "takes faces, and no assessment of this file allows them: they are not matched before one is approved"
             )
             yield Mistake(key=("doors", index, "factors"), message=message)
+    yield from _idle_rules(file)
+
+
+def _idle_rules(file: SiteFile) -> Iterator[Mistake]:
+    """Yield rules of doors that do nothing as they stand, or more than is perhaps meant."""
+    sluices = Counter(door.interlock for door in file.doors)
+    with_holidays = {schedule.id for schedule in file.schedules if schedule.calendars}
+    for index, door in enumerate(file.doors):
+        if door.interlock and sluices[door.interlock] == 1:
+            message = f"no other door of this file is in sluice {door.interlock!r}: alone it holds nothing back"
+            hint = "name the other door's interlock alike, or leave this out"
+            yield Mistake(key=("doors", index, "interlock"), message=message, suggestion=hint)
+        if door.passback_reset_min and door.passback == "off":
+            message = "does nothing while passback is off"
+            yield Mistake(key=("doors", index, "passback_reset_min"), message=message, suggestion="add passback: soft")
+        if "second_within_s" in door.model_fields_set and not door.two_person:
+            message = "does nothing without two_person"
+            yield Mistake(key=("doors", index, "second_within_s"), message=message, suggestion="add two_person: true")
+        free = door.free_schedule_id
+        if free is not None and not door.first_person and (door.high_security or free not in with_holidays):
+            why = "security is high here" if door.high_security else "its schedule knows no holidays"
+            message = f"stands unlocked by the clock though nobody has come, and {why}"
+            hint = "first_person: true waits for the first who is let in"
+            yield Mistake(key=("doors", index, "free_schedule_id"), message=message, suggestion=hint)

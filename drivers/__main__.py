@@ -1,4 +1,4 @@
-"""`python -m drivers …`: the simulators and the broker as processes. Each loads only what it runs."""
+"""`python -m drivers …`: the simulators, the broker and the check of settings as processes. Each loads only what it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib
 import sys
 from typing import Final
 
-PROGRAMS: Final = {
+PROGRAMS: Final[dict[tuple[str, ...], str]] = {
     ("simulate", "door"): "drivers.mqtt.simulator",
     ("simulate", "camera"): "drivers.rtsp.simulator",
     ("simulate", "onvif"): "drivers.onvif.simulator",
@@ -19,21 +19,22 @@ PROGRAMS: Final = {
     ("conformance", "run"): "drivers.conformance.program",
     ("osdp", "install"): "drivers.osdp.install",
     ("osdp", "probe"): "drivers.osdp.probe",
+    ("check",): "drivers.checking",
 }
 """Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one of the programs and return its exit status."""
-    module = PROGRAMS.get((arguments[0], arguments[1])) if len(arguments) > 1 else None
-    if module is None:
-        known = "\n".join(f"  python -m drivers {group} {name} --help" for group, name in PROGRAMS)
+    words = next((words for words in PROGRAMS if words == tuple(arguments[: len(words)])), None)
+    if words is None:
+        known = "\n".join(f"  python -m drivers {' '.join(words)} --help" for words in PROGRAMS)
         sys.stderr.write(f"use one of:\n{known}\n")
         return 0 if arguments in ([], ["--help"]) else 2
-    program = importlib.import_module(module)
-    parser = argparse.ArgumentParser(prog=f"python -m drivers {arguments[0]} {arguments[1]}")
+    program = importlib.import_module(PROGRAMS[words])
+    parser = argparse.ArgumentParser(prog=f"python -m drivers {' '.join(words)}")
     program.add_arguments(parser)
-    args = parser.parse_args(arguments[2:])
+    args = parser.parse_args(arguments[len(words) :])
     try:
         return int(asyncio.run(program.main(args)) or 0)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from typing import Self
 
 from config.process import blotted
 from drivers.door import DoorDriver
-from models.driver_secrets import split
+from models.driver_secrets import unsaid
 from models.errors import GatehouseError
 from models.link import TROUBLE_CHARS, DoorStatus
 from models.places import Door
@@ -53,10 +53,7 @@ def told(error: Exception | None, *, doors: tuple[Door, ...]) -> str:
         return ENDED
     if not isinstance(error, GatehouseError):
         return f"its driver failed ({type(error).__name__}): the log of its edge says more"
-    text = blotted(str(error))
-    secrets = {str(secret.value) for door in doors for secret in split(door.driver)[1]}
-    for secret in sorted(secrets - {""}, key=len, reverse=True):
-        text = text.replace(secret, "…")
+    text = unsaid(blotted(str(error)), drivers=[door.driver for door in doors])
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= TROUBLE_CHARS else f"{line[: TROUBLE_CHARS - 1]}…"
 

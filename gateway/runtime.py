@@ -66,6 +66,8 @@ class Runtime:
     hashing: Semaphore = field(default_factory=lambda: Semaphore(HASHES_AT_ONCE))
     reading: Semaphore = field(default_factory=lambda: Semaphore(1))
     """One spreadsheet is read at a time: each takes a processor and much memory."""
+    judging: Semaphore = field(default_factory=lambda: Semaphore(2))
+    """Driver settings are judged in processes of their own, few at a time."""
     counters: dict[str, int] = field(default_factory=dict)
     gateway_key: GatewayKey = field(default_factory=fresh_key)
     """Signs policies and checkpoints."""

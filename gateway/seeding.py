@@ -10,7 +10,7 @@ from config.site import Seed
 from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.consents import seed_consent
-from gateway.store.devices import check_edge
+from gateway.store.devices import check_edge, check_sluice
 from gateway.store.dialect import hold_feed
 from gateway.store.people import put_occupancy, put_person
 from gateway.store.places import (
@@ -44,6 +44,7 @@ def plant(connection: Connection, seed: Seed, *, at: datetime) -> dict[str, int]
 
     Raises:
         Conflict: an id belongs to another site, a card to somebody else, or a notice or an assessment to other words.
+        InvalidInput: an edge is another site's, or a sluice would have doors on two edges.
     """
     hold_feed(connection)
     _plant_places(connection, seed)
@@ -82,6 +83,9 @@ def _plant_places(connection: Connection, seed: Seed) -> None:
     for door in seed.doors:
         check_edge(connection, door.edge_id, site_id=door.site_id)
         put_door(connection, door, seeded=True)
+    for door in seed.doors:
+        if door.interlock:
+            check_sluice(connection, door)
     for camera in seed.cameras:
         check_edge(connection, camera.edge_id, site_id=camera.site_id)
         put_camera(connection, camera, seeded=True)

@@ -46,6 +46,14 @@ def split(driver: Mapping[str, object]) -> tuple[Section, tuple[Secret, ...]]:
     return public, tuple(sorted(taken, key=lambda one: one.path))
 
 
+def unsaid(text: str, *, drivers: Iterable[Mapping[str, object]]) -> str:
+    """Return a text in which no secret of these settings stands."""
+    secrets = {str(secret.value) for driver in drivers for secret in split(driver)[1]}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
+
+
 def joined(public: Mapping[str, object], secrets: Iterable[Secret]) -> Section:
     """Return settings with their secrets in place again; a secret whose place is gone is left out."""
     driver = _copied(public)

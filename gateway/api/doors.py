@@ -32,12 +32,15 @@ from gateway.api.places import (
 from gateway.api.replies import Page, reply, shows
 from gateway.auth.roles import Caller
 from gateway.calls import refuse_call
+from gateway.driver_checks import check_section
 from gateway.orders import unlock_door
 from gateway.place_views import DoorSettings
 from gateway.runtime import Runtime
 from gateway.store.devices import DOORS
+from gateway.store.door_secrets import as_meant
 from gateway.store.places import door_by_id, door_views
 from gateway.views import DoorView
+from models.driver_checks import Section
 from models.errors import NotFound
 from models.liveness import Provider, Species
 from models.places import Door, ExitKind, Factor, Fail, Passback, Reader, WhenPolicyEnds
@@ -137,6 +140,7 @@ async def create_door(
         readers = msgspec.to_builtins((Reader(id=new_id("r")),))
         return record_from(body, Door, id=id_of(body.id, "d"), site_id=site_of(caller, body.site_id), readers=readers)
 
+    await check_section(runtime, Section(id=body.id or "door", part="driver", edge=body.edge_id, settings=body.driver))
     return await create_kept(request, runtime, caller=caller, key=key, kind=DOORS, make=make)
 
 
@@ -191,7 +195,13 @@ async def change_settings(
     door_id: Key, body: DoorChange, *, caller: DeviceWriter, runtime: Shared, if_match: IfMatch = None
 ) -> Response:
     """Change a door; its edge follows at once."""
-    return await change_kept(runtime, DOORS, key=door_id, caller=caller, changes=changes_in(body), if_match=if_match)
+    changes = changes_in(body)
+    if "driver" in changes:
+        door = await runtime.store.read(DOORS.shown, door_id, caller=caller)
+        settings = await runtime.store.read(as_meant, changes["driver"], door_id=door_id)
+        edge = body.edge_id or door.edge_id
+        await check_section(runtime, Section(id=door_id, part="driver", edge=edge, settings=settings))
+    return await change_kept(runtime, DOORS, key=door_id, caller=caller, changes=changes, if_match=if_match)
 
 
 @router.delete("/doors/{door_id}", status_code=204)

@@ -13,6 +13,7 @@ from gateway.commands.common import Config, Json, load, opened, say, show
 from models.errors import InvalidInput, SettingsError, SettingsFault
 
 if TYPE_CHECKING:
+    from config.reading import Key
     from config.site import SiteFile
     from config.site_faces import DoorFaces
     from models.calibration import Profile
@@ -37,8 +38,11 @@ def check(
     for file in files:
         try:
             if _is_site(file):
-                warnings += doubts(file, environment=os.environ)
+                told = doubts(file, environment=os.environ)
                 sites.append(read_site(file, environment=os.environ))
+                wrong, perhaps = _judged(file, sites[-1])
+                faults += wrong
+                warnings += sorted([*told, *perhaps], key=lambda fault: fault.line)
             else:
                 own = read_settings(file, environment=os.environ).edge.faces
                 profile, liveness_model = own.profile, own.models.liveness.file is not None
@@ -53,6 +57,37 @@ def check(
     else:
         _tell(faults, warnings=warnings, faces=faces, assumed=profile is None)
     raise typer.Exit(1 if faults else 0)
+
+
+def _judged(path: Path, site: SiteFile) -> tuple[list[SettingsFault], list[SettingsFault]]:
+    """Return what is wrong, and what is perhaps, in the driver sections of a site file."""
+    from config.site import Mistake, placed
+    from gateway.driver_checks import NotJudged, judged
+    from models.driver_checks import Section
+
+    keys: dict[tuple[str, str], Key] = {}
+    sections = []
+    for index, door in enumerate(site.doors):
+        keys["driver", door.id] = ("doors", index)
+        sections.append(Section(id=door.id, part="driver", edge=door.edge, settings=door.driver))
+    for index, camera in enumerate(site.cameras):
+        if camera.device:
+            keys["device", camera.id] = ("cameras", index)
+            sections.append(Section(id=camera.id, part="device", edge=camera.edge, settings=camera.device))
+    wrong: list[Mistake] = []
+    perhaps: list[Mistake] = []
+    try:
+        for verdict in judged(sections):
+            at = keys[verdict.part, verdict.id]
+            wrong += [Mistake(key=(*at, *_steps(error.where)), message=error.what) for error in verdict.errors]
+            perhaps += [Mistake(key=(*at, *_steps(one.where)), message=one.what) for one in verdict.warnings]
+    except NotJudged as error:
+        perhaps = [Mistake(key=("doors",), message=str(error))]
+    return placed(path, wrong, environment=os.environ), placed(path, perhaps, environment=os.environ)
+
+
+def _steps(where: str) -> Key:
+    return tuple(int(step) if step.isdigit() else step for step in where.split("."))
 
 
 def _tell(faults: list[SettingsFault], *, warnings: list[SettingsFault], faces: list[DoorFaces], assumed: bool) -> None:
@@ -87,7 +122,13 @@ def apply(
     from gateway.runtime import now
     from gateway.seeding import plant
 
-    records = seed(read_site(site, environment=os.environ))
+    file = read_site(site, environment=os.environ)
+    wrong, perhaps = _judged(site, file)
+    if wrong:
+        raise SettingsError(wrong)
+    for warning in perhaps:
+        typer.echo(f"warning: {warning}", err=True)
+    records = seed(file)
     with opened(config) as store:
         counts = store.write_now(plant, records, at=now())
     text = ", ".join(f"{count} {name}" for name, count in counts.items())

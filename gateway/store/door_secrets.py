@@ -60,6 +60,16 @@ def _sealed(connection: Connection, secrets: tuple[Secret, ...], *, door_id: str
     return wrapped(connection, as_text(secrets), about=_about(door_id)) if secrets else ""
 
 
+def as_meant(connection: Connection, driver: dict[str, Any], *, door_id: str) -> dict[str, Any]:
+    """Return new driver settings of a door with the secrets that they leave out and mean to keep."""
+    row = _row(connection, door_id)
+    if row is None or not row.secrets:
+        return driver
+    before = msgspec.json.decode(row.record, type=Door).driver
+    held = _held(connection, row.secrets, door_id=door_id)
+    return joined(driver, still_meant(held, before=before, after=driver))
+
+
 def check_door_secrets(connection: Connection, door: Door) -> None:
     """Pass unless a secret that was given for one host would be sent to another.
 

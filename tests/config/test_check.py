@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from models.errors import SettingsError
 
 SITE = 'site: {id: s, name: S, community: "310104005012"}\n'
 
@@ -39,3 +40,44 @@ def test_a_mistake_fails_and_a_clean_file_says_so(tmp_path: Path) -> None:
     assert (code, text.splitlines()[-1]) == (1, "1 mistake")
     file.write_text(SITE)
     assert checked(file) == (0, "no mistakes found\n")
+
+
+DRIVEN = (
+    SITE
+    + """doors:
+  - {id: gate, name: G, driver: {kind: mqtt, map: shelley}}
+  - id: back
+    name: B
+    driver:
+      kind: onvif
+      relay: R1
+      timeout: 5
+  - {id: side, name: S, driver: {kind: acme-boards}}
+cameras:
+  - id: c
+    name: C
+    url: "rtsp://192.0.2.1/s"
+    device: {kind: onvif, url: "rtsp://192.0.2.1/s"}
+"""
+)
+
+
+def test_driver_sections_are_judged_with_the_lines_that_they_stand_on(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(DRIVEN)
+    code, text = checked(file, "--json")
+    record = json.loads(text)
+    assert (code, [(fault["line"], fault["path"]) for fault in record["faults"]]) == (
+        1, [(3, "doors[0].driver.map"), (9, "doors[1].driver.timeout"), (15, "cameras[0].device.url")],
+    )  # fmt: skip
+    assert [(one["line"], one["path"]) for one in record["warnings"]] == [
+        (10, "doors[2].driver.kind"), (12, "cameras[0]"),
+    ]  # fmt: skip
+
+
+def test_a_site_whose_driver_sections_are_wrong_is_not_applied(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(DRIVEN)
+    answer = CliRunner().invoke(app, ["apply", str(file), "--config", str(tmp_path / "none.yaml")])
+    assert isinstance(answer.exception, SettingsError)
+    assert "doors[0].driver.map" in {fault.path for fault in answer.exception.faults}

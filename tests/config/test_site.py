@@ -108,6 +108,35 @@ groups:
     assert doubts(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": "x"}) == []
 
 
+def test_rules_of_doors_that_do_nothing_as_they_stand_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        SITE
+        + """schedules:
+  - {id: day, name: Day, windows: [{weekdays: [0], from_time: "08:00", until_time: "18:00"}]}
+doors:
+  - {id: a, name: A, interlock: alone}
+  - {id: b, name: B, passback_reset_min: 60}
+  - {id: c, name: C, second_within_s: 20}
+  - {id: d, name: D, free_schedule_id: day}
+  - {id: e, name: E, interlock: lock, two_person: true, second_within_s: 20}
+  - {id: f, name: F, interlock: lock}
+  - {id: g, name: G, free_schedule_id: day, first_person: true}
+"""
+    )
+    told = [(fault.line, fault.path) for fault in doubts(path, environment={})]
+    assert told == [
+        (5, "doors[0].interlock"), (6, "doors[1].passback_reset_min"), (7, "doors[2].second_within_s"),
+        (8, "doors[3].free_schedule_id"),
+    ]  # fmt: skip
+
+
+def test_a_sluice_has_its_doors_on_one_edge(tmp_path: Path) -> None:
+    text = SITE + "doors:\n  - {id: a, name: A, interlock: s}\n  - {id: b, name: B, interlock: s, edge: edge-2}\n"
+    (line,) = told(tmp_path, text)
+    assert line.startswith("4: doors[1].interlock: sluice 's' has door 'a' on edge")
+
+
 def test_the_example_carries_what_lets_cameras_and_faces_go_live() -> None:
     records = seed(read_site(EXAMPLE, environment={"EAST_GATE_CAMERA_PASSWORD": "x"}))
     (entry,) = [camera.register for camera in records.cameras]

@@ -48,14 +48,10 @@ async def test_a_door_is_told_what_lets_in_after_the_policys_end(manager: httpx.
 
 
 async def test_a_door_is_made_configured_and_deleted(manager: httpx.AsyncClient, runtime: Runtime) -> None:
-    body = {"id": "new", "name": "New door", "edge_id": "edge-1", "driver": {"kind": "mqtt", "topic": "x/y"}}
+    body = {"id": "new", "name": "New door", "edge_id": "edge-1", "driver": {"kind": "mqtt", "map": "shelly"}}
     door = await made(manager, "/doors", body)
-    assert (door["site_id"], door["factors"], door["unlock_s"], door["driver"]["topic"]) == (
-        "a",
-        ["card", "pin"],
-        5,
-        "x/y",
-    )
+    told = door["site_id"], door["factors"], door["unlock_s"], door["driver"]["map"]
+    assert told == ("a", ["card", "pin"], 5, "shelly")
     assert [reader["side"] for reader in door["readers"]] == ["in"]
     assert (await manager.get(f"{API}/doors/new")).json()["online"] is False
     changed = await manager.patch(

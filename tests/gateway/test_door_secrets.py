@@ -27,7 +27,8 @@ from models.policy import Policy
 from tests.gateway.placing import API, made
 from tests.gateway.support import BEGINNING, EDGE, furnish
 
-SECRET = "n0b0dy-reads-this"
+SECRET = "0b0d7ead5715" + "c0ffee" * 3 + "07"
+"""As a reader wants its key: 32 hexadecimal digits."""
 ONVIF: dict[str, Any] = {
     "kind": "onvif",
     "url": "http://192.0.2.9/onvif/device_service",
@@ -153,7 +154,9 @@ async def test_a_drivers_secret_is_replaced_by_another_and_dropped_with_its_driv
 ) -> None:
     await made(manager, "/doors", {"id": "pw", "name": "P", "edge_id": EDGE, "driver": LINE})
     sorted_anew = {**LINE, "readers": [{"door": "pw", "address": 0, "plain": True}, {"door": "pw", "address": 1}]}
-    for change, keys in ((sorted_anew, [None, SECRET]), ({**LINE, "readers": [{"address": 1, "key": "n3w"}]}, ["n3w"])):
+    fresh = "d1" * 16
+    anew = {**LINE, "readers": [{"door": "pw", "address": 1, "key": fresh}]}
+    for change, keys in ((sorted_anew, [None, SECRET]), (anew, [fresh])):
         answer = await manager.patch(f"{API}/doors/pw/settings", json={"driver": change})
         assert (answer.status_code, answer.json()["has_secret"]) == (200, True)
         assert [reader.get("key") for reader in driven(runtime.store)["readers"]] == keys  # type: ignore[attr-defined]

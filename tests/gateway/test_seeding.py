@@ -221,3 +221,17 @@ def test_the_demo_carries_register_entries_and_assessments(store: Store, tmp_pat
     store.write_now(plant, records, at=BEGINNING)
     assert [camera.register is not None for camera in records.cameras] == [True] * len(CAMERAS)
     assert {one.subject for one in records.assessments if one.in_force(BEGINNING)} == {"face", "recording"}
+
+
+def test_a_sluice_across_two_edges_is_not_applied_even_if_its_other_door_is_not_in_the_file(
+    store: Store, tmp_path: Path
+) -> None:
+    content = example()
+    content["doors"][1]["interlock"] = "lock"
+    apply(store, content, tmp_path)
+    content["doors"][1]["id"], content["doors"][1]["edge"] = "elsewhere", "edge-7"
+    for entry in (*content.get("groups", []), *content.get("permits", [])):
+        if isinstance(entry.get("doors"), list):
+            entry["doors"] = ["elsewhere" if door == "bicycle-cellar" else door for door in entry["doors"]]
+    with pytest.raises(InvalidInput, match="of this sluice"):
+        apply(store, content, tmp_path)
