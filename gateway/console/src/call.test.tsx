@@ -71,6 +71,16 @@ describe("a call at a door station", () => {
     expect(asked.map(({ call }) => call), "nobody answered it here").not.toContain("POST alerts/a1/acknowledge");
   });
 
+  it("that somebody else acknowledged meanwhile was opened all the same", async () => {
+    const wang = { ...ANSWERED, acknowledged_by: "wang" };
+    open({ "POST doors/d1/unlock": () => json({}), "POST alerts/a1/acknowledge": () => json({ detail: "acknowledged already" }, 409), "GET alerts/a1": () => json(wang) });
+    fireEvent.click(await screen.findByRole("button", { name: "Delivery" }));
+    fireEvent.click(screen.getByRole("button", { name: /Open East gate/ }));
+    expect(await screen.findByText("East gate took the order to open")).toBeTruthy();
+    expect(await screen.findByText(/^Answered by wang at/)).toBeTruthy();
+    expect(screen.queryByText(/acknowledged already/)).toBeNull();
+  });
+
   it("goes on where the door did not open", async () => {
     const { asked } = open({ "POST doors/d1/unlock": () => json({ detail: "edge-1 did not answer" }, 504) });
     fireEvent.click(await screen.findByRole("button", { name: "Delivery" }));

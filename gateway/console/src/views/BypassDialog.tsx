@@ -1,5 +1,5 @@
 // Bypasses alarms of a door while somebody works there: which, for how long and why; or ends that early.
-import { Alert as Banner, App, Button, Checkbox, Input, Segmented } from "antd";
+import { Alert as Banner, App, Button, Checkbox, Input, Radio } from "antd";
 import type { ReactElement } from "react";
 import { useId, useState } from "react";
 
@@ -50,8 +50,9 @@ export function BypassDialog({ gateway, door, doors, onExpired, onClose }: Dialo
         <Checkbox.Group value={kinds} disabled={busy} options={BYPASSABLE.map((value) => ({ value, label: worded(kind, value) }))} onChange={setKinds} />
       </Rule>
       <Rule label={text.lasts}>
-        <Segmented
-          aria-label={text.lasts} value={minutes} disabled={busy} options={SPANS_MIN.map((value) => ({ value, label: text.span(value) }))} onChange={setMinutes}
+        <Radio.Group
+          value={minutes} disabled={busy} options={SPANS_MIN.map((value) => ({ value, label: text.span(value) }))}
+          onChange={(event) => { setMinutes(event.target.value as number); }}
         />
       </Rule>
       <p className="why">
@@ -68,8 +69,14 @@ function Standing({ bypass, busy, onEnd }: { bypass: NonNullable<Door["bypass"]>
   const kinds = bypass.kinds.map((each) => worded(kind, each)).join(doors.and);
   return (
     <Banner
-      type="warning" showIcon title={text.now(siteTime(bypass.until, { now }), kinds)} description={<><p>{doors.bypassedBy(bypass.by, bypass.reason)}</p><p>{text.again}</p></>}
-      action={<Button danger loading={busy} onClick={onEnd}>{text.end}</Button>}
+      type="warning" showIcon title={text.now(siteTime(bypass.until, { now }), kinds)}
+      description={(
+        <div className="office">
+          <p>{doors.bypassedBy(bypass.by, bypass.reason)}</p>
+          <p><Button danger loading={busy} onClick={onEnd}>{text.end}</Button></p>
+          <p>{text.again}</p>
+        </div>
+      )}
     />
   );
 }

@@ -19,6 +19,18 @@ export interface Actions {
 }
 const CONFLICT = 409;
 const SAID_S = 8;
+
+/** Return the alert of a call that was answered; somebody else may have acknowledged it first. */
+async function acknowledged(gateway: Gateway, alert: Alert, reason: string): Promise<Alert> {
+  if (!isWaiting(alert)) return gateway.alert(alert.id);
+  try {
+    return await gateway.acknowledge(alert.id, reason);
+  } catch (cause) {
+    if (cause instanceof Problem && cause.status === CONFLICT) return gateway.alert(alert.id);
+    throw cause;
+  }
+}
+
 interface Needs { gateway: Gateway; dispatch: (step: Step) => void; onExpired: () => void; look: () => void }
 
 export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actions {
@@ -57,7 +69,7 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
           call.over = way === "refuse" && cause instanceof Problem && cause.status === CONFLICT;
           if (!call.over) throw cause;
         }
-        return isWaiting(alert) && !call.over ? gateway.acknowledge(alert.id, reason) : gateway.alert(alert.id);
+        return call.over ? gateway.alert(alert.id) : acknowledged(gateway, alert, reason);
       });
       if (call.over) void message.warning(text.atDoors.call.over, SAID_S);
       else if (done) void message.success(way === "open" ? text.atDoors.call.opened(alert.place.name) : text.atDoors.call.sentAway(alert.place.name));
