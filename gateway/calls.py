@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.auth.roles import Caller
-from gateway.orders import await_result, send_order
+from gateway.orders import await_result, naming, send_order
 from gateway.runtime import Runtime
 from gateway.store.audit import AuditEntry
 from models.errors import Conflict, DeviceUnreachable
@@ -33,9 +33,10 @@ async def refuse_call(runtime: Runtime, door: Door, *, reason: str, caller: Call
         detail={"command": command.id, "reason": reason},
     )  # fmt: skip
     await send_order(runtime, command, edge_id=door.edge_id, entry=entry)
-    result = await await_result(runtime, command, within_s=PATIENCE_S)
-    if result is None or result.state == "expired":
-        raise DeviceUnreachable(door.id, f"edge {door.edge_id!r} did not answer in time: the call ends by itself")
-    if result.state != "confirmed":
-        raise Conflict("nobody calls at this door any more")
+    with naming(command):
+        result = await await_result(runtime, command, within_s=PATIENCE_S)
+        if result is None or result.state == "expired":
+            raise DeviceUnreachable(door.id, f"edge {door.edge_id!r} did not answer in time: the call ends by itself")
+        if result.state != "confirmed":
+            raise Conflict("nobody calls at this door any more")
     return result

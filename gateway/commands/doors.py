@@ -1,6 +1,6 @@
-"""`door …`: how doors stand, lock down, evacuate, hold open, bypass alarms, through the gateway's HTTP API with a machine's token.
+"""`door …`: how doors stand, unlock, lock down, evacuate, hold open, bypass alarms, over HTTP with a machine's token.
 
-Modes are wishes that the policy carries: a command answers when they are kept, and waits for no door.
+An order to unlock waits for the door. Modes are wishes that the policy carries: they answer when kept, and wait for none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.commands.person import SomeDoors
 from gateway.commands.remote import LOCAL, Token, Url, ask
 
 door = typer.Typer(
-    help="Doors: how they stand, lock down, evacuate, hold open, which doors follow, and bypassed alarms.",
+    help="Doors: how they stand, unlock, lock down, evacuate, hold open, which doors follow, and bypassed alarms.",
     no_args_is_help=True,
 )
 Why = Annotated[str, typer.Option("--reason", help="why: it goes on record, needed")]
@@ -46,6 +46,23 @@ def show_one(door_id: str, *, url: Url = LOCAL, token: Token = "", as_json: Json
     """Show how a door stands, and why its edge cannot serve it."""
     found = ask("GET", f"doors/{door_id}", url=url, token=token)
     show(found, _standing(found), as_json=as_json)
+
+
+@door.command("open")
+def unlock(door_id: str, *, reason: Why, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Unlock a door once, now; answers when the door took the order, or says which order it did not take."""
+    done = ask("POST", f"doors/{door_id}/unlock", url=url, token=token, json={"reason": reason})
+    show(done, f"{door_id} {done['state']}, order {done['command_id']}", as_json=as_json)
+
+
+@door.command("order")
+def order(command_id: str, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
+    """Show what became of an order to a door: how far it came, and why not further."""
+    one = ask("GET", f"commands/{command_id}", url=url, token=token)
+    why = " ".join(word for word in (one["why"], one["detail"]) if word)
+    by = f" by the {one['confirmed_by']}" if one["confirmed_by"] else ""
+    line = f"{one['door_id']} {one['state']}{by}{f': {why}' if why else ''}; {one['asked_by']}, {one['asked_at']}"
+    show(one, line, as_json=as_json)
 
 
 @door.command("modes")

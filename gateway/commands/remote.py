@@ -63,4 +63,6 @@ def _problem(answer: httpx.Response) -> Exception:
     except json.JSONDecodeError:
         told = {}
     text = f"{told.get('reason') or told.get('code') or answer.status_code}: {told.get('detail', '')}"
+    if told.get("command_id"):
+        text += f" (`gatehouse door order {told['command_id']}` says what became of it)"
     return Forbidden(text) if answer.status_code in {401, 403} else InvalidInput("gateway", text)

@@ -13,9 +13,11 @@ from gateway.store.tables import commands, doors
 from gateway.store.tables_access import api_tokens, users
 from gateway.store.types import as_text
 from models.errors import NotFound
-from models.link import Result, Unlock
+from models.link import RefuseCall, Result, Unlock
 
 KIND: Final = "unlock"
+SHOWN: Final = (KIND, "refuse_call")
+"""What is shown by its id; a caller who was sent away leaves nothing to confirm."""
 WATCHED: Final = timedelta(seconds=60)
 """How long after its deadline a report of the door still confirms an order."""
 LOOKED_BACK: Final = timedelta(hours=6)
@@ -38,7 +40,7 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CommandView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show one order to unlock a door, with its life so far."""
+    """Show one order to unlock a door, or to send a caller there away, with its life so far."""
 
     id: str
     kind: str
@@ -61,12 +63,13 @@ class CommandView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def command_by_id(connection: Connection, command_id: str, *, site_ids: frozenset[str], at: datetime) -> CommandView:
-    """Return an order to unlock a door of one of these sites.
+    """Return an order to unlock a door of one of these sites, or to send a caller there away.
 
     Raises:
         NotFound: there is none, none that the caller may see, or it is too long ago.
     """
-    row = connection.execute(_orders().where(commands.c.id == command_id)).first()
+    asked = select(commands).where(commands.c.id == command_id, commands.c.kind.in_(SHOWN))
+    row = connection.execute(asked).first()
     views = [] if row is None else _views(connection, [row], site_ids=site_ids, at=at)
     if not views:
         raise NotFound("command", command_id)
@@ -90,7 +93,7 @@ def _orders() -> Select[Any]:
 def _views(
     connection: Connection, rows: Sequence[Row[Any]], *, site_ids: frozenset[str], at: datetime
 ) -> list[CommandView]:
-    orders = [(row, msgspec.json.decode(row.body, type=Unlock)) for row in rows]
+    orders = [(row, msgspec.json.decode(row.body, type=Unlock | RefuseCall)) for row in rows]
     seen = select(doors.c.id).where(doors.c.id.in_({one.door_id for _, one in orders}), doors.c.site_id.in_(site_ids))
     here = set(connection.execute(seen).scalars())
     names = _names(connection, {one.requested_by for _, one in orders})
@@ -107,7 +110,7 @@ def _names(connection: Connection, ids: set[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in (*machines, *people)}
 
 
-def _view(row: Row[Any], order: Unlock, *, asked_by: str, at: datetime) -> CommandView:
+def _view(row: Row[Any], order: Unlock | RefuseCall, *, asked_by: str, at: datetime) -> CommandView:
     trail, result = _trail(row), None if row.result is None else msgspec.json.decode(row.result, type=Result)
     state, why = _state(result, trail, over=at > order.deadline + NO_ANSWER, delivered=row.delivered_at is not None)
     accepted = result is not None and result.state == "confirmed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.store.places import mark_edge_devices_unseen, note_status
 from models.errors import GatehouseError
 from models.link import DoorStatus
 from tests.gateway.support import Clock, SigningEdge, machine_token
+from tests.gateway.test_edge_link import Obedient
 
 Shell = Callable[..., Any]
 WHY = ("--reason", "drill on Monday")
@@ -65,6 +67,18 @@ async def test_a_door_is_held_open_from_the_shell_and_released(shell: Shell, clo
     assert await modes(shell) == {"gate": "held_open", "side": "normal"}
     assert "gate" in await shell("release", "gate", *WHY)
     assert await modes(shell) == {"gate": "normal", "side": "normal"}
+
+
+async def test_a_door_is_unlocked_from_the_shell_and_a_refusal_names_the_order(shell: Shell, edge: SigningEdge) -> None:
+    async with Obedient(edge):
+        told = await shell("open", "gate", "--reason", "a parcel")
+        assert "gate accepted, order " in told
+        assert "gate accepted; " in await shell("order", told.split()[-1])
+    async with Obedient(edge, state="refused", reason="locked_down"):
+        with pytest.raises(GatehouseError, match="locked_down") as failed:
+            await shell("open", "gate", "--reason", "a parcel")
+    (named,) = re.findall(r"gatehouse door order (\S+)`", str(failed.value))
+    assert "gate refused: locked_down" in await shell("order", named)
 
 
 async def test_mistakes_about_modes_say_what_to_do(shell: Shell) -> None:

@@ -205,6 +205,13 @@ class Obedient:
                 await self.edge.send("POST", "/edge/v1/results", result)
 
 
+def named(answer: httpx.Response) -> str:
+    """Return where a problem says that its order is shown."""
+    link = answer.links["status"]["url"]
+    assert link.endswith(f"/{answer.json()['command_id']}")
+    return link
+
+
 async def test_an_unlock_is_answered_once_the_door_took_it(
     edge: SigningEdge, operator: httpx.AsyncClient, runtime: Runtime
 ) -> None:
@@ -220,6 +227,8 @@ async def test_an_unlock_that_the_door_refuses_is_a_problem(edge: SigningEdge, o
         answer = await operator.post("/api/v1/doors/gate/unlock", json={"reason": "a parcel"})
         assert answer.status_code == 502
         assert "locked_down" in answer.json()["detail"]
+        order = (await operator.get(named(answer))).json()
+        assert (order["id"], order["state"], order["why"]) == (answer.json()["command_id"], "refused", "locked_down")
 
 
 async def test_a_caller_is_sent_away_and_whoever_comes_too_late_is_told_so(
@@ -234,6 +243,10 @@ async def test_a_caller_is_sent_away_and_whoever_comes_too_late_is_told_so(
     async with Obedient(edge, state="refused", reason="no_call"):
         late = await operator.post(**refuse)
         assert (late.status_code, "nobody calls" in late.text) == (409, True)
+        order = (await operator.get(named(late))).json()
+        assert (order["kind"], order["state"], order["reason"]) == ("refuse_call", "refused", "a hawker")
+    newest = (await operator.get("/api/v1/doors/gate/commands")).json()["items"]
+    assert newest == [], "a caller sent away is no order to unlock"
     rows = runtime.store.read_now(audit_rows)
     assert [row.detail["reason"] for row in rows if row.action == "door.refuse_call"] == ["a hawker"] * 2
 
@@ -248,6 +261,7 @@ async def test_a_command_past_its_deadline_is_never_delivered(
         answer = await asking
         assert answer.status_code == 504
         assert [name for name, _ in obedient.heard] == ["policy"]
+        assert (await operator.get(named(answer))).json()["door_id"] == "gate"
 
 
 async def test_a_repeated_unlock_with_one_key_opens_once(edge: SigningEdge, operator: httpx.AsyncClient) -> None:
