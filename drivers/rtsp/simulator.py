@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import random
 import signal
 import sys
@@ -232,14 +233,18 @@ async def main(args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    option, port = "--port", args.port
     try:
         async with server.serving(cameras, host=args.host, port=args.port):
             await _begin(server, args, cameras)
+            option, port = "--control-port", args.control_port
             async with controlling(server, port=args.control_port) as address:
                 _announce(server, cameras, address)
                 await _until(stop, server, args.scenario)
     except (OSError, GatehouseError) as error:
-        sys.stderr.write(f"simulated camera: {error}\n")
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        what = f"port {port} is taken: give another with {option}, 0 for a free one" if taken else str(error)
+        sys.stderr.write(f"simulated camera: {what}\n")
         return 1
     return 0
 

@@ -7,8 +7,10 @@ no other device's.
 from __future__ import annotations
 
 import asyncio
+import secrets
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,8 @@ from models.errors import DeviceUnreachable, GatehouseError
 READY_S: Final = 60.0
 LOOK_S: Final = 0.5
 PROGRAMS: Final = {"broker": ("mqtt", "broker")}
+USUAL: Final = "127.0.0.1:1883"
+"""Where a simulated door looks for its broker."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,48 @@ def arguments_of(device: DeviceEntry) -> list[str]:
     return found
 
 
+def equip(scenario: ScenarioFile, folder: Path) -> dict[str, Path]:
+    """Write the users of brokers that name no `dir` of their own: the edge and the scenario's doors on each, by random passwords.
+
+    Returns:
+        The folder of each such broker by its id; `users.json` in it is for its doors, and for whoever plays the edge.
+    """
+    folders = {}
+    for device in scenario.devices:
+        if device.kind == "broker" and "dir" not in device.options:
+            doors = [door for other in scenario.devices if _is_on(other, device) for door in _doors_of(other)]
+            users = {
+                "edge": {"password": secrets.token_urlsafe()},
+                "doors": {d: secrets.token_urlsafe() for d in doors},
+            }
+            own = folders[device.id] = folder / device.id
+            own.mkdir(mode=0o700)
+            (own / "users.json").write_bytes(msgspec.json.encode(users))
+    return folders
+
+
+def _is_on(door: DeviceEntry, broker: DeviceEntry) -> bool:
+    """Return whether simulated doors without users of their own connect to a broker of the scenario."""
+    where = f"{broker.options.get('host', '127.0.0.1')}:{broker.options.get('port', 1883)}"
+    return door.kind == "door" and "users" not in door.options and door.options.get("broker", USUAL) == where
+
+
+def _doors_of(device: DeviceEntry) -> list[str]:
+    named = device.options.get("door", "gate")
+    return [str(one) for one in named] if isinstance(named, list) else [str(named)]
+
+
+def _with_users(device: DeviceEntry, scenario: ScenarioFile, folders: Mapping[str, Path]) -> DeviceEntry:
+    """Return a device with the folder or the users that were written for it."""
+    if device.id in folders:
+        return device.model_copy(update={"options": {**device.options, "dir": str(folders[device.id])}})
+    for broker in scenario.devices:
+        if broker.id in folders and _is_on(device, broker):
+            users = str(folders[broker.id] / "users.json")
+            return device.model_copy(update={"options": {**device.options, "users": users}})
+    return device
+
+
 async def play(
     scenario: ScenarioFile, *, log_dir: Path, tell: Tell, ready: Callable[[str, dict[str, object]], None],
     for_s: float | None = None,
@@ -63,13 +109,15 @@ async def play(
     async with AsyncExitStack() as running:
         children: list[Child] = []
         remotes: dict[str, Remote] = {}
-        for device in scenario.devices:
+        folders = equip(scenario, Path(running.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-"))))
+        for named in scenario.devices:
+            device = _with_users(named, scenario, folders)
             group, kind = PROGRAMS.get(device.kind, ("simulate", device.kind))
             child = Child(device.id, module_argv("drivers", group, kind, *arguments_of(device)), log_dir=log_dir)
             running.push_async_callback(child.stop)
             card = await child.start(within_s=READY_S)
             children.append(child)
-            ready(device.id, card)
+            ready(device.id, card | ({"dir": str(folders[device.id])} if device.id in folders else {}))
             if "control" in card:
                 remotes[device.id] = Remote(device.id, str(card["control"]))
         stage = _Stage(scenario, remotes=remotes, tell=tell)

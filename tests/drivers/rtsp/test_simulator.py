@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -358,3 +359,15 @@ async def test_a_process_that_cannot_start_says_why(
     scenario.write_bytes(msgspec.json.encode(Scenario(steps=(Order(camera="cellar", fault="cut"),))))
     assert await simulator.main(parser.parse_args(["--port", "0", "--scenario", str(scenario)])) == 1
     assert "cellar" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--port", "--control-port"])
+async def test_a_port_that_is_taken_is_said_with_its_option(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        argv = ["-m", "drivers", "simulate", "camera", "--port", "0", option, port]
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, *argv], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == f"simulated camera: port {port} is taken: give another with {option}, 0 for a free one\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from config.scenario import DeviceEntry, ScenarioFile, StepEntry
 from gateway.rehearsal.processes import descendants
-from gateway.rehearsal.scenario import Told, arguments_of, play
+from gateway.rehearsal.scenario import Told, arguments_of, equip, play
 from models.errors import GatehouseError
+from tests.edge.rig import free_port
 
 PANEL = DeviceEntry(id="panel", kind="onvif", options={"port": 0, "door": ["gate", "side"]})
 
@@ -56,3 +58,31 @@ async def test_a_simulator_that_does_not_start_is_told_with_its_own_words(tmp_pa
         await play(
             ScenarioFile(devices=(wrong,)), log_dir=tmp_path, tell=lambda _told: None, ready=lambda _id, _card: None
         )
+
+
+async def test_a_broker_without_a_folder_knows_the_doors_of_its_scenario(tmp_path: Path) -> None:
+    port = free_port()
+    broker = DeviceEntry(id="broker", kind="broker", options={"port": port})
+    doors = DeviceEntry(id="doors", kind="door", options={"broker": f"127.0.0.1:{port}", "door": ["gate", "side"]})
+    wait: dict[str, Any] = {"act": "wait", "until": "connected", "timeout_s": 20}
+    timeline = tuple(StepEntry(at_s=0, device="doors", order=wait | {"door": door}) for door in ("gate", "side"))
+    told: list[Told] = []
+    cards: dict[str, dict[str, object]] = {}
+    scenario = ScenarioFile(devices=(broker, doors), timeline=timeline)
+    assert await play(scenario, log_dir=tmp_path, tell=told.append, ready=cards.__setitem__) == 0, told
+    assert [one.ok for one in told] == [True, True]
+    assert not Path(str(cards["broker"]["dir"])).exists(), "nothing stays behind"
+
+
+def test_only_doors_of_a_broker_without_users_of_their_own_are_given_some(tmp_path: Path) -> None:
+    devices = (
+        DeviceEntry(id="ours", kind="broker"),
+        DeviceEntry(id="theirs", kind="broker", options={"port": 1884, "dir": "folder"}),
+        DeviceEntry(id="one", kind="door"),
+        DeviceEntry(id="two", kind="door", options={"door": ["a", "b"], "users": "mine.json"}),
+        DeviceEntry(id="three", kind="door", options={"door": "c", "broker": "127.0.0.1:1884"}),
+    )
+    folders = equip(ScenarioFile(devices=devices), tmp_path)
+    assert list(folders) == ["ours"]
+    users = json.loads((folders["ours"] / "users.json").read_text())
+    assert (list(users["doors"]), len({*users["doors"].values(), users["edge"]["password"]})) == (["gate"], 2)
