@@ -26,10 +26,11 @@ from edge.facelink import FaceLink
 from edge.lines import Lines
 from edge.stills import MOST_BYTES, send_still
 from edge.trial_eyes import TrialEyes
+from models.device_orders import Discover as Search
+from models.device_orders import ProbeDevice, TryPart
 from models.devices import CANDIDATES_MOST, LADDER, Candidate, Note, Part, Setting, Wire, drives
 from models.errors import Conflict, DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
-from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
-from models.link import Discover as Search
+from models.link import MAX_BODY_BYTES, Result
 from models.places import Door
 
 log = logging.getLogger("gatehouse.edge.adopting")

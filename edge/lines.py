@@ -16,9 +16,10 @@ from drivers.catalog import KEYINGS, SURVEYS
 from drivers.discovery import Keying, Survey
 from edge.clock import SteadyClock
 from edge.wires import Wires, line_of
+from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate, Wire
 from models.errors import Conflict, DeviceRefused, DeviceUnreachable, GatehouseError
-from models.link import InstallKey, ProbeDevice, Result
+from models.link import Result
 from models.places import Door
 
 log = logging.getLogger("gatehouse.edge.lines")

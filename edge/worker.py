@@ -51,18 +51,9 @@ from edge.trial_eyes import TrialEyes
 from edge.uplink import Uplink
 from edge.wires import Wires
 from models.card_lessons import LearnCards
+from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
 from models.errors import GatehouseError, SettingsError, StorageUnavailable
-from models.link import (
-    Discover,
-    DoorStatus,
-    EdgeStatus,
-    InstallKey,
-    Introduction,
-    ProbeDevice,
-    RefuseCall,
-    TryPart,
-    Unlock,
-)
+from models.link import DoorStatus, EdgeStatus, Introduction, RefuseCall, Unlock
 from models.policy import Policy
 from models.sealing import new_seal_key, public_seal_key
 

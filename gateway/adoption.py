@@ -50,7 +50,7 @@ def adopt(connection: Connection, key: str, *, wanted: Adoption, caller: Caller,
         CAMERAS.added(connection, _camera(device, part, wanted, held=held), by=by)
         ours = wanted.id
     elif device.candidate.wire == "osdp":
-        ours = adopt_reader(connection, device, part, wanted=wanted, by=by)
+        ours = adopt_reader(connection, device, part=part, wanted=wanted, by=by)
     else:
         door = _door(device, part, wanted, at=at)
         DOORS.added(connection, door, by=by)
@@ -129,7 +129,7 @@ def replace(
             driver = (
                 _driver(new, part)
                 if new.candidate.wire != "osdp"
-                else heir_driver(connection, ours, old, new=new, part=part)
+                else heir_driver(connection, ours, old=old, new=new, part=part)
             )
             DOORS.changed(connection, ours, changes={"driver": driver, "since": at}, by=act)
     _check_not_named(connection, old)

@@ -39,9 +39,10 @@ from gateway.store.devices_found import (
 )
 from gateway.store.edges import EdgeIdentity, add_command, edge_view
 from gateway.store.media import Medium
+from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
 from models.devices import CANDIDATES_MOST, LADDER, PARTS_MOST, Candidate, Note, Part, Setting, Wire, lent
 from models.errors import Conflict, InvalidInput, NotFound
-from models.link import Discover, InstallKey, ProbeDevice, Result, TryPart
+from models.link import Result
 
 PROBE_TIME: Final = timedelta(seconds=35)
 TRY_TIME: Final = timedelta(seconds=30)

@@ -28,21 +28,18 @@ from gateway.store.enrolments import was_called_off
 from gateway.store.people import person_by_id
 from gateway.withdrawal import erase_at, forget_elsewhere, settle_receipts
 from models.card_lessons import LearnCards
+from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
 from models.errors import CommandExpired, DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput, NotFound
 from models.link import (
     PICTURES_MOST,
     AdoptTemplates,
     Command,
     CountImpostors,
-    Discover,
     EnrolAtDoor,
     EnrolFace,
     EraseFace,
     FaceReceipt,
-    InstallKey,
-    ProbeDevice,
     Result,
-    TryPart,
     Unlock,
 )
 from models.places import Door, check_id

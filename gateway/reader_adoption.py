@@ -47,7 +47,7 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True):
     wiring: Wiring = Wiring()
 
 
-def adopt_reader(connection: Connection, device: KeptDevice, part: Part, *, wanted: Adoption, by: Act) -> str:
+def adopt_reader(connection: Connection, device: KeptDevice, *, part: Part, wanted: Adoption, by: Act) -> str:
     """Make a reader the reader of a door, and return the door's id.
 
     Raises:
@@ -55,8 +55,8 @@ def adopt_reader(connection: Connection, device: KeptDevice, part: Part, *, want
         Conflict: the reader has no key yet and may not speak in clear; or a door has it already, or another reader on that side.
         InvalidInput: the door is not on the reader's line, or its settings cannot be used.
     """
-    _check_free(connection, device, part)
-    entry = _entry(connection, device, part, wiring=wanted.wiring)
+    _check_free(connection, device, part=part)
+    entry = _entry(connection, device, part=part, wiring=wanted.wiring)
     line = {"kind": "osdp", "port": part.settings.get("port"), "baud_rate": part.settings.get("baud_rate")}
     side, kinds = wanted.wiring.side, ("card",) if wanted.wiring.keypad == "off" else ("card", "pin")
     if wanted.door_id is None:
@@ -81,7 +81,7 @@ def adopt_reader(connection: Connection, device: KeptDevice, part: Part, *, want
     return door.id
 
 
-def _check_free(connection: Connection, device: KeptDevice, part: Part) -> None:
+def _check_free(connection: Connection, device: KeptDevice, *, part: Part) -> None:
     """Pass unless a door of the same edge names a reader at this address of the line."""
     port, address = part.settings.get("port"), part.settings.get("address")
     for door in in_use(connection, device.site_id).doors:
@@ -94,7 +94,7 @@ def _check_free(connection: Connection, device: KeptDevice, part: Part) -> None:
             raise taken.because("address_taken")
 
 
-def _entry(connection: Connection, device: KeptDevice, part: Part, *, wiring: Wiring) -> dict[str, Any]:
+def _entry(connection: Connection, device: KeptDevice, *, part: Part, wiring: Wiring) -> dict[str, Any]:
     """Return a reader as its door's driver names it."""
     entry: dict[str, Any] = {"address": part.settings.get("address", 0), "side": wiring.side, "keypad": wiring.keypad}
     if wiring.strike is not None:
@@ -129,7 +129,7 @@ def _door_on(connection: Connection, device: KeptDevice, line: Mapping[str, obje
 
 
 def heir_driver(
-    connection: Connection, door_id: str, old: KeptDevice, *, new: KeptDevice, part: Part
+    connection: Connection, door_id: str, *, old: KeptDevice, new: KeptDevice, part: Part
 ) -> dict[str, object]:
     """Return the driver of a door in which one reader takes the place of another; what is wired to it stays.
 

@@ -21,8 +21,9 @@ from gateway.store import Connection
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.devices_found import Credentials, credentials_of, device_by_id, mark_reached, set_credentials
 from gateway.store.edges import EdgeIdentity
+from models.device_orders import InstallKey
 from models.errors import Conflict, InvalidInput, NotFound
-from models.link import InstallKey, Result
+from models.link import Result
 
 KEY_BYTES: Final = 16
 INSTALL_TIME: Final = timedelta(seconds=30)

@@ -10,7 +10,8 @@ import msgspec
 
 from models.calibration import FaceUse, ImpostorEvidence
 from models.card_lessons import LearnCards
-from models.devices import Candidate, Note, Setting, Wire
+from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
+from models.devices import Candidate, Note
 from models.liveness import Provider
 
 MAX_FACTS = 500
@@ -164,72 +165,6 @@ class AdoptTemplates(msgspec.Struct, frozen=True, kw_only=True, tag="adopt_templ
     from_edge: str
     relay_ticket: str
     deadline: datetime
-
-
-class Discover(msgspec.Struct, frozen=True, kw_only=True, tag="discover"):
-    """Ask an edge which cameras and doors it can find on its wires; `networks` are asked address by address."""
-
-    id: str
-    wires: tuple[Wire, ...] = ()
-    """Empty: every wire that can be searched."""
-    networks: tuple[str, ...] = ()
-    deadline: datetime
-
-
-class ProbeDevice(msgspec.Struct, frozen=True, kw_only=True, tag="probe_device"):
-    """Ask an edge what one device is and can do, with credentials if it wants some."""
-
-    id: str
-    wire: Wire
-    address: str
-    user: str = ""
-    password: str = ""
-    fingerprint: str = ""
-    """Hex SHA-256 of the only certificate to trust; empty trusts none that cannot be verified, and reports it."""
-    pause: bool = False
-    """Whether the doors of a line that only one may use are left alone meanwhile."""
-    deadline: datetime
-
-    def __repr__(self) -> str:
-        return f"ProbeDevice(id={self.id!r}, wire={self.wire!r}, address={self.address!r})"
-
-
-class TryPart(msgspec.Struct, frozen=True, kw_only=True, tag="try_part"):
-    """Ask an edge to try a part of a device that is not adopted yet: one still of a camera, one unlock of a door.
-
-    `signal` harms nobody: light, sound and text at a reader, and its door stays shut.
-    """
-
-    id: str
-    wire: Wire
-    settings: dict[str, Setting]
-    """As `Door.driver`, or the fields of a `Camera` that say how to reach it."""
-    part: str
-    act: Literal["still", "unlock", "signal"]
-    reason: str
-    requested_by: str
-    pause: bool = False
-    deadline: datetime
-
-    def __repr__(self) -> str:
-        return f"TryPart(id={self.id!r}, wire={self.wire!r}, part={self.part!r}, act={self.act!r})"
-
-
-class InstallKey(msgspec.Struct, frozen=True, kw_only=True, tag="install_key"):
-    """Ask an edge to give a reader a key of its own, because somebody at the reader has put it in install mode."""
-
-    id: str
-    wire: Wire
-    address: str
-    key: str
-    """Hexadecimal; whoever listens on the line meanwhile learns it."""
-    reason: str
-    requested_by: str
-    pause: bool = False
-    deadline: datetime
-
-    def __repr__(self) -> str:
-        return f"InstallKey(id={self.id!r}, wire={self.wire!r}, address={self.address!r})"
 
 
 Command = (

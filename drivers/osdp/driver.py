@@ -36,6 +36,7 @@ from drivers.osdp.messages import (
     Status,
     Topic,
 )  # fmt: skip
+from drivers.osdp.orders import answering
 from drivers.osdp.reader import Reader, card_value
 from drivers.osdp.settings import BusSettings, ReaderSettings, key_of
 from models.access import Request
@@ -205,11 +206,8 @@ class OsdpDoors:
             return await self._unlock(order, until)
         if isinstance(order, Warn):
             return await self._signal(self._doors.side(order.door_id, None), until, Beep(times=4, on_s=0.2))
-        color: Literal["green", "red"] = "green" if order.ok else "red"
-        beep = Beep(times=1, on_s=0.2) if order.ok else Beep(times=3, on_s=0.1)
-        show = Show(text=order.reason.replace("_", " ")[:32], for_s=LIGHT_S)
         reader = self._doors.side(order.door_id, order.attempt)
-        return await self._signal(reader, until, show, Light(color=color, for_s=LIGHT_S, blink=not order.ok), beep)
+        return await self._signal(reader, until, *answering(order.reason, ok=order.ok, for_s=LIGHT_S))
 
     async def _unlock(self, order: UnlockDoor, until: float) -> Executed:
         if not 0 < order.hold_s <= HOLD_MOST_S:

@@ -45,5 +45,18 @@ def as_dict(command: Command) -> dict[str, object]:
     return {"command": osdp.Command.Text, **place, "control_code": 3, "data": command.text}
 
 
+def answering(reason: str, *, ok: bool, for_s: float) -> tuple[Show, Light, Beep]:
+    """Return how a person at a reader is told the outcome: text, light and sound, in that order.
+
+    Green with one tone for yes, red with three for no; amber with one if something more is awaited, which is neither.
+    """
+    show = Show(text=reason.replace("_", " ")[:32], for_s=for_s)
+    if reason.startswith("awaits_"):
+        return show, Light(color="amber", for_s=for_s, blink=True), Beep(times=1, on_s=0.1)
+    if ok:
+        return show, Light(color="green", for_s=for_s), Beep(times=1, on_s=0.2)
+    return show, Light(color="red", for_s=for_s, blink=True), Beep(times=3, on_s=0.1)
+
+
 def _ticks(duration_s: float) -> int:
     return max(1, min(ceil(duration_s / TICK_S), MOST_TICKS))

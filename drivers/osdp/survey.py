@@ -111,7 +111,7 @@ class _Asking:
         """Return the data of an answer of the kind that is asked for; None if there is none in time."""
         for _ in range(ASKED_TWICE):
             frames = wire.Frames()
-            self._line.write(wire.command(address, code, b"\0"))
+            self._line.write(wire.command(address, code, data=b"\0"))
             try:
                 async with asyncio.timeout(REPLY_S):
                     while True:

@@ -93,7 +93,7 @@ class Frames:
         return rest[count:]
 
 
-def command(address: int, code: int, data: bytes) -> bytes:
+def command(address: int, code: int, *, data: bytes) -> bytes:
     """Return a command in clear that begins anew: sequence 0, with a CRC (OSDP 2.2, clause 5.9)."""
     length = HEADER_BYTES + 1 + len(data) + 2
     body = bytes([START, address, length & 0xFF, length >> 8, WITH_CRC, code]) + data

@@ -17,8 +17,9 @@ from gateway.store.tables import cameras, commands, controllers, doors, edge_non
 from gateway.store.tables_people import face_receipts
 from gateway.store.types import as_text
 from gateway.views import EdgeView
+from models.device_orders import InstallKey, ProbeDevice, TryPart
 from models.errors import Conflict, Forbidden, InvalidInput, NotFound
-from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, InstallKey, Introduction, ProbeDevice, Result, TryPart
+from models.link import CLOCK_WINDOW_S, Command, EdgeStatus, Introduction, Result
 
 TOKEN_LIFE = timedelta(hours=1)
 OVER_TOKENS_LIFE = timedelta(days=1)

@@ -27,10 +27,11 @@ from edge.clock import SteadyClock
 from edge.facelink import FaceLink
 from edge.trial_eyes import TrialEyes
 from edge.wires import Wires
+from models.device_orders import Discover as Search
+from models.device_orders import ProbeDevice, TryPart
 from models.devices import CANDIDATES_MOST, Candidate
 from models.errors import DeviceRefused, DeviceUnreachable
-from models.link import MAX_BODY_BYTES, ProbeDevice, Result, TryPart
-from models.link import Discover as Search
+from models.link import MAX_BODY_BYTES, Result
 from models.places import Door
 from tests.edge.doubles import EDGE, MemoryWire, door, now, policy, until
 from tests.edge.gateway_double import GatewayDouble

@@ -21,8 +21,9 @@ from edge.lines import Lines
 from edge.spool import Spool
 from edge.wires import Wires
 from models.access import Request
+from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate
-from models.link import InstallKey, ProbeDevice, Result
+from models.link import Result
 from models.places import Door
 from tests.drivers.osdp.conftest import KEY
 from tests.edge.doubles import EDGE, until

@@ -9,8 +9,9 @@ import httpx
 from gateway.runtime import Runtime
 from gateway.store.edges import waiting_commands
 from gateway.store.policy import current_policy
+from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
 from models.devices import Candidate, Part
-from models.link import Discover, InstallKey, ProbeDevice, Result, TryPart
+from models.link import Result
 from models.policy import Policy
 from tests.gateway.support import EDGE, SigningEdge
 

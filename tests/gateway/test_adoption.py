@@ -22,8 +22,8 @@ from gateway.store.audit import audit_rows
 from gateway.store.places import put_door
 from gateway.store.policy import current_policy
 from gateway.store.tables import cameras
+from models.device_orders import TryPart
 from models.devices import Candidate, Part
-from models.link import TryPart
 from models.places import Door
 from tests.gateway.conftest import seated
 from tests.gateway.finding import DEVICE, EYE, FRONT, SECRET, URL, WHY, Desk

@@ -28,8 +28,9 @@ from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
 from gateway.store.tables_access import audit
 from gateway.store.users import User, add_user
+from models.device_orders import Discover
 from models.devices import Candidate, Part
-from models.link import Discover, EnrolAtDoor, TakeStill, Unlock
+from models.link import EnrolAtDoor, TakeStill, Unlock
 from models.places import Area
 from tests.gateway.conftest import seated
 from tests.gateway.routes import BODIES, OPEN, RAW, Entry, call, fill, route_table
@@ -199,6 +200,8 @@ async def test_what_a_role_does_not_include_is_refused_and_noted(estate: Estate)
             answer = await call(client, entry, estate.ids)
             assert answer.status_code == 403, f"{role}: {entry.name}"
             assert estate.rows() == before + 1, entry.name
+            named = answer.json()["detail"].partition("these roles do: ")[2].split(", ")
+            assert all(other in RIGHTS and entry.may(other) for other in named), f"{entry.name}: {named}"
     refused = [row for row in estate.runtime.store.read_now(audit_rows, limit=5000) if row.action == "refused"]
     assert {row.result for row in refused} == {"forbidden"}
     assert {row.detail["reason"] for row in refused} == {"authorisation matrix"}

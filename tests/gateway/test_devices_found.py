@@ -18,9 +18,9 @@ from gateway.store import Store
 from gateway.store.audit import audit_rows
 from gateway.store.devices_found import FOUND_MOST, Asked, InUse, device_by_id, device_id, devices_found, keep_candidate
 from gateway.store.tables import commands, devices
+from models.device_orders import Discover, ProbeDevice
 from models.devices import Candidate, Part
 from models.errors import NotFound
-from models.link import Discover, ProbeDevice
 from tests.gateway.finding import DEVICE, PIN, SECRET, URL, Desk
 from tests.gateway.support import EDGE, Clock, SigningEdge
 

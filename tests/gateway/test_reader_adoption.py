@@ -18,12 +18,13 @@ from gateway.store import Store
 from gateway.store.audit import audit_rows
 from gateway.store.devices_found import credentials_of
 from gateway.store.tables import commands, devices, doors
+from models.device_orders import InstallKey, ProbeDevice, TryPart
 from models.devices import Candidate, Part, Setting
-from models.link import InstallKey, ProbeDevice, TryPart
 from tests.gateway.finding import WHY, Desk
 from tests.gateway.support import EDGE, SigningEdge
 
 PORT = "/dev/ttyUSB0"
+INPUTS = {"open": 0, "exit": 1, "inverted": [0]}
 LINE = {"edge_id": EDGE, "wire": "osdp", "address": PORT}
 
 
@@ -78,52 +79,54 @@ def in_policy(desk: Desk, door_id: str) -> dict[str, Any]:
     return next(door for door in desk.policy().doors if door.id == door_id).driver
 
 
-async def test_a_line_is_found_keyed_tried_and_adopted_and_its_keys_are_never_shown(
-    desk: Desk, runtime: Runtime
-) -> None:
+async def both_sides(desk: Desk) -> tuple[str, str, list[str]]:
+    """Adopt two readers of a line as the porch's, outside and inside; return their devices and their keys."""
     first, second = await line_of(desk, reader(0), reader(1))
+    secrets = [await keyed(desk, key) for key in (first, second)]
+    wiring = {"side": "in", "strike": 0, "inputs": INPUTS, "keypad": "flat_pin"}
+    await desk.call(
+        "POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch", "name": "Porch", "wiring": wiring}
+    )
+    inside = {"part": "1", "door_id": "porch", "wiring": {"side": "out", "keypad": "off"}}
+    told = await desk.call("POST", f"/{second}/adopt", 201, json=inside)
+    assert told["parts"][0]["adopted_as"] == "porch"
+    return first, second, secrets
+
+
+async def test_a_reader_is_known_once_it_has_its_key_and_is_tried_with_it(desk: Desk) -> None:
+    (first,) = await line_of(desk, reader(0))
     shown = await desk.call("GET", f"/{first}")
     assert (shown["reach"], shown["has_credentials"], shown["address"]) == ("answers", False, f"{PORT}#0")
-    secrets = [await keyed(desk, key) for key in (first, second)]
-    assert len(set(secrets)) == 2
-    assert all(len(bytes.fromhex(secret)) == 16 for secret in secrets)
+    secret = await keyed(desk, first)
     shown = await desk.call("GET", f"/{first}")
     assert (shown["reach"], shown["has_credentials"]) == ("known", True)
     await desk.call("POST", f"/{first}/try", 202, json={"part": "0", "act": "signal", "strike": 2})
     order = desk.order()
     assert isinstance(order, TryPart)
-    assert (order.act, order.settings["key"], order.settings["strike"], order.reason) == (
-        "signal", secrets[0], 2, "adoption",
-    )  # fmt: skip
-    await desk.ends()
-    wiring = {"side": "in", "strike": 0, "inputs": {"open": 0, "exit": 1, "inverted": [0]}, "keypad": "flat_pin"}
-    await desk.call(
-        "POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch", "name": "Porch", "wiring": wiring}
-    )
-    told = await desk.call(
-        "POST",
-        f"/{second}/adopt",
-        201,
-        json={"part": "1", "door_id": "porch", "wiring": {"side": "out", "keypad": "off"}},
-    )
-    assert told["parts"][0]["adopted_as"] == "porch"
+    assert (order.act, order.settings["key"], order.settings["strike"]) == ("signal", secret, 2)
+    assert order.reason == "adoption"
+
+
+async def test_two_readers_are_one_door_whose_edge_alone_is_told_their_keys(desk: Desk, runtime: Runtime) -> None:
+    first, second, secrets = await both_sides(desk)
+    assert all(len(bytes.fromhex(secret)) == 16 for secret in set(secrets))
     assert in_policy(desk, "porch") == {
         "kind": "osdp", "port": PORT, "baud_rate": 9600,
         "readers": [
-            {"address": 0, "side": "in", "keypad": "flat_pin", "strike": 0, "inputs": wiring["inputs"], "key": secrets[0]},
+            {"address": 0, "side": "in", "keypad": "flat_pin", "strike": 0, "inputs": INPUTS, "key": secrets[0]},
             {"address": 1, "side": "out", "keypad": "off", "key": secrets[1]},
         ],
     }  # fmt: skip
     door = next(door for door in desk.policy().doors if door.id == "porch")
     assert [(one.side, one.kinds) for one in door.readers] == [("in", ("card", "pin")), ("out", ("card",))]
-    listed = (await desk.client.get("/api/v1/doors/porch", headers=WHY)).text
+    shown = [(await desk.client.get(f"/api/v1/{path}", headers=WHY)).text for path in ("doors/porch", "devices")]
     kept = [runtime.store.read_now(_rows, table) for table in (devices, doors, commands)]
-    written = str(runtime.store.read_now(audit_rows))
-    assert not [one for one in secrets if one in f"{listed} {kept} {written} {shown} {told}"]
-    actions = [(row.action, row.actor) for row in runtime.store.read_now(audit_rows) if row.action == "device.key"]
-    assert sorted(actions) == [("device.key", EDGE)] * 2 + [("device.key", "u-manager")] * 2
-    await desk.call("POST", f"/{first}/try", 409, json={"part": "0", "act": "unlock"})
-    await desk.call("DELETE", f"/{second}", 409)
+    rows = runtime.store.read_now(audit_rows)
+    assert not [one for one in secrets if one in f"{shown} {kept} {rows}"]
+    actions = sorted(row.actor for row in rows if row.action == "device.key")
+    assert actions == [EDGE] * 2 + ["u-manager"] * 2
+    await desk.call("POST", f"/{second}/try", 409, json={"part": "1", "act": "unlock"})
+    await desk.call("DELETE", f"/{first}", 409)
 
 
 async def test_a_key_needs_a_reason_and_a_reader_that_takes_one(desk: Desk) -> None:
