@@ -26,6 +26,7 @@ from drivers.mqtt.acks import Acks
 from drivers.mqtt.endpoint import Endpoint, attempts
 from drivers.mqtt.link import Link
 from drivers.mqtt.speech import Arrived, ContractSpeech, Heard, Outgoing, Speech
+from drivers.mqtt.wakefulness import Wakefulness
 from models.access import Request
 from models.doors import Event, Presence, Report, Snapshot
 from models.errors import CommandExpired, Conflict, DeviceUnreachable, InvalidInput
@@ -86,6 +87,7 @@ class MqttDoors:
         self._caught_up = now()
         self._held_back = False
         self._acks: Acks | None = None
+        self._wakefulness: Wakefulness | None = None
         self._causes: set[tuple[str, str]] = set()
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -117,6 +119,7 @@ class MqttDoors:
             await link.close()
             raise
         link.ended.add_done_callback(self._on_end)
+        self._wakefulness = Wakefulness()
         return self
 
     def _catch_up(self, *, within: timedelta) -> None:
@@ -125,6 +128,8 @@ class MqttDoors:
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnect; the broker keeps the session."""
+        if self._wakefulness is not None:
+            self._wakefulness.end()
         if self._link is not None:
             await self._link.close()
 
@@ -247,6 +252,8 @@ class MqttDoors:
 
     def _on_message(self, message: MQTTMessage) -> None:
         """Take one message: nothing that it holds may raise, and a QoS 1 message is always acknowledged some time."""
+        if self._wakefulness is not None and self._wakefulness.was_held_up():
+            self._catch_up(within=CATCH_UP)  # what waited in the socket meanwhile is not about now
         waiting = Unacknowledged(mid=message.mid) if message.qos else None
         if waiting is not None:
             self._unacknowledged.append(waiting)

@@ -16,9 +16,11 @@ from drivers.osdp.messages import (
     Act,
     Address,
     Broken,
+    Card,
     Command,
     Done,
     FromPanel,
+    Keys,
     Setup,
     encode,
     from_panel,
@@ -29,6 +31,8 @@ log = logging.getLogger("gatehouse.drivers.osdp")
 END_S: Final = 2.0
 LATE_S: Final = 0.25
 """How long after a command's deadline the panel may take to say so."""
+STALE_S: Final = 3.0
+"""What was presented longer ago has waited: this process was held up, and nobody may stand there any more."""
 
 
 class PanelLink(asyncio.SubprocessProtocol):
@@ -113,7 +117,13 @@ class PanelLink(asyncio.SubprocessProtocol):
             elif isinstance(record, Broken):
                 self._end(record.what)
             else:
-                self._on_record(record)
+                self._on_record(self._dated(record))
+
+    def _dated(self, record: FromPanel) -> FromPanel:
+        """Return what the panel told, marked if it is not about now: this process may have been stopped meanwhile."""
+        if isinstance(record, Card | Keys) and asyncio.get_running_loop().time() - record.at > STALE_S:
+            return msgspec.structs.replace(record, waited=True)
+        return record
 
     def process_exited(self) -> None:
         """Take note that the panel has ended."""

@@ -111,8 +111,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     address: Address
     bits: int
     raw: bytes
+    at: float
+    """When the panel took it (this machine's monotonic clock, in s)."""
     waited: bool
-    """True if it was read before the reader was reached: it is not about now."""
+    """True if it is not about now: it was read before the reader was reached, or waited on its way to the driver."""
 
     def __repr__(self) -> str:
         """Show that there was a card, not which."""
@@ -124,6 +126,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     address: Address
     keys: bytes
+    at: float
     waited: bool
 
     def __repr__(self) -> str:

@@ -307,11 +307,11 @@ class Session:
 
     def _on_event(self, _reader: int, event: dict[str, Any]) -> int:
         address, kind = self._setup.address, event["event"]
-        waited = not (self._present and self._turn.idle)
+        at, waited = self._clock(), not (self._present and self._turn.idle)
         if kind == osdp.Event.CardRead and event["format"] != osdp.CardFormat.ASCII:
-            self._say(Card(address=address, bits=event["length"], raw=event["data"], waited=waited))
+            self._say(Card(address=address, bits=event["length"], raw=event["data"], at=at, waited=waited))
         elif kind == osdp.Event.KeyPress:
-            self._say(Keys(address=address, keys=event["data"], waited=waited))
+            self._say(Keys(address=address, keys=event["data"], at=at, waited=waited))
         elif kind == osdp.Event.Status:
             topic = next((name for name, number in TOPICS.items() if number == event["type"]), None)
             if topic is not None:

@@ -301,7 +301,7 @@ def _osdp_word_seeds() -> Iterator[bytes]:
     from drivers.osdp import messages
 
     yield b"\x02301#1234#"
-    yield messages.encode(messages.Card(address=1, bits=26, raw=b"\x1a\x2b\x3c\x40", waited=False))
+    yield messages.encode(messages.Card(address=1, bits=26, raw=b"\x1a\x2b\x3c\x40", at=1.0, waited=False))
     yield messages.encode(messages.Act(number=1, address=1, until=1.0, command=messages.Beep(times=2)))
 
 

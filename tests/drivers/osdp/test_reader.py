@@ -110,7 +110,7 @@ def test_a_bolt_is_believed_more_than_the_strike() -> None:
     ],
 )
 def test_a_card_is_its_bits_as_they_came(bits: int, raw: str, value: str | None) -> None:
-    assert card_value(Card(address=1, bits=bits, raw=bytes.fromhex(raw), waited=False)) == value
+    assert card_value(Card(address=1, bits=bits, raw=bytes.fromhex(raw), at=0.0, waited=False)) == value
 
 
 def test_a_line_that_is_not_utf_8_is_unreadable_like_any_other() -> None:
@@ -161,8 +161,8 @@ def test_any_keys_give_only_digits_of_a_bounded_length(parts: list[tuple[float, 
 
 
 def test_what_is_presented_or_typed_shows_in_no_text() -> None:
-    assert "7186" not in repr(Card(address=1, bits=32, raw=bytes.fromhex("7186A61E"), waited=False))
-    assert "135" not in repr(Keys(address=1, keys=b"13579", waited=False))
+    assert "7186" not in repr(Card(address=1, bits=32, raw=bytes.fromhex("7186A61E"), at=0.0, waited=False))
+    assert "135" not in repr(Keys(address=1, keys=b"13579", at=0.0, waited=False))
 
 
 def test_a_key_goes_to_the_panel_and_into_no_text() -> None:
