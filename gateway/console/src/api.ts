@@ -66,9 +66,10 @@ export interface Carried { body?: object; file?: Blob; why?: string; version?: n
 
 async function problem(response: Response): Promise<Problem> {
   const body: unknown = await response.json().catch(() => null);
-  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown; reason?: unknown; where?: unknown }) : {};
+  const words = body !== null && typeof body === "object" ? (body as { detail?: unknown; title?: unknown; reason?: unknown; code?: unknown; where?: unknown }) : {};
   const detail = [words.detail, words.title].find((word) => typeof word === "string" && word !== "");
-  const told = { reason: typeof words.reason === "string" ? words.reason : "", where: typeof words.where === "string" ? words.where : "" };
+  const reason = [words.reason, words.code].find((word) => typeof word === "string");
+  const told = { reason: typeof reason === "string" ? reason : "", where: typeof words.where === "string" ? words.where : "" };
   return new Problem(response.status, typeof detail === "string" ? detail : `HTTP ${response.status}`, told);
 }
 

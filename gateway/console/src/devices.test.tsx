@@ -6,13 +6,13 @@ import type { Device, Order } from "./devices";
 import { json } from "./samples";
 
 const PIN = "ab".repeat(32);
-const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, adopted_as: null };
-const EYE = { id: "eye", kind: "camera", name: "Eye", width_px: 640, height_px: 360, adopted_as: null };
+const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, capabilities: ["contact", "whistle"], adopted_as: null };
+const EYE = { id: "eye", kind: "camera", name: "Eye", width_px: 640, height_px: 360, capabilities: [], adopted_as: null };
 const deviceOf = (change: Partial<Device> = {}): Device => ({
-  id: "dv1", edge_id: "edge-1", state: "found", wire: "onvif", address: "https://192.0.2.9/", reach: "known", trouble: "", detail: "", maker: "M",
+  id: "dv1", edge_id: "edge-1", state: "found", wire: "onvif", address: "https://192.0.2.9/", reach: "known", trouble: "", detail: "", code: "", maker: "M",
   model: "X1", serial: "7", fingerprint: "", has_credentials: true, parts: [PART, EYE], ...change,
 });
-const orderOf = (change: Partial<Order> = {}): Order => ({ id: "o1", state: "waiting", reason: "", detail: "", devices: [], ...change });
+const orderOf = (change: Partial<Order> = {}): Order => ({ id: "o1", state: "waiting", reason: "", detail: "", devices: [], notes: [], ...change });
 const EDGES = { "GET edges": () => json({ items: [{ id: "edge-1", name: "Gatehouse box", site_id: "s1", online: true, revoked_at: null }] }) };
 const say = (why = "new door"): void => { fireEvent.change(screen.getByLabelText("Reason"), { target: { value: why } }); };
 
@@ -93,5 +93,68 @@ describe("adding devices", () => {
     say();
     fireEvent.click(await idle(/Search$/));
     expect((await screen.findByRole("alert")).textContent).toContain("no answer");
+  });
+
+  it("says in words of its own what stops a device and what it has, and unknown words as they come", async () => {
+    open("devices", {
+      ...EDGES,
+      "GET devices": () => json({ items: [deviceOf({ trouble: "credentials", code: "wrong_login", detail: "no" }), deviceOf({ id: "dv2", trouble: "haunted", code: "ghost", detail: "it wails", parts: [] })] }),
+    });
+    await screen.findByText("wrong user or password");
+    expect(document.querySelector("[data-device=dv1]")?.textContent).toContain("door contact, whistle");
+    expect(document.querySelector("[data-device=dv2]")?.textContent).toContain("haunted it wails");
+  });
+
+  it("tells which wires were not searched to their end", async () => {
+    open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [] }),
+      "POST devices/discover": () => json(orderOf({ state: "confirmed", notes: [{ wire: "mqtt", code: "broker_away", detail: "x" }, { wire: "zig", code: "", detail: "no stick" }] }), 202),
+    });
+    await screen.findByText("No device was found yet");
+    say();
+    fireEvent.click(await idle(/Search$/));
+    await screen.findByText("MQTT: the broker cannot be reached");
+    expect(screen.getByText("zig: no stick")).toBeTruthy();
+  });
+
+  it("asks a stream's address by hand, takes pasted credentials apart, and refuses what is none", async () => {
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [] }), "POST devices/probe": () => json(orderOf({ state: "confirmed", devices: ["dv1"] }), 202),
+    });
+    await screen.findByText("No device was found yet");
+    say();
+    fireEvent.click(screen.getByRole("tab", { name: "Ask one address" }));
+    const address = screen.getByLabelText("Address");
+    fireEvent.change(address, { target: { value: "http://x" } });
+    fireEvent.click(await idle(/Ask the device/));
+    expect((await screen.findByRole("alert")).textContent).toContain("no address of a stream");
+    fireEvent.change(address, { target: { value: "rtsp://eye:p%40ss@192.0.2.9:8554/main" } });
+    fireEvent.click(await idle(/Ask the device/));
+    await screen.findByText("Asked: 1 device, first in the list below");
+    expect(asked.find(({ call }) => call === "POST devices/probe")?.body).toEqual({
+      edge_id: "edge-1", wire: "rtsp", address: "rtsp://192.0.2.9:8554/main", user: "eye", password: "p@ss",
+    });
+    expect(address, "no password stays on the page").toHaveProperty("value", "rtsp://192.0.2.9:8554/main");
+  });
+
+  it("lets another device take over under the same id, and offers a removed one again", async () => {
+    const old = deviceOf({ state: "adopted", serial: "old", parts: [{ ...PART, adopted_as: "lobby" }] });
+    const fresh = deviceOf({ id: "dv2", serial: "new", parts: [{ ...PART, id: "back" }, PART] });
+    const gone = deviceOf({ id: "dv3", state: "removed", serial: "gone" });
+    const lists = [[old, fresh], [old, fresh], [old, fresh], [gone]];
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: lists.shift() ?? [] }), "POST devices/dv1/replace": () => json(fresh), "POST devices/dv3/offer": () => json(gone),
+    });
+    fireEvent.click(await screen.findByRole("button", { name: "Replace" }));
+    say();
+    fireEvent.mouseDown(screen.getByLabelText("Which device takes over"));
+    fireEvent.click(await screen.findByText("M X1 new", { selector: ".ant-select-item-option-content" }));
+    expect(await screen.findByLabelText("Door Front (lobby) becomes")).toBeTruthy();
+    fireEvent.click(screen.getByRole("button", { name: /Let it take over$/ }));
+    await waitFor(() => { expect(asked.find(({ call }) => call === "POST devices/dv1/replace")?.body).toEqual({ by: "dv2", parts: { front: "front" } }); });
+    fireEvent.click(screen.getByRole("checkbox", { name: "Show removed devices" }));
+    fireEvent.click(await idle(/Offer again$/));
+    expect(asked.filter(({ call }) => call === "GET devices").map(({ query }) => query)).toContain("state=removed");
+    await waitFor(() => { expect(asked.some(({ call }) => call === "POST devices/dv3/offer")).toBe(true); });
   });
 });

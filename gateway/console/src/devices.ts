@@ -5,15 +5,20 @@ export const LADDER = ["heard", "answers", "trusted", "known", "ready"] as const
 export type Reach = (typeof LADDER)[number];
 export interface Edge { id: string; name: string; site_id: string; online: boolean; revoked_at: string | null }
 export interface Part {
-  id: string; kind: Known<"camera" | "door" | "relay">; name: string; width_px: number; height_px: number; adopted_as: string | null;
+  id: string; kind: Known<"camera" | "door" | "relay">; name: string; width_px: number; height_px: number; capabilities: string[]; adopted_as: string | null;
 }
 export interface Device {
   id: string; edge_id: string; state: Known<"found" | "adopted" | "removed">; wire: string; address: string; reach: Known<Reach>;
-  trouble: Known<"" | "unreachable" | "credentials" | "certificate" | "unsupported" | "clock" | "moved" | "another_device">; detail: string; maker: string; model: string;
+  trouble: Known<"" | "unreachable" | "credentials" | "certificate" | "unsupported" | "clock" | "moved" | "another_device">; detail: string; code: string; maker: string; model: string;
   serial: string; fingerprint: string; has_credentials: boolean; parts: Part[];
 }
+/** What a person calls a device: who made it, its model and its number, or else where it is. */
+export const nameOf = ({ maker, model, serial, address }: Device): string => [maker, model, serial].filter(Boolean).join(" ") || address;
+
 export type OrderState = "waiting" | "confirmed" | "failed" | "refused" | "expired";
-export interface Order { id: string; state: Known<OrderState>; reason: string; detail: string; devices: string[] }
+/** Why one wire was not searched to its end. */
+export interface Note { wire: string; detail: string; code: string }
+export interface Order { id: string; state: Known<OrderState>; reason: string; detail: string; devices: string[]; notes: Note[] }
 
 const ASK_MS = 500;
 const SEARCH_S = 12;
@@ -23,12 +28,35 @@ export async function edges(gateway: Gateway): Promise<Edge[]> {
   return (await gateway.ask<Page<Edge>>("GET", "edges")).items.filter((edge) => edge.revoked_at === null);
 }
 
-export async function devices(gateway: Gateway): Promise<Device[]> {
-  return (await gateway.ask<Page<Device>>("GET", "devices")).items;
+/** The devices that were found; those that were removed come after them, if they are asked for. */
+export async function devices(gateway: Gateway, removed = false): Promise<Device[]> {
+  const lists = ["devices", ...(removed ? ["devices?state=removed"] : [])];
+  return (await Promise.all(lists.map((list) => gateway.ask<Page<Device>>("GET", list)))).flatMap((page) => page.items);
 }
 
 export const search = (gateway: Gateway, edgeId: string, { networks, why }: { networks: string[]; why: string }): Promise<Order> =>
   ended(gateway, gateway.ask("POST", "devices/discover", { body: { edge_id: edgeId, networks, for_s: SEARCH_S }, why }));
+
+export const WIRES = ["onvif", "rtsp", "osdp"] as const;
+export interface Place { wire: string; address: string; user: string; password: string; pause?: boolean }
+/** Have an edge ask one address what is there; a reader's password is its key. */
+export const askAt = (gateway: Gateway, edgeId: string, { wire, address, user, password, pause = false, why }: Place & { why: string }): Promise<Order> =>
+  ended(gateway, gateway.ask("POST", "devices/probe", {
+    body: { edge_id: edgeId, wire, address, ...(user === "" ? {} : { user }), ...(password === "" ? {} : { password }), ...(pause ? { pause } : {}) }, why,
+  }));
+
+/** Put a stream's address together: credentials that somebody pasted with it come apart; null if it is none. */
+export function streamOf(address: string, path: string): { address: string; user: string; password: string } | null {
+  const bare = address.trim();
+  try {
+    const url = new URL(/^rtsps?:\/\//i.test(bare) ? bare : `rtsp://${bare.includes("://") ? "" : bare}`);
+    if (url.host === "" || !/^rtsps?:$/.test(url.protocol)) return null;
+    const below = path.trim() === "" ? `${url.pathname}${url.search}` : `/${path.trim().replace(/^\/+/, "")}`;
+    return { address: `${url.protocol}//${url.host}${below}`, user: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+  } catch {
+    return null;
+  }
+}
 
 export interface Credentials { user: string; password: string; trust: boolean }
 export const askAgain = (gateway: Gateway, id: string, { user, password, trust, why }: Credentials & { why: string }): Promise<Order> =>
@@ -41,6 +69,17 @@ export const stillOf = (gateway: Gateway, orderId: string, why: string): Promise
 
 export const adopt = (gateway: Gateway, id: string, { part, called, why }: { part: Part; called: string; why: string }): Promise<Device> =>
   gateway.ask("POST", `devices/${name(id)}/adopt`, { body: { part: part.id, ...(called === "" ? {} : { name: called }) }, why });
+
+/** Which parts of another device may take over a part, the likely one first. */
+export function heirsOf(part: Part, by: Device): Part[] {
+  const alike = by.parts.filter((one) => (one.kind === "camera") === (part.kind === "camera") && one.adopted_as === null);
+  return alike.sort((a, b) => Number(b.id === part.id) - Number(a.id === part.id) || Number(b.kind === part.kind) - Number(a.kind === part.kind));
+}
+
+export const replace = (gateway: Gateway, id: string, { by, parts, why }: { by: string; parts: Record<string, string>; why: string }): Promise<Device> =>
+  gateway.ask("POST", `devices/${name(id)}/replace`, { body: { by, parts }, why });
+
+export const offer = (gateway: Gateway, id: string, why: string): Promise<Device> => gateway.ask("POST", `devices/${name(id)}/offer`, { why });
 
 export const remove = (gateway: Gateway, id: string, why: string): Promise<void> => gateway.tell("DELETE", `devices/${name(id)}`, { why });
 

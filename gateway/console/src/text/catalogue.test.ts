@@ -16,7 +16,15 @@ function paths(value: unknown, at = ""): string[] {
 function literals(module: string, name: string): string[] {
   const source = readFileSync(join(models, module), "utf8");
   const body = new RegExp(`^\\s*${name}\\s*[=:] (?:Literal)?\\[?([^\\]]*)\\]`, "m").exec(source)?.[1] ?? "";
-  return [...body.matchAll(/"([a-z_+]+)"/g)].map((match) => match[1] ?? "");
+  return [...body.matchAll(/"([a-z0-9_+]+)"/g)].map((match) => match[1] ?? "");
+}
+
+/** The stable words that errors of these modules carry. */
+function because(...modules: string[]): string[] {
+  const words = modules.flatMap((module) => [...readFileSync(join(models, module), "utf8").matchAll(/because\(\s*"([a-z_]+)"(?: if \w+ else "([a-z_]+)")?/g)].flatMap((match) => [match[1], match[2]]));
+  const found = words.filter((word) => word !== undefined);
+  expect(found.length).toBeGreaterThan(2);
+  return found;
 }
 
 function sources(folder: string): string[] {
@@ -81,12 +89,18 @@ describe("the message catalogue", () => {
 
   it("has a word for every rung of the ladder of a device and for why a trial failed", () => {
     const rungs = literals("devices.py", "Reach");
-    const ended = [...readFileSync(join(models, "../edge/adopting.py"), "utf8").matchAll(/reason="([a-z_]+)"/g)].map((match) => match[1] ?? "");
+    const ended = [...readFileSync(join(models, "../edge/adopting.py"), "utf8").matchAll(/"(?:refused|failed)", reason="([a-z_]+)"/g)].map((match) => match[1] ?? "");
     expect(rungs.length).toBe(5);
     expect(ended.length).toBeGreaterThan(3);
     for (const { devices } of Object.values(CATALOGUES)) {
       expect(Object.keys(devices.reach)).toEqual(rungs);
       expect(Object.keys(devices.reason)).toEqual(expect.arrayContaining(ended));
+      expect(Object.keys(devices.reason)).toEqual(expect.arrayContaining(because("../gateway/adoption.py", "../gateway/device_orders.py")));
+      expect(Object.keys(devices.why)).toEqual(expect.arrayContaining(because("../drivers/onvif/probe.py", "../drivers/onvif/transport.py", "../drivers/onvif/client.py", "../drivers/rtsp/driver.py")));
+      expect(Object.keys(devices.why)).toEqual(expect.arrayContaining(because("../drivers/onvif/discovery.py", "../drivers/mqtt/link.py")));
+      expect(Object.keys(devices.register.reason)).toEqual(expect.arrayContaining(because("../gateway/store/registering.py", "../gateway/store/kept.py")));
+      expect(Object.keys(devices.register.placeClasses).sort()).toEqual(literals("places.py", "PlaceClass").sort());
+      expect(Object.keys(devices.capability)).toEqual(expect.arrayContaining(literals("../drivers/door.py", "Capability")));
     }
   });
 

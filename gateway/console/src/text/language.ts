@@ -28,6 +28,11 @@ export function worded(messages: Record<string, string>, word: string): string {
   return Object.hasOwn(messages, word) ? (messages[word] ?? word) : word;
 }
 
+/** Return the message for a stable word, or the gateway's own words where there is none or it is unknown. */
+export function told(messages: Record<string, string>, code: string, words: string): string {
+  return code !== "" && Object.hasOwn(messages, code) ? (messages[code] ?? words) : words;
+}
+
 function zoned(zone: string | undefined): string {
   try {
     return new Intl.DateTimeFormat("en", { timeZone: zone ?? SITE_ZONE }).resolvedOptions().timeZone;

@@ -4,33 +4,43 @@ import type { ReactElement } from "react";
 import { useId, useState } from "react";
 
 import type { Gateway } from "../api";
-import type { Device } from "../devices";
-import { askAgain, LADDER, remove } from "../devices";
-import { useText, worded } from "../text/language";
+import type { Device, Edge } from "../devices";
+import { askAgain, LADDER, nameOf, offer, remove } from "../devices";
+import { told, useText, worded } from "../text/language";
 import { useActing } from "./Dialog";
+import { Mark } from "./Mark";
 import { PartRow } from "./PartRow";
+import { ReplaceForm } from "./ReplaceForm";
 
-export interface CardProps { gateway: Gateway; onExpired: () => void; why: string; unsaid: boolean; onChange: () => Promise<void> }
+export interface AskingProps { gateway: Gateway; onExpired: () => void; why: string; unsaid: boolean; onChange: () => Promise<void> }
+export interface CardProps extends AskingProps { others: Device[]; edges: Edge[] }
 const MOST = { user: 128, password: 256 };
 
-export function DeviceCard({ device, onChange, ...props }: CardProps & { device: Device }): ReactElement {
+export function DeviceCard({ device, ...props }: CardProps & { device: Device }): ReactElement {
   const text = useText().devices;
-  const { gateway, onExpired, why, unsaid } = props;
+  const { gateway, onExpired, why, unsaid, onChange, edges } = props;
   const { busy, failure, say, act } = useActing(onExpired, text.reason);
+  const [replacing, setReplacing] = useState(false);
   const title = useId();
-  const named = [device.maker, device.model, device.serial].filter(Boolean).join(" ");
-  const drop = (): void => { void act(async () => { await remove(gateway, device.id, why.trim()); await onChange(); }); };
+  const after = (work: () => Promise<unknown>) => (): void => { void act(async () => { await work(); await onChange(); }); };
+  const removed = device.state === "removed";
+  const stopped = told(text.why, device.code, device.detail);
   return (
     <li className="device" aria-labelledby={title} data-device={device.id}>
-      <h3 id={title}>{named === "" ? device.address : named}</h3>
-      <p className="hint">{device.wire} <code>{device.address}</code></p>
-      <Ladder device={device} />
+      <h3 id={title}>{nameOf(device)} {removed && <Mark tone="calm" word={text.removed} />}</h3>
+      <p className="hint">{worded(text.byHand.wires, device.wire)} <code>{device.address}</code> {text.stands(edges.find((edge) => edge.id === device.edge_id)?.name ?? device.edge_id)}</p>
+      {!removed && <Ladder device={device} />}
       {failure !== null && <Banner type="error" role="alert" showIcon title={failure} />}
-      {device.trouble !== "" && <p className="fault">{worded(text.trouble, device.trouble)}{device.detail !== "" && <small className="faint"> {device.detail}</small>}</p>}
+      {!removed && device.trouble !== "" && <p className="fault">{worded(text.trouble, device.trouble)}{stopped !== "" && <small className="faint"> {stopped}</small>}</p>}
       {device.fingerprint !== "" && device.trouble === "certificate" && <p>{text.fingerprint} <code>{device.fingerprint}</code></p>}
-      {device.wire !== "mqtt" && <Credentials {...{ device, gateway, why, unsaid, busy, act, say, onChange }} />}
-      {device.parts.map((part) => <PartRow key={part.id} {...{ part, gateway, onExpired, why, unsaid, onChange }} deviceId={device.id} />)}
-      {device.state === "found" && <p><Button size="small" type="text" disabled={unsaid || busy} onClick={drop}>{text.remove}</Button></p>}
+      {!removed && device.wire !== "mqtt" && <Credentials {...{ device, gateway, why, unsaid, busy, act, say, onChange }} />}
+      {!removed && device.parts.map((part) => <PartRow key={part.id} {...{ part, gateway, onExpired, why, unsaid, onChange }} deviceId={device.id} />)}
+      {replacing && <ReplaceForm {...props} device={device} onEnd={() => { setReplacing(false); }} />}
+      <p className="at-door">
+        {device.state === "adopted" && !replacing && <Button size="small" onClick={() => { setReplacing(true); }}>{text.replace.open}</Button>}
+        {device.state === "found" && <Button size="small" type="text" disabled={unsaid || busy} onClick={after(() => remove(gateway, device.id, why.trim()))}>{text.remove}</Button>}
+        {removed && <Button size="small" disabled={unsaid || busy} onClick={after(() => offer(gateway, device.id, why.trim()))}>{text.offer}</Button>}
+      </p>
     </li>
   );
 }
@@ -47,13 +57,14 @@ function Ladder({ device: { reach } }: { device: Device }): ReactElement {
   );
 }
 
-type Asking = Omit<CardProps, "onExpired"> & Pick<ReturnType<typeof useActing>, "busy" | "act" | "say"> & { device: Device };
+type Asking = Omit<AskingProps, "onExpired"> & Pick<ReturnType<typeof useActing>, "busy" | "act" | "say"> & { device: Device };
 
 function Credentials({ device, gateway, why, unsaid, busy, act, say, onChange }: Asking): ReactElement {
   const text = useText().devices;
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
   const [trust, setTrust] = useState(false);
+  const reader = device.wire === "osdp";
   const ids = { user: useId(), password: useId() };
   const ask = (): void => {
     void act(async () => {
@@ -65,9 +76,9 @@ function Credentials({ device, gateway, why, unsaid, busy, act, say, onChange }:
   };
   return (
     <form className="at-door" autoComplete="off" onSubmit={(event) => { event.preventDefault(); ask(); }}>
-      <label htmlFor={ids.user}>{text.user}</label>
-      <span><Input id={ids.user} size="small" autoComplete="off" maxLength={MOST.user} value={user} onChange={(event) => { setUser(event.target.value); }} /></span>
-      <label htmlFor={ids.password}>{text.password}</label>
+      {!reader && <label htmlFor={ids.user}>{text.user}</label>}
+      {!reader && <span><Input id={ids.user} size="small" autoComplete="off" maxLength={MOST.user} value={user} onChange={(event) => { setUser(event.target.value); }} /></span>}
+      <label htmlFor={ids.password}>{reader ? text.byHand.key : text.password}</label>
       <span><Input id={ids.password} type="password" size="small" autoComplete="new-password" maxLength={MOST.password} value={password} onChange={(event) => { setPassword(event.target.value); }} /></span>
       {device.trouble === "certificate" && <Checkbox checked={trust} onChange={(event) => { setTrust(event.target.checked); }}>{text.trust}</Checkbox>}
       <Button size="small" htmlType="submit" loading={busy} disabled={unsaid}>{text.ask}</Button>

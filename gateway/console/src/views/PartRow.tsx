@@ -6,13 +6,13 @@ import { useEffect, useId, useState } from "react";
 import type { Order, Part } from "../devices";
 import { adopt, stillOf, tryPart } from "../devices";
 import { useText, worded } from "../text/language";
-import type { CardProps } from "./DeviceCard";
+import type { AskingProps } from "./DeviceCard";
 import { useActing } from "./Dialog";
 import { Mark } from "./Mark";
 
 const NAME_MOST = 128;
 
-export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onChange }: CardProps & { part: Part; deviceId: string }): ReactElement {
+export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onChange }: AskingProps & { part: Part; deviceId: string }): ReactElement {
   const text = useText().devices;
   const { busy, failure, act } = useActing(onExpired, text.reason);
   const [called, setCalled] = useState(part.name);
@@ -39,6 +39,7 @@ export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onCha
         {part.adopted_as === null && <Button size="small" loading={busy} disabled={unsaid} onClick={attempt}>{camera ? text.still : text.unlock}</Button>}
         {tried !== null && <Mark tone={tried.state === "confirmed" ? "good" : "warn"} word={outcome(text, tried)} />}
       </p>
+      {part.capabilities.length > 0 && <p className="hint">{text.can}{part.capabilities.map((one) => worded(text.capability, one)).join(text.comma)}</p>}
       {failure !== null && <Banner type="error" role="alert" showIcon title={failure} />}
       {shown !== null && <img src={shown} alt={text.picture(label)} />}
       {part.adopted_as === null && (
