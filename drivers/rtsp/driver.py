@@ -41,7 +41,7 @@ PROTOCOLS: Final = "rtsp,rtp,tcp,udp,tls"
 MAX_CREDENTIALS_BYTES: Final = 127  # FFmpeg's RTSP client cuts off the rest without a word
 NO_PICTURE_S: Final = 12.0
 NO_KEY_PICTURE_S: Final = 60.0
-REST_S: Final = 0.9
+REST_S: Final = 1.4
 _EIGHT_BIT_LUMA: Final = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
 )
@@ -208,14 +208,15 @@ class RtspCamera:
 
     def packets(self) -> Iterator[Packet]:
         """Yield undecoded pictures until the stream ends."""
-        for packet, arrived_s in self._demuxed():
+        for packet, age_s in self._demuxed():
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is None:
                 continue
             pts_s = float(stamp * packet.time_base)
             self._number += 1
-            age_ms = self._age.age_s(pts_s, arrived_s) * 1000
-            yield Packet(number=self._number, pts_s=pts_s, key=packet.is_keyframe, age_ms=age_ms, data=bytes(packet))
+            yield Packet(
+                number=self._number, pts_s=pts_s, key=packet.is_keyframe, age_ms=age_s * 1000, data=bytes(packet)
+            )
 
     def snapshot(self) -> Frame:
         """Return the next whole picture."""
@@ -236,10 +237,11 @@ class RtspCamera:
             if packet is None or packet.size == 0:
                 return
             arrived_s = self._monotonic()
-            yield packet, arrived_s
-            stamp = packet.pts if packet.dts is None else packet.dts
+            stamp = packet.dts if packet.pts is None else packet.pts
             stamp_s = None if stamp is None else float(stamp * packet.time_base)
-            if self._gathering.newest(stamp_s, asked_s=asked_s, arrived_s=arrived_s):
+            age_s = math.inf if stamp_s is None else self._age.age_s(stamp_s, arrived_s)
+            yield packet, age_s
+            if self._gathering.newest(stamp_s, age_s=age_s, waited_s=arrived_s - asked_s):
                 self._rest()
 
     def _rest(self) -> None:

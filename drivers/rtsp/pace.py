@@ -6,7 +6,6 @@ import math
 from typing import Final
 
 from drivers.camera import GLANCE_S, Rate
-from drivers.rtsp.stream_clock import StreamAge
 
 PICTURES: Final = 2
 """A glance takes the key picture and the one after it: a camera that is frozen shows the same twice."""
@@ -18,7 +17,8 @@ class Pace:
     """Follow a stream from key frame to key frame."""
 
     def __init__(self) -> None:
-        self.decoding = True
+        self._decoding = True
+        self._keys_only = False
         self._left = math.inf
         self._glanced_s = -math.inf
 
@@ -29,20 +29,25 @@ class Pace:
             rate: what is wanted.
             at_s: the time now, monotonic.
         """
+        self._keys_only = rate == "key"
         if rate != "glance":
-            forget, self.decoding, self._left = not self.decoding, True, math.inf
+            forget, self._decoding, self._left = not self._decoding, True, math.inf
             return forget
         if self._left == math.inf:
-            self.decoding, self._left = False, 0
-        if self.decoding or at_s - self._glanced_s < GLANCE_S - EARLY_S:
+            self._decoding, self._left = False, 0
+        if self._decoding or at_s - self._glanced_s < GLANCE_S - EARLY_S:
             return False
-        self.decoding, self._left, self._glanced_s = True, PICTURES, at_s
+        self._decoding, self._left, self._glanced_s = True, PICTURES, at_s
         return True
+
+    def wants(self, *, key: bool) -> bool:
+        """Say whether a picture is to be decoded, after `at_key` if it is a key picture."""
+        return self._decoding and (key or not self._keys_only)
 
     def decoded(self) -> None:
         """Count one picture that was decoded."""
         self._left -= 1
-        self.decoding = self._left > 0
+        self._decoding = self._left > 0
 
 
 class Gathering:
@@ -52,19 +57,17 @@ class Gathering:
     """
 
     def __init__(self) -> None:
-        self._age = StreamAge()
         self._stamp_s = math.inf
 
-    def newest(self, stamp_s: float | None, *, asked_s: float, arrived_s: float) -> bool:
+    def newest(self, stamp_s: float | None, *, age_s: float, waited_s: float) -> bool:
         """Take a packet; say whether the next one can hardly be here yet.
 
         Args:
             stamp_s: its time on the stream's clock; None where it has none.
-            asked_s: when it was asked for, monotonic.
-            arrived_s: when it was there, monotonic.
+            age_s: how long ago it came, as far as that clock tells.
+            waited_s: how long the reader waited for it.
         """
-        waited = arrived_s - asked_s > WAITED_S
-        if stamp_s is None:
-            return waited
-        interval_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
-        return self._age.age_s(stamp_s, arrived_s) < interval_s or waited
+        interval_s = 0.0
+        if stamp_s is not None:
+            interval_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
+        return waited_s > WAITED_S or age_s < interval_s

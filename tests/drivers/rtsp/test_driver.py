@@ -7,6 +7,7 @@ import logging
 import math
 import socket
 import string
+import threading
 import time
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -159,16 +160,38 @@ async def test_it_goes_to_full_rate_with_the_next_key_frame(cameras: CameraServe
     assert float(np.median(gaps[2:])) == pytest.approx(0.1, abs=0.05)
 
 
-async def test_a_glance_decodes_two_pictures_and_then_none(cameras: CameraServer) -> None:
-    started = time.monotonic()
+async def test_pictures_gather_until_somebody_is_in_a_hurry(cameras: CameraServer) -> None:
+    camera, rests = open_camera(_settings(cameras.url("gate"))), threading.Event()
 
+    def read() -> list[float]:
+        ages = []
+        with camera:
+            for frame in camera.frames():
+                ages.append(frame.age_ms)
+                camera.patience_s = 60.0 if frame.number == 5 else 0.0
+                if frame.number == 5:
+                    rests.set()
+                if frame.number == 25:
+                    break
+        return ages
+
+    reading = asyncio.create_task(asyncio.to_thread(read))
+    assert await asyncio.to_thread(rests.wait, 20)
+    assert not (await asyncio.wait({reading}, timeout=1.5))[0], "the next pictures wait in the socket"
+    camera.hurry()
+    ages = await asyncio.wait_for(reading, 20)
+    assert max(ages[5:7]) > 800, "a picture that waited says so"
+    assert ages[-1] < 500, "what gathered is caught up with"
+
+
+async def test_a_glance_decodes_two_pictures_and_then_none(cameras: CameraServer) -> None:
     def read() -> list[float]:
         # A clock that runs four times as fast, so that the ten seconds between two glances pass in 2.5.
         settings = _settings(cameras.url("gate"), rate="glance", read_timeout_s=5.0)
         with RtspCamera(settings, monotonic=lambda: time.monotonic() * 4) as camera:
             at = []
             for frame in camera.frames():
-                at.append(time.monotonic() - started)
+                at.append(time.monotonic())
                 if frame.number == 4:
                     camera.rate = "full"
                 if frame.number == 8:
@@ -177,9 +200,9 @@ async def test_a_glance_decodes_two_pictures_and_then_none(cameras: CameraServer
         return []
 
     gaps = np.diff(await asyncio.wait_for(asyncio.to_thread(read), 20))
-    assert gaps[0] == pytest.approx(0.1, abs=0.09)
-    assert 1.5 < gaps[1] < 4
-    assert gaps[2] == pytest.approx(0.1, abs=0.09)
+    assert gaps[0] < 0.3
+    assert 1.5 < gaps[1] < 5
+    assert gaps[2] < 0.3
     assert gaps[3] < 1.5, "full from the next key frame on"
     assert gaps[4:] == pytest.approx(0.1, abs=0.09)
 
