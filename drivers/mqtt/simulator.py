@@ -249,6 +249,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--door", action="append", metavar="ID", help="a door; may repeat (default: gate)")
     add("--users", type=Path, help="the broker's users.json: each door connects by its own name and password")
     add("--ca-file", help="connect by TLS and trust this authority")
+    add("--cert-file", help="own certificate, for a broker that asks for one")
+    add("--key-file", help="its key")
     add("--protocol", choices=("auto", "5", "3.1.1"), default="auto", help="MQTT version (default: %(default)s)")
     add("--store", type=Path, help="file that keeps event numbers and unacknowledged events (default: memory)")
     add("--control-port", type=int, default=0, help="control port on 127.0.0.1, 0 for a free one")
@@ -304,6 +306,8 @@ def doors_of(args: argparse.Namespace, *, store: EventStore, now: Callable[[], d
             protocol=args.protocol,
             tls=args.ca_file is not None,
             ca_file=args.ca_file,
+            cert_file=args.cert_file,
+            key_file=args.key_file,
         )
         door = doors[door_id] = SimulatedDoor(door_id, endpoint=endpoint, store=store, now=now, rng=rng, habits=habits)
         door.faults.update(args.misbehave)

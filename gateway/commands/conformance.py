@@ -79,7 +79,7 @@ def settings_of(address: str, *, user: str, password: str) -> dict[str, Any]:
     if "@" in parts.netloc:
         raise InvalidInput("ADDRESS", "must hold no user or password: give --user and --password-file")
     if kind == "osdp":
-        return {"kind": kind, "port": parts.path or parts.netloc}
+        return {"kind": kind, "port": parts.path or f"tcp://{parts.netloc}"}
     if kind == "onvif":
         return {"kind": kind, "url": address, "user": user, "password": password}
     login = {"username": user, "password": password} if user else {}

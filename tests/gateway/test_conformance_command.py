@@ -20,7 +20,7 @@ from models.errors import InvalidInput
         ("mqtt://broker:1884", {"kind": "mqtt", "host": "broker", "port": 1884, "username": "u", "password": "p"}),
         ("mqtts://broker", {"kind": "mqtt", "host": "broker", "port": 8883, "tls": True}),
         ("osdp:///dev/ttyUSB0", {"kind": "osdp", "port": "/dev/ttyUSB0"}),
-        ("osdp://10.0.0.3:4001", {"kind": "osdp", "port": "10.0.0.3:4001"}),
+        ("osdp://10.0.0.3:4001", {"kind": "osdp", "port": "tcp://10.0.0.3:4001"}),
     ],
 )
 def test_an_address_says_which_driver_and_where(address: str, settings: dict[str, Any]) -> None:
