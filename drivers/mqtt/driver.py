@@ -40,6 +40,7 @@ FULL: Final = 20
 """So many unacknowledged messages may be all that the broker sends at once (Mosquitto's default): more may wait there."""
 MODE_TIMEOUT_S: Final = 5.0
 SUBSCRIBED_S: Final = 1.0
+ASKED_S: Final = 1.0
 SUBSCRIBED_LATE_S: Final = 30.0
 CAUSES_LOGGED: Final = 1000
 UNSUPPORTED: Final = Executed(ok=False, error="unsupported")
@@ -230,6 +231,8 @@ class MqttDoors:
         answer: asyncio.Future[Executed] = asyncio.get_running_loop().create_future()
         self._answers[order.id] = (order.door_id, answer)
         try:
+            if not outgoing.dated:
+                await link.ask(limit_s=min(order.valid_ms / 1000, ASKED_S))  # one that stands still sends it late
             link.publish(outgoing.topic, outgoing.payload, qos=0, expiry_s=ceil(order.valid_ms / 1000))
             self._count("commands")
             if not outgoing.answered:

@@ -30,6 +30,8 @@ log = logging.getLogger("gatehouse.drivers.mqtt")
 
 MAX_PACKET_BYTES: Final = 1024 * 1024
 AHEAD_BYTES: Final = 64 * 1024
+NOBODYS: Final = "gatehouse/nobodys"
+"""A topic that nobody ever subscribes to."""
 AT_ONCE: Final = 64
 """Messages that are read before others in the loop have their turn."""
 REFUSALS: Final = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
@@ -84,6 +86,7 @@ class Link:
         self._opened: asyncio.Future[tuple[bool, int, str]] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._published: dict[int, asyncio.Future[bool]] = {}
+        self._asked: dict[int, asyncio.Future[None]] = {}
         self._sock: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False
@@ -173,6 +176,21 @@ class Link:
             if refused:
                 raise DeviceRefused(self.endpoint.address, f"the broker refused a subscription to {refused[0]}")
 
+    async def ask(self, *, limit_s: float) -> None:
+        """Wait for a sign that the broker works now: its answer to a request that changes nothing.
+
+        Raises:
+            DeviceUnreachable: it gave none in time.
+        """
+        code, mid = self._client.unsubscribe(NOBODYS)
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise DeviceUnreachable(self.endpoint.address, "the connection ended")
+        answer = self._asked[mid] = self._loop.create_future()
+        done, _ = await asyncio.wait({answer}, timeout=limit_s)
+        self._asked.pop(mid, None)
+        if not done or answer.cancelled():
+            raise DeviceUnreachable(self.endpoint.address, "the broker does not answer now")
+
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, expiry_s: int | None = None
     ) -> asyncio.Future[bool]:
@@ -245,6 +263,7 @@ class Link:
         client.on_message = self._handle_message
         client.on_subscribe = self._handle_subscribe
         client.on_publish = self._handle_publish
+        client.on_unsubscribe = self._handle_answer
         client.on_socket_close = lambda *_: self._unwatch()
         client.on_socket_register_write = lambda *_: self._want_write()
         client.on_socket_unregister_write = lambda *_: self._stop_writing(sock)
@@ -309,7 +328,10 @@ class Link:
             published.cancel()
         for subscribed in self._subscribed.values():
             subscribed.cancel()
+        for asked in self._asked.values():
+            asked.cancel()
         self._published.clear()
+        self._asked.clear()
         self._subscribed.clear()
 
     async def _answer(self, waiting: asyncio.Future[list[ReasonCode]], limit_s: float) -> list[ReasonCode]:
@@ -346,6 +368,11 @@ class Link:
         waiting = self._subscribed.pop(mid, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(codes)
+
+    def _handle_answer(self, _client: Client, _data: object, mid: int, _codes: object, _properties: object) -> None:
+        waiting = self._asked.get(mid)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def _handle_publish(self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: object) -> None:
         waiting = self._published.pop(mid, None)

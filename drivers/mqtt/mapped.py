@@ -150,7 +150,7 @@ class MappedSpeech:
             while len(door.outstanding) > OUTSTANDING:
                 door.outstanding.popitem(last=False)
         payload = fill(say.payload, names=names, where="driver.map").encode()
-        return Outgoing(topic=topic_from(say.topic, names=names), payload=payload, answered=answered)
+        return Outgoing(topic=topic_from(say.topic, names=names), payload=payload, answered=answered, dated=False)
 
     def say_mode(self, order: SetMode) -> Outgoing | None:
         """Return nothing: no mapped device keeps a mode, and nothing retained is left for one."""

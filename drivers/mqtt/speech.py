@@ -38,11 +38,15 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a message to a door; without `answered` nothing comes back that would confirm it."""
+    """Hold a message to a door; without `answered` nothing comes back that would confirm it.
+
+    One that is not `dated` does not say until when it counts, so that a door obeys it however late it comes.
+    """
 
     topic: str
     payload: bytes
     answered: bool = True
+    dated: bool = True
 
 
 class Speech(Protocol):
@@ -122,7 +126,7 @@ class ContractSpeech:
         if isinstance(order, Warn) and (known is None or "feedback" not in known):
             return None
         topic = wire.topic_of(order.door_id, "command")
-        return Outgoing(topic=topic, payload=wire.command_payload(order, at=at), answered=not relay)
+        return Outgoing(topic=topic, payload=wire.command_payload(order, at=at), answered=not relay, dated=not relay)
 
     def say_mode(self, order: SetMode) -> Outgoing | None:
         """Return the desired mode; nothing retained is ever left for a bare relay."""

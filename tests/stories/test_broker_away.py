@@ -63,8 +63,8 @@ class AwayStage(WireStage):
     """Run the site, take its broker away, and bring it back."""
 
     layout_type = AwayLayout
-    told_again = 0
-    """How many were told to present their card again."""
+    presented_again = 0
+    """How many had to present their card again."""
 
     async def _start_doors(self) -> None:
         await super()._start_doors()
@@ -155,9 +155,9 @@ async def test_a_broker_that_is_away_costs_its_own_doors_the_edge_and_nobody_els
     stage._tell(
         f"away for {time.monotonic() - since:.0f} s; at doors elsewhere {statistics.median(usual_ms):.0f} ms before, "
         f"{statistics.median(waited_ms):.0f} ms meanwhile, {max(waited_ms):.0f} ms at worst of {len(waited_ms)}, "
-        f"{stage.told_again} told to come again"
+        f"{stage.presented_again} presented again"
     )
-    assert stage.told_again <= 1 + len(waited_ms) / 100
+    assert stage.presented_again <= 1 + len(waited_ms) / 100
     assert max(waited_ms) < max(USUAL_MS, 3 * max(usual_ms)), "somebody at another wire's door waited for the broker"
 
     await doors_come_back(stage)
@@ -190,13 +190,16 @@ async def eventually_opens(stage: AwayStage, door: str, card: str) -> None:
 async def passing(stage: AwayStage, card: str) -> list[float]:
     """Let somebody pass at every door that is not on the broker; return how long each waited, in ms.
 
-    On a machine that is too busy a reader's line may be lost for a moment: a card of that moment is told to come again.
+    On a machine that is too busy a reader's line may be lost for a moment: a card of that moment is presented again.
     """
     waited = []
     for door in ELSEWHERE:
-        answer = await stage.present(door, card)
+        try:
+            answer = await stage.present(door, card)
+        except GatehouseError:
+            answer = {"feedback": "stale"}
         if answer.get("feedback") == "stale":
-            stage.told_again += 1
+            stage.presented_again += 1
             answer = await stage.present(door, card)
         assert answer.get("unlocked"), f"{door}: {answer}"
         waited.append(float(answer["ms"]))

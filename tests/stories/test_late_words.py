@@ -154,3 +154,83 @@ async def test_orders_and_cards_that_an_edge_gets_late_open_nothing_on_any_wire(
         await until(on_record, what="each late card on record as stale", within_s=15)
         assert (await stage.opened(), vendor, relay) == (before, [], [])
     assert (await stage.unlock("side"))[0] == 200
+
+
+async def test_a_broker_that_stands_still_hands_nothing_on_that_opens_once_it_goes_on(
+    stage: LateStage, card: str
+) -> None:
+    doors = ("side", VENDOR, RELAY)
+    await stage.at("side").ask(door="side", act="wait", until="locked", timeout_s=20, within_s=25)
+    before, stale = await stage.opened(), await stage.refusals("side")
+    refused = len((await stage.standing("side"))["refused"])
+    mine = (TASMOTA[3], VENDOR), (PULSE, RELAY)
+    async with stage.hearing(mine[0][0], user=mine[0][1]) as vendor, stage.hearing(PULSE, user=RELAY) as relay:
+        async with stage.stopped(*stage.broker_words):
+            orders = [asyncio.create_task(stage.unlock(door)) for door in doors]
+            shown = asyncio.create_task(stage.show("side", card))
+            told = dict(zip(doors, await asyncio.gather(*orders), strict=True))
+        for door in doors:
+            status, problem = told[door]
+            assert (status, problem["code"]) == (502, "device_refused"), f"{door}: {problem}"
+        await shown
+
+        async def late_words_are_on_record() -> bool:
+            standing = await stage.standing("side")
+            return len(standing["refused"]) > refused and await stage.refusals("side") > stale
+
+        await until(late_words_are_on_record, what="the late order and the late card refused", within_s=15)
+        assert (await stage.standing("side"))["refused"][-1][1] == "expired"
+        assert (await stage.opened(), vendor, relay) == (before, [], [])
+        for door, pulses in ((VENDOR, vendor), (RELAY, relay)):
+            await stage.unlock(door)
+
+            async def pulsed(pulses: list[tuple[str, bytes]] = pulses) -> bool:
+                return len(pulses) == 1
+
+            await until(pulsed, what=f"{door} opens again now", within_s=10)
+
+
+async def test_devices_that_stand_still_refuse_the_orders_of_meanwhile(stage: LateStage) -> None:
+    await stage.at("side").ask(door="side", act="wait", until="locked", timeout_s=20, within_s=25)
+    before, unexpected = await stage.opened(), await stage.edge_counter("wires_results_unexpected")
+    child = next(child for child in stage._children if child.name == "doors")
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        status, told = await stage.unlock("side")
+        assert (status, told["code"]) == (502, "device_refused")
+        assert "in time" in told["detail"]
+        await asyncio.sleep(1.5)  # past the order's validity and the leeway of the door's clock
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+
+    async def answered_late() -> bool:
+        return await stage.edge_counter("wires_results_unexpected") > unexpected
+
+    await until(answered_late, what="the late answer counted", within_s=20)
+    assert (await stage.standing("side"))["refused"][-1][1] == "expired"
+    assert await stage.opened() == before
+
+
+async def test_words_of_forty_minutes_ago_open_nothing(stage: LateStage, card: str) -> None:
+    before, stale = await stage.opened(), await stage.refusals("side")
+    key = await stage.request("side", card, ago_s=40 * 60)
+    assert await stage.denied("side", key) == "stale"
+    assert await stage.refusals("side") == stale + 1
+    refused = len((await stage.standing("side"))["refused"])
+    await stage.doors.ask(door="side", act="misbehave", fault="replay_command", on=True)
+
+    async def replayed() -> bool:
+        return len((await stage.standing("side"))["refused"]) > refused
+
+    await until(replayed, what="the order of forty minutes ago refused", within_s=20)
+    await stage.doors.ask(door="side", act="misbehave", fault="replay_command", on=False)
+    for fault in ("late_events", "replay"):
+        await stage.at("kiosk").ask(door="kiosk", act="misbehave", fault=fault, on=True)
+    await stage.at("kiosk").ask(act="unplug")
+    late = asyncio.create_task(stage.show("kiosk", card))
+    await asyncio.sleep(1.0)
+    await stage.at("kiosk").ask(act="plug_in")
+    await late
+    for fault in ("late_events", "replay"):
+        await stage.at("kiosk").ask(door="kiosk", act="misbehave", fault=fault, on=False)
+    assert await stage.opened() == before
