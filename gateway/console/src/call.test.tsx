@@ -98,6 +98,12 @@ describe("a call at a door station", () => {
     expect(screen.queryByRole("button", { name: /What to do at/ })).toBeNull();
   });
 
+  it("brings its door to the top", async () => {
+    open({ "GET doors": () => json({ items: [doorOf({ id: "d0", name: "A", alarm: "forced" }), doorOf()] }) });
+    await screen.findByRole("article", { name: /Somebody rings/ });
+    expect([...document.querySelectorAll("[data-door]")].map((row) => row.getAttribute("data-door"))).toEqual(["d1", "d0"]);
+  });
+
   it("comes after what is urgent and before the rest, while it goes on", () => {
     const others = [alertOf({ id: "major", severity: "major" }), callOf({ id: "call" }), callOf({ id: "over", condition: "cleared" }), alertOf({ id: "urgent" })];
     expect(inOrder(others).map((alert) => alert.id)).toEqual(["urgent", "call", "major", "over"]);

@@ -1,4 +1,4 @@
-// How every door stands now: what needs a look comes first.
+// How every door stands now: where somebody rings, then what needs a look comes first.
 import { MoreOutlined } from "@ant-design/icons";
 import { Badge, Button, Dropdown, Empty, Input, Skeleton } from "antd";
 import type { ReactElement, ReactNode } from "react";
@@ -25,7 +25,10 @@ export interface DoorPanelProps extends DoorTools { doors: ReadonlyMap<string, D
 export function DoorPanel({ doors, calls, known, tools, ...begin }: DoorPanelProps): ReactElement {
   const text = useText().doors;
   const [wanted, setWanted] = useState("");
-  const ordered = useMemo(() => byConcern(doors.values()), [doors]);
+  const ordered = useMemo(
+    () => byConcern(doors.values()).sort((one, other) => Number(calls.has(other.id)) - Number(calls.has(one.id))),
+    [doors, calls],
+  );
   const needle = wanted.trim().toLowerCase();
   const shown = ordered.filter((door) => `${door.name} ${door.address} ${door.id}`.toLowerCase().includes(needle));
   return (
