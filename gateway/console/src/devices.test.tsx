@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { idle, open, stub, unstub } from "./dialogs";
 import type { Device, Order } from "./devices";
-import { json } from "./samples";
+import { cameraOf, json } from "./samples";
 
 const PIN = "ab".repeat(32);
 const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, capabilities: ["contact", "whistle"], adopted_as: null };
@@ -13,7 +13,7 @@ const deviceOf = (change: Partial<Device> = {}): Device => ({
   model: "X1", serial: "7", fingerprint: "", has_credentials: true, parts: [PART, EYE], ...change,
 });
 const orderOf = (change: Partial<Order> = {}): Order => ({ id: "o1", state: "waiting", reason: "", detail: "", devices: [], notes: [], ...change });
-const EDGES = { "GET edges": () => json({ items: [{ id: "edge-1", name: "Gatehouse box", site_id: "s1", online: true, revoked_at: null }] }) };
+const EDGES = { "GET cameras": () => json({ items: [cameraOf({ id: "eye-7", name: "East eye" })] }), "GET edges": () => json({ items: [{ id: "edge-1", name: "Gatehouse box", site_id: "s1", online: true, revoked_at: null }] }) };
 const say = (why = "new door"): void => { fireEvent.change(screen.getByLabelText("Reason"), { target: { value: why } }); };
 
 beforeEach(stub);
@@ -138,8 +138,8 @@ describe("adding devices", () => {
   });
 
   it("lets another device take over under the same id, and offers a removed one again", async () => {
-    const old = deviceOf({ state: "adopted", serial: "old", parts: [{ ...PART, adopted_as: "lobby" }] });
-    const fresh = deviceOf({ id: "dv2", serial: "new", parts: [{ ...PART, id: "back" }, PART] });
+    const old = deviceOf({ state: "adopted", serial: "old", parts: [{ ...PART, adopted_as: "lobby" }, { ...EYE, adopted_as: "eye-7" }] });
+    const fresh = deviceOf({ id: "dv2", serial: "new", parts: [{ ...PART, id: "back" }, PART, { ...EYE, id: "eye-b" }] });
     const gone = deviceOf({ id: "dv3", state: "removed", serial: "gone" });
     const lists = [[old, fresh], [old, fresh], [old, fresh], [gone]];
     const { asked } = open("devices", {
@@ -150,8 +150,9 @@ describe("adding devices", () => {
     fireEvent.mouseDown(screen.getByLabelText("Which device takes over"));
     fireEvent.click(await screen.findByText("M X1 new", { selector: ".ant-select-item-option-content" }));
     expect(await screen.findByLabelText("Door Front (lobby) becomes")).toBeTruthy();
+    expect(screen.getByLabelText("Camera Eye (East eye) becomes")).toBeTruthy();
     fireEvent.click(screen.getByRole("button", { name: /Let it take over$/ }));
-    await waitFor(() => { expect(asked.find(({ call }) => call === "POST devices/dv1/replace")?.body).toEqual({ by: "dv2", parts: { front: "front" } }); });
+    await waitFor(() => { expect(asked.find(({ call }) => call === "POST devices/dv1/replace")?.body).toEqual({ by: "dv2", parts: { front: "front", eye: "eye-b" } }); });
     fireEvent.click(screen.getByRole("checkbox", { name: "Show removed devices" }));
     fireEvent.click(await idle(/Offer again$/));
     expect(asked.filter(({ call }) => call === "GET devices").map(({ query }) => query)).toContain("state=removed");

@@ -13,12 +13,17 @@ import { PartRow } from "./PartRow";
 import { ReplaceForm } from "./ReplaceForm";
 
 export interface AskingProps { gateway: Gateway; onExpired: () => void; why: string; unsaid: boolean; onChange: () => Promise<void> }
-export interface CardProps extends AskingProps { others: Device[]; edges: Edge[] }
+export interface CardProps extends AskingProps {
+  others: Device[];
+  edges: Edge[];
+  /** The name of a door or camera here. */
+  called: (id: string) => string;
+}
 const MOST = { user: 128, password: 256 };
 
 export function DeviceCard({ device, ...props }: CardProps & { device: Device }): ReactElement {
   const text = useText().devices;
-  const { gateway, onExpired, why, unsaid, onChange, edges } = props;
+  const { gateway, onExpired, why, unsaid, onChange, edges, called } = props;
   const { busy, failure, say, act } = useActing(onExpired, text.reason);
   const [replacing, setReplacing] = useState(false);
   const title = useId();
@@ -34,7 +39,7 @@ export function DeviceCard({ device, ...props }: CardProps & { device: Device })
       {!removed && device.trouble !== "" && <p className="fault">{worded(text.trouble, device.trouble)}{stopped !== "" && <small className="faint"> {stopped}</small>}</p>}
       {device.fingerprint !== "" && device.trouble === "certificate" && <p>{text.fingerprint} <code>{device.fingerprint}</code></p>}
       {!removed && device.wire !== "mqtt" && <Credentials {...{ device, gateway, why, unsaid, busy, act, say, onChange }} />}
-      {!removed && device.parts.map((part) => <PartRow key={part.id} {...{ part, gateway, onExpired, why, unsaid, onChange }} deviceId={device.id} />)}
+      {!removed && device.parts.map((part) => <PartRow key={part.id} {...{ part, gateway, onExpired, why, unsaid, onChange, called }} deviceId={device.id} />)}
       {replacing && <ReplaceForm {...props} device={device} onEnd={() => { setReplacing(false); }} />}
       <p className="at-door">
         {device.state === "adopted" && !replacing && <Button size="small" onClick={() => { setReplacing(true); }}>{text.replace.open}</Button>}

@@ -17,17 +17,21 @@ const WIDTH_PX = 860;
 /** The gateway takes no shorter reason. */
 export const WHY_LEAST = 2;
 
-export function DevicesDialog({ gateway, onExpired, onClose }: DialogProps): ReactElement {
+export function DevicesDialog({ gateway, doors, onExpired, onClose }: DialogProps): ReactElement {
   const text = useText().devices;
   const { failure, act } = useActing(onExpired, text.reason);
   const [known, setKnown] = useState<Edge[]>([]);
   const [edge, setEdge] = useState("");
   const [why, setWhy] = useState("");
   const [held, setHeld] = useState<Device[] | null>(null);
+  const [cameras, setCameras] = useState<ReadonlyMap<string, string>>(new Map());
   const [removed, setRemoved] = useState(false);
   const [tab, setTab] = useState("find");
   const edgeId = useId();
-  const load = useCallback(async () => { setHeld(await devices(gateway, removed)); }, [gateway, removed]);
+  const load = useCallback(async () => {
+    setHeld(await devices(gateway, removed));
+    setCameras(new Map((await gateway.cameras()).map(({ id, name }) => [id, name])));
+  }, [gateway, removed]);
   useEffect(() => {
     void act(async () => {
       const found = await edges(gateway);
@@ -37,6 +41,7 @@ export function DevicesDialog({ gateway, onExpired, onClose }: DialogProps): Rea
   }, [act, gateway]);
   useEffect(() => { void act(load); }, [act, load]);
   const unsaid = why.trim().length < WHY_LEAST;
+  const called = (id: string): string => doors.get(id)?.name ?? cameras.get(id) ?? id;
   const asking = { gateway, onExpired, why, unsaid, onChange: load };
   const chooser = (
     <p className="at-door">
@@ -62,7 +67,7 @@ export function DevicesDialog({ gateway, onExpired, onClose }: DialogProps): Rea
           {held !== null && <p role="status">{held.length === 0 ? "" : text.found(held.length)}</p>}
           {held?.length === 0 && <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={text.none} />}
           <ul className="devices">
-            {held?.map((each) => <DeviceCard key={each.id} device={each} {...asking} others={held} edges={known} />)}
+            {held?.map((each) => <DeviceCard key={each.id} device={each} {...asking} others={held} edges={known} called={called} />)}
           </ul>
         </>
       )}

@@ -6,16 +6,16 @@ import { useEffect, useId, useState } from "react";
 import type { Order, Part } from "../devices";
 import { adopt, stillOf, tryPart } from "../devices";
 import { useText, worded } from "../text/language";
-import type { AskingProps } from "./DeviceCard";
+import type { CardProps } from "./DeviceCard";
 import { useActing } from "./Dialog";
 import { Mark } from "./Mark";
 
 const NAME_MOST = 128;
 
-export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onChange }: AskingProps & { part: Part; deviceId: string }): ReactElement {
+export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onChange, called }: Omit<CardProps, "others" | "edges"> & { part: Part; deviceId: string }): ReactElement {
   const text = useText().devices;
   const { busy, failure, act } = useActing(onExpired, text.reason);
-  const [called, setCalled] = useState(part.name);
+  const [name, setName] = useState(part.name);
   const [tried, setTried] = useState<Order | null>(null);
   const [shown, setShown] = useState<string | null>(null);
   const id = useId();
@@ -29,13 +29,13 @@ export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onCha
       setShown(camera && order.state === "confirmed" ? URL.createObjectURL(await stillOf(gateway, order.id, why.trim())) : null);
     });
   };
-  const take = (): void => { void act(async () => { await adopt(gateway, deviceId, { part, called: called.trim(), why: why.trim() }); await onChange(); }); };
+  const take = (): void => { void act(async () => { await adopt(gateway, deviceId, { part, called: name.trim(), why: why.trim() }); await onChange(); }); };
   return (
     <div className="part" role="group" aria-label={label} data-part={part.id}>
       <p className="at-door">
         <strong>{label}</strong>
         {part.width_px > 0 && <small className="faint">{text.size(part.width_px, part.height_px)}</small>}
-        {part.adopted_as !== null && <Mark tone="good" word={text.adopted(part.adopted_as)} />}
+        {part.adopted_as !== null && <Mark tone="good" word={text.adopted(called(part.adopted_as))} />}
         {part.adopted_as === null && <Button size="small" loading={busy} disabled={unsaid} onClick={attempt}>{camera ? text.still : text.unlock}</Button>}
         {tried !== null && <Mark tone={tried.state === "confirmed" ? "good" : "warn"} word={outcome(text, tried)} />}
       </p>
@@ -45,7 +45,7 @@ export function PartRow({ part, deviceId, gateway, onExpired, why, unsaid, onCha
       {part.adopted_as === null && (
         <p className="at-door">
           <label htmlFor={id}>{text.called}</label>
-          <span><Input id={id} size="small" maxLength={NAME_MOST} value={called} onChange={(event) => { setCalled(event.target.value); }} /></span>
+          <span><Input id={id} size="small" maxLength={NAME_MOST} value={name} onChange={(event) => { setName(event.target.value); }} /></span>
           <Button size="small" type="primary" loading={busy} disabled={unsaid} onClick={take}>{text.adopt}</Button>
           {camera && <small className="faint">{text.registerNext}</small>}
         </p>

@@ -9,7 +9,7 @@ import { useText, worded } from "../text/language";
 import type { CardProps } from "./DeviceCard";
 import { page, useActing } from "./Dialog";
 
-export function ReplaceForm({ device, others, gateway, onExpired, why, unsaid, onChange, onEnd }: CardProps & { device: Device; onEnd: () => void }): ReactElement {
+export function ReplaceForm({ device, others, gateway, onExpired, why, unsaid, onChange, onEnd, called }: CardProps & { device: Device; onEnd: () => void }): ReactElement {
   const { devices: text, devices: { replace: words } } = useText();
   const { busy, failure, act } = useActing(onExpired, text.reason);
   const [by, setBy] = useState("");
@@ -40,7 +40,7 @@ export function ReplaceForm({ device, others, gateway, onExpired, why, unsaid, o
       )}
       {heir !== undefined && used.map((part) => (
         <Becomes
-          key={part.id} label={words.part(`${worded(text.kind, part.kind)} ${part.name || part.id}`, part.adopted_as ?? "")} value={becomes(part, heir)}
+          key={part.id} label={words.part(`${worded(text.kind, part.kind)} ${part.name || part.id}`, called(part.adopted_as ?? ""))} value={becomes(part, heir)}
           options={heirsOf(part, heir).map((one) => ({ value: one.id, label: `${worded(text.kind, one.kind)} ${one.name || one.id}` }))}
           onChoose={(next) => { setChosen((now) => ({ ...now, [part.id]: next })); }}
         />
