@@ -148,12 +148,13 @@ async def create_camera(
     body: CameraBody, request: Request, *, caller: DeviceWriter, runtime: Shared, key: Once = None
 ) -> Response:
     """Add a camera. Without a register entry its stream stays off."""
+    site_id = site_of(caller, body.site_id)
+    await _check_device(runtime, body, camera_id=body.id or "camera")
 
     def make() -> Camera:
         given = {"password": "", **body.given()}
-        return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_of(caller, body.site_id), **given)
+        return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_id, **given)
 
-    await _check_device(runtime, body, camera_id=body.id or "camera")
     return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make)
 
 
@@ -201,7 +202,9 @@ async def change_settings(
 ) -> Response:
     """Change a camera; its edge follows at once."""
     changes = {name: value for name, value in changes_in(body).items() if name != "password"} | body.given()
-    await _check_device(runtime, body, camera_id=camera_id)
+    if body.device:
+        await runtime.store.read(CAMERAS.shown, camera_id, caller=caller)
+        await _check_device(runtime, body, camera_id=camera_id)
     return await change_kept(runtime, CAMERAS, key=camera_id, caller=caller, changes=changes, if_match=if_match)
 
 

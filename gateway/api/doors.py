@@ -135,12 +135,13 @@ async def create_door(
     body: DoorBody, request: Request, *, caller: DeviceWriter, runtime: Shared, key: Once = None
 ) -> Response:
     """Add a door with one reader; its edge learns of it at once."""
+    site_id = site_of(caller, body.site_id)
+    await check_section(runtime, Section(id=body.id or "door", part="driver", edge=body.edge_id, settings=body.driver))
 
     def make() -> Door:
         readers = msgspec.to_builtins((Reader(id=new_id("r")),))
-        return record_from(body, Door, id=id_of(body.id, "d"), site_id=site_of(caller, body.site_id), readers=readers)
+        return record_from(body, Door, id=id_of(body.id, "d"), site_id=site_id, readers=readers)
 
-    await check_section(runtime, Section(id=body.id or "door", part="driver", edge=body.edge_id, settings=body.driver))
     return await create_kept(request, runtime, caller=caller, key=key, kind=DOORS, make=make)
 
 
