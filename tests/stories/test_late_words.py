@@ -234,3 +234,25 @@ async def test_words_of_forty_minutes_ago_open_nothing(stage: LateStage, card: s
     for fault in ("late_events", "replay"):
         await stage.at("kiosk").ask(door="kiosk", act="misbehave", fault=fault, on=False)
     assert await stage.opened() == before
+
+
+async def test_what_is_shown_while_an_edge_starts_again_opens_nothing_once_it_is_back(
+    stage: LateStage, card: str
+) -> None:
+    await stage.at("side").ask(door="side", act="wait", until="locked", timeout_s=20, within_s=25)
+    before = await stage.opened()
+    granted = {door: len(await stage.facts(door, "access_granted")) for door in (*SIMULATED, VENDOR)}
+    async with stage.hearing(TASMOTA[3], user=VENDOR) as vendor:
+        stage.kill("edge", "worker")
+        await asyncio.gather(*(stage.show(door, card) for door in SIMULATED), stage.swipe(card))
+
+        async def serves() -> bool:
+            return bool((await stage.present("side", card)).get("unlocked"))
+
+        await until(serves, what="the edge serves again", within_s=40, every_s=0.5)
+        assert vendor == []
+    after = await stage.opened()
+    assert (after["panel"], after["kiosk"]) == (before["panel"], before["kiosk"])
+    assert after["side"] == before["side"] + 1, "only the card of now opened"
+    for door in (*SIMULATED[1:], VENDOR):
+        assert len(await stage.facts(door, "access_granted")) == granted[door], door
