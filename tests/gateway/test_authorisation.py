@@ -28,6 +28,7 @@ from gateway.store.places import put_area
 from gateway.store.tables import media, metadata
 from gateway.store.tables_access import audit
 from gateway.store.users import User, add_user
+from models.card_lessons import LearnCards
 from models.device_orders import Discover
 from models.devices import Candidate, Part
 from models.link import EnrolAtDoor, TakeStill, Unlock
@@ -105,6 +106,8 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
         runtime.store.write_now(add_command, enrolment, edge_id="edge-1", at=runtime.clock())
         unlock = Unlock(id="unlock-1", door_id="gate", reason="r", requested_by="u", deadline=runtime.clock())
         runtime.store.write_now(add_command, unlock, edge_id="edge-1", at=runtime.clock())
+        lesson = LearnCards(id="lesson-1", door_id="gate", deadline=runtime.clock())
+        runtime.store.write_now(add_command, lesson, edge_id="edge-1", at=runtime.clock())
         discovery = Discover(id="order-1", deadline=runtime.clock())
         runtime.store.write_now(add_command, discovery, edge_id="edge-1", at=runtime.clock())
         found = device(runtime)
@@ -115,6 +118,7 @@ async def estate(url: str, runtime: Runtime, edge: SigningEdge) -> AsyncIterator
             "command_id": "unlock-1",
             "device_id": found,
             "order_id": "order-1",
+            "lesson_id": "lesson-1",
             "handler_id": made.ids["company_id"],
             "centre_id": "centre",
         }

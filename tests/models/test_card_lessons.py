@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.card_lessons import Named, Proof, propose, shape_of
@@ -102,6 +102,7 @@ def test_a_shape_says_how_a_reading_looks_and_never_its_number() -> None:
     assert "1EA6" not in repr(named("1EA68671", "7186A61E"))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.text(max_size=64), st.from_regex("[0-9A-F]{6,14}", fullmatch=True)), min_size=2, max_size=3)
 )
