@@ -16,6 +16,8 @@ from models.errors import DeviceUnreachable
 
 REPLY_S: Final = 0.25
 """A reader answers within 200 ms (OSDP 2.2, clause 5.7); a turn ends after this."""
+STEPS_AFTER_ANSWER: Final = 3
+"""libosdp takes an answer in one step, says so in the next, and sends what follows in a third."""
 
 
 class Bus:
@@ -34,6 +36,12 @@ class Bus:
         self._clock = clock
         self._turn: Turn | None = None
         self._turn_ends = 0.0
+        self._steps_due = 0
+
+    def is_lively(self) -> bool:
+        """Return whether an answer has just come, so that its session should step again without waiting for anything."""
+        due, self._steps_due = self._steps_due, max(0, self._steps_due - 1)
+        return due > 0
 
     def take(self) -> None:
         """Take what has arrived; frames go to the reader whose turn it is, and to nobody if it is another's."""
@@ -50,6 +58,7 @@ class Bus:
                 self.frames.unreadable += 1
                 continue
             turn.hear(frame)
+            self._steps_due = STEPS_AFTER_ANSWER
 
     def is_held_by(self, address: int) -> bool:
         """Return whether the line waits for this reader's answer."""

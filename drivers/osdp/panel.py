@@ -74,7 +74,7 @@ class Panel:
         Raises:
             DeviceUnreachable: the line is gone.
         """
-        while self._hear() and len(self._out) < TELLING_MOST:
+        while self._hear(0.0 if self._bus.is_lively() else STEP_S) and len(self._out) < TELLING_MOST:
             self._bus.take()
             self._give_turns()
             if self._bus.lost is not None:
@@ -99,9 +99,9 @@ class Panel:
                 self._turns.remove(session)
                 self._turns.append(session)
 
-    def _hear(self) -> bool:
-        """Wait for the line or the driver, at most 10 ms; return False once the driver is gone."""
-        ready, _, _ = select.select([self._told, self._line.fd], [], [], STEP_S)
+    def _hear(self, wait_s: float) -> bool:
+        """Wait for the line or the driver; return False once the driver is gone."""
+        ready, _, _ = select.select([self._told, self._line.fd], [], [], wait_s)
         if self._told not in ready:
             return True
         data = os.read(self._told, MAX_LINE_BYTES)

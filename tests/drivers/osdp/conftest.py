@@ -15,7 +15,7 @@ from drivers.catalog import open_door
 from drivers.door import DoorDriver, Reported
 from drivers.osdp.bus import Bus
 from drivers.osdp.line import Line
-from drivers.osdp.messages import Act, Done, FromPanel, ReaderSetup
+from drivers.osdp.messages import Act, Done, FromPanel, Offline, ReaderSetup
 from drivers.osdp.session import Session
 from drivers.osdp.simbus import SimulatedBus
 from drivers.osdp.simreader import SimulatedReader
@@ -127,6 +127,12 @@ class Table:
         """Move the clock on between two polls, so that none of them seems to wait for its answer meanwhile."""
         await self.until(lambda: self.session._turn.unanswered_since is None)
         self.ahead_s += by_s
+
+    async def gone(self) -> None:
+        """Wait until a reader that answers nothing more is told to be away, faster than time goes."""
+        self.hastening_s = 0.02
+        await self.until(lambda: self.has(Offline))
+        self.hastening_s = 0.0
 
     def has(self, kind: type[FromPanel]) -> bool:
         return any(isinstance(record, kind) for record in self.said)

@@ -19,7 +19,6 @@ from drivers.osdp.messages import (
     Done,
     FromPanel,
     Keys,
-    Offline,
     Online,
     Output,
     ReaderSetup,
@@ -76,7 +75,7 @@ async def test_a_reader_that_comes_back_opens_nothing_by_what_was_left_of_a_long
     table.act(1, Output(number=0, turn="pulse", hold_s=60.0))
     await table.until(lambda: table.done(1) != [])
     site.fault("silent")
-    await table.until(lambda: table.has(Offline))
+    await table.gone()
     table.said.clear()
     table.ahead_s += 22  # the renewal is due, the pulse is not over
     site.door.faults.discard("silent")
@@ -115,7 +114,7 @@ async def test_commands_that_pile_up_are_refused(table: Table) -> None:
 
 async def test_a_reader_that_is_away_takes_no_command(table: Table, site: Site) -> None:
     site.door.faults.add("deaf")
-    await table.until(lambda: table.has(Offline))
+    await table.gone()
     table.act(1, Beep(times=1))
     assert (table.done(1)[0].ok, table.done(1)[0].certain) == (False, True)
 
