@@ -232,11 +232,11 @@ def test_damaged_packets_never_end_in_anything_else(hostile: Hostile, clip: Clip
         where = chance.randrange(len(packets))
         act = chance.choice(("bits", "cut", "drop", "twice", "swap", "noise", "grow"))
         packet = bytearray(packets[where])
-        if act == "bits":
+        if act == "bits" and packet:
             for _ in range(8):
                 packet[chance.randrange(len(packet))] = chance.randrange(256)
         packets[where : where + 1] = {
-            "bits": [bytes(packet)], "cut": [bytes(packet[: chance.randrange(len(packet))])], "drop": [],
+            "bits": [bytes(packet)], "cut": [bytes(packet[: chance.randrange(len(packet) + 1)])], "drop": [],
             "twice": [bytes(packet)] * 2, "swap": [packets[chance.randrange(len(packets))]],
             "noise": [chance.randbytes(chance.randrange(1500))], "grow": [bytes(packet) + chance.randbytes(30_000)],
         }[act]  # fmt: skip
