@@ -19,6 +19,7 @@ from drivers.camera_device import CameraDevice
 from drivers.catalog import open_camera_device
 from edge.camera_troubles import CameraTroubles
 from edge.looks import CLOCK_LASTS_S, ClockLook
+from edge.served import Noting
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
 from models.events import Trouble
 from models.places import Camera
@@ -55,6 +56,8 @@ class CameraDevices:
         self._clock_lasts_s = clock_lasts_s
         self._group: asyncio.TaskGroup | None = None
         self._kept: dict[str, tuple[Camera, asyncio.Task[None]]] = {}
+        self.wrong: dict[str, str] = {}
+        """Why the device of a camera cannot be heard, in words; none of it is a secret."""
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Run in this task group; cameras come with `apply`."""
@@ -65,6 +68,7 @@ class CameraDevices:
         wanted = {camera.id: camera for camera in cameras if camera.device}
         for camera_id in [name for name, (camera, _) in self._kept.items() if not _same(camera, wanted.get(name))]:
             self._kept.pop(camera_id)[1].cancel()
+            self.wrong.pop(camera_id, None)
             self._troubles.withdraw(camera_id, by="device")
         for camera in wanted.values():
             if camera.id not in self._kept and self._group is not None:
@@ -75,23 +79,31 @@ class CameraDevices:
 
     async def _run(self, camera: Camera, clock: ClockLook, good: Good) -> None:
         settings = {"user": camera.user, "password": camera.password, **(camera.device or {})}
-        device: CameraDevice
-        async with open_camera_device(settings, now=self._now) as device:
-            good()
-            try:
-                await device.go_home()
-            except DeviceRefused as error:
-                log.warning("camera %s does not turn to its position: %s", camera.id, error.what)
-            over = asyncio.Event()
-            watching = asyncio.create_task(self._watch_clock(camera.id, device, clock=clock, over=over))
-            try:
-                async for tampered in lasting(device.tampers(), hold_s=self._hold_s):
-                    await self._say(camera.id, "tampered", so=tampered)
-            finally:
-                over.set()
-                await asyncio.wait({watching}, timeout=ANSWER_S)
-                watching.cancel()
-                await asyncio.wait({watching})
+        with Noting(partial(self._note, camera), settings=[settings]):
+            async with open_camera_device(settings, now=self._now) as device:
+                good()
+                self.wrong.pop(camera.id, None)
+                await self._listen(camera.id, device, clock=clock)
+
+    def _note(self, camera: Camera, why: str) -> None:
+        if (kept := self._kept.get(camera.id)) is not None and kept[0] is camera:
+            self.wrong[camera.id] = why
+
+    async def _listen(self, camera_id: str, device: CameraDevice, *, clock: ClockLook) -> None:
+        try:
+            await device.go_home()
+        except DeviceRefused as error:
+            log.warning("camera %s does not turn to its position: %s", camera_id, error.what)
+        over = asyncio.Event()
+        watching = asyncio.create_task(self._watch_clock(camera_id, device, clock=clock, over=over))
+        try:
+            async for tampered in lasting(device.tampers(), hold_s=self._hold_s):
+                await self._say(camera_id, "tampered", so=tampered)
+        finally:
+            over.set()
+            await asyncio.wait({watching}, timeout=ANSWER_S)
+            watching.cancel()
+            await asyncio.wait({watching})
 
     async def _watch_clock(
         self, camera_id: str, device: CameraDevice, *, clock: ClockLook, over: asyncio.Event

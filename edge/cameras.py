@@ -154,7 +154,9 @@ class Cameras:
             state = "refused" if health is not None and health.state == "refused" else "starting"
         troubles = ", ".join(self._troubles.of(camera_id))
         detail = troubles if health is None else (troubles or health.detail or health.state)
-        trouble = detail[:TROUBLE_CHARS] or None if state in {"lost", "refused"} else None
+        away = detail if state in {"lost", "refused"} else ""
+        device = self._devices.wrong.get(camera_id)
+        trouble = (away or (f"the device around it: {device}" if device else ""))[:TROUBLE_CHARS] or None
         told = {"camera_id": camera_id, "state": state, "detail": detail[:200], "at": at, "trouble": trouble}
         return msgspec.convert(told, CameraStatus)
 

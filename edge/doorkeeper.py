@@ -158,13 +158,14 @@ class DoorKeeper:
     async def _run(self, served: Served, good: Good) -> None:
         """Serve one driver until it ends; `keep_running` opens it again."""
         try:
-            with served:
+            with served.noting():
                 async with self._open_driver(served.doors) as driver:
                     self._connected_again(served)
                     served.driver = driver
                     good()
                     await self._follow(driver)
         finally:
+            served.driver = None
             if served.down_since is None:
                 served.down_since = self._clock.unix()
             self._count("driver_ends")

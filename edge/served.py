@@ -1,8 +1,9 @@
-"""One driver's run: the doors that it serves, and in words why it cannot serve them. It restarts nothing (edge.doorkeeper)."""
+"""Runs of drivers: the doors that one serves, and in words why it cannot serve them. Nothing is restarted here."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -18,9 +19,30 @@ from models.places import Door
 ENDED = "the connection ended"
 
 
+class Noting:
+    """Tell why a run ended, as a context around it, and raise one reason of several; one that was called off has none."""
+
+    def __init__(self, tell: Callable[[str], None], *, settings: Iterable[Mapping[str, object]]) -> None:
+        self._tell = tell
+        self._settings = tuple(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell why, whatever it was."""
+        if isinstance(error, ExceptionGroup):  # one reason reads better than "1 sub-exception"
+            self._tell(told(error.exceptions[0], settings=self._settings))
+            raise error.exceptions[0] from error
+        if error is None or isinstance(error, Exception):
+            self._tell(told(error, settings=self._settings))
+
+
 @dataclass
 class Served:
-    """Hold one driver's run; as a context it notes why the run ended, and raises one reason of several."""
+    """Hold one driver's run: its doors, the driver while it is open, and why it cannot serve them."""
 
     key: str
     doors: tuple[Door, ...]
@@ -29,23 +51,16 @@ class Served:
     down_since: float | None = None
     trouble: str | None = None
 
-    def __enter__(self) -> Self:
-        return self
+    def noting(self) -> Noting:
+        """Return the context of one run."""
+        return Noting(self._ended, settings=[door.driver for door in self.doors])
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Note why the run ended; a run that was called off has no trouble of its own."""
-        self.driver = None
-        if isinstance(error, ExceptionGroup):  # one reason reads better than "1 sub-exception"
-            self.trouble = told(error.exceptions[0], doors=self.doors)
-            raise error.exceptions[0] from error
-        if error is None or isinstance(error, Exception):
-            self.trouble = told(error, doors=self.doors)
+    def _ended(self, why: str) -> None:
+        self.trouble = why
 
 
-def told(error: Exception | None, *, doors: tuple[Door, ...]) -> str:
-    """Return why doors cannot be served: one line, cut short, without what their settings hold as secrets.
+def told(error: Exception | None, *, settings: Iterable[Mapping[str, object]]) -> str:
+    """Return why devices cannot be served: one line, cut short, without what their settings hold as secrets.
 
     Only errors that were raised for people are quoted; anything else is named, and told in the log.
     """
@@ -53,7 +68,7 @@ def told(error: Exception | None, *, doors: tuple[Door, ...]) -> str:
         return ENDED
     if not isinstance(error, GatehouseError):
         return f"its driver failed ({type(error).__name__}): the log of its edge says more"
-    text = unsaid(blotted(str(error)), drivers=[door.driver for door in doors])
+    text = unsaid(blotted(str(error)), drivers=settings)
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= TROUBLE_CHARS else f"{line[: TROUBLE_CHARS - 1]}…"
 

@@ -102,6 +102,17 @@ async def test_a_position_that_is_not_there_costs_only_itself(yard: Yard, caplog
     assert PASSWORD not in caplog.text
 
 
+async def test_a_device_that_cannot_be_heard_says_why_until_it_is_heard(yard: Yard) -> None:
+    yard.devices.apply([msgspec.structs.replace(yard.camera(), password="not-it-at-all")])
+    await eventually(lambda: "c1" in yard.devices.wrong)
+    assert "not-it-at-all" not in yard.devices.wrong["c1"]
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    assert yard.devices.wrong == {}
+    yard.devices.apply([yard.camera(colour="green")])
+    await eventually(lambda: "colour" in yard.devices.wrong.get("c1", ""))
+
+
 async def test_another_camera_of_the_device_is_not_meant(yard: Yard) -> None:
     yard.devices.apply([yard.camera(source="video-2")])
     await yard.listening()

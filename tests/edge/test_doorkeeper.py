@@ -233,10 +233,10 @@ async def test_a_door_says_why_it_is_not_served_until_it_is(tmp_path: Path) -> N
 def test_what_a_door_says_of_its_trouble_is_one_short_line_without_secrets() -> None:
     gate = door(driver={"password": "hunter22", "readers": [{"key": "ab" * 16}]})
     error = DeviceRefused("rtsp://u:pass@host/", f"no\nto hunter22 with {'ab' * 16} {'x' * 500}")
-    text = told(error, doors=(door("d2"), gate))
+    text = told(error, settings=[{"kind": "mqtt"}, gate.driver])
     assert text.startswith("rtsp://…@host/: no to … with … xxx")
     assert len(text) == TROUBLE_CHARS
-    assert told(KeyError("hunter22"), doors=(gate,)).startswith("its driver failed (KeyError)")
+    assert told(KeyError("hunter22"), settings=[gate.driver]).startswith("its driver failed (KeyError)")
 
 
 async def test_a_door_that_stays_open_too_long_is_reported_by_time_alone(house: House) -> None:
