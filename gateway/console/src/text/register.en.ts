@@ -9,6 +9,7 @@ export const registerEn: typeof registerZh = {
   all: (n) => `All without an entry (${n})`,
   complete: "registered",
   lacking: "no entry",
+  camera: (name, state) => `${name} (${state})`,
   chosen: (n) => `${n} chosen`,
   name: "Pattern of names",
   nameHelp: "{n} counts up, {name} is the name now, {id} the id; empty keeps the names",

@@ -7,6 +7,7 @@ export const registerZh = {
   all: (n: number) => `全选未登记的（${n} 台）`,
   complete: "已登记",
   lacking: "未登记",
+  camera: (name: string, state: string) => `${name}（${state}）`,
   chosen: (n: number) => `已选 ${n} 台`,
   name: "名称格式",
   nameHelp: "{n} 为序号，{name} 为现名，{id} 为编号；留空则不改名",

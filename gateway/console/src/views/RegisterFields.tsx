@@ -26,7 +26,7 @@ export function CameraChoice({ cameras, chosen, onChange }: ChoiceProps): ReactE
   const text = useText().devices.register;
   const lacking = cameras.filter((camera) => !camera.complete).map((camera) => camera.id);
   const all = lacking.length > 0 && lacking.every((id) => chosen.includes(id));
-  const options = cameras.map(({ id, name, complete }) => ({ value: id, label: `${name} (${id}): ${complete ? text.complete : text.lacking}` }));
+  const options = cameras.map(({ id, name, complete }) => ({ value: id, label: text.camera(name, complete ? text.complete : text.lacking) }));
   return (
     <fieldset className="plain choice">
       <legend>{text.cameras}: {text.chosen(chosen.length)}</legend>
