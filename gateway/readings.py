@@ -35,9 +35,8 @@ class Readings:
         """Take what an edge has gathered so far, if it is a lesson."""
         if told.since is None:
             return
-        before = self._held.get(told.command_id)
-        fits = before.fits if before is not None and before.readings == told.readings else ()
-        self._held[told.command_id] = Held(readings=told.readings, again=told.again, touched_at=at, fits=fits)
+        held = self._held.setdefault(told.command_id, Held(readings=(), again=0, touched_at=at))
+        held.readings, held.again, held.touched_at = told.readings, told.again, at
         while len(self._held) > LESSONS_MOST:
             del self._held[min(self._held, key=lambda key: self._held[key].touched_at)]
 

@@ -246,6 +246,20 @@ async def test_what_was_read_is_forgotten_when_nobody_asks_for_it(
     assert (late.status_code, "begin again" in late.text) == (409, True)
 
 
+@sqlite_only
+async def test_what_was_proposed_stands_while_more_is_read(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
+) -> None:
+    made, command = await begun(manager, runtime, edge, cards=3)
+    assert await tell(edge, command, *READ)
+    path = f"card-lessons/{made['id']}"
+    assert len((await call(manager, "POST", f"{path}/propose", json=NAMED))["fits"]) == 1
+    assert await tell(edge, command, *READ, "11223344")
+    done = await call(manager, "POST", f"{path}/set", json={"name": "Back gate"})
+    assert done["format"]["reverse"] is True
+    assert not await tell(edge, command, *READ, "11223344"), "the edge hears that it is over"
+
+
 def test_only_so_many_lessons_are_held(clock: Clock) -> None:
     readings = Readings()
     for number in range(LESSONS_MOST + 1):
