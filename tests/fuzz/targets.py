@@ -13,11 +13,14 @@ from models.errors import DeviceRefused, ImageRejected, InvalidInput, ModelFileE
 from tests.fuzz import cameras, doors, files
 from tests.fuzz.target import Take, Target
 
+REFUSED = (InvalidInput, DeviceRefused)
 TARGETS: dict[str, Target] = {
     "rtsp": Target(make=cameras.rtsp, allowed=(InvalidInput,), seeds=cameras.rtsp_seeds),
     "rtp": Target(make=cameras.rtp, allowed=(InvalidInput,), seeds=cameras.rtp_seeds),
-    "onvif-soap": Target(make=cameras.soap, allowed=(InvalidInput, DeviceRefused), seeds=partial(cameras.texts, cameras.EVENTS, cameras.FAULT)),
-    "onvif-events": Target(make=cameras.onvif_events, allowed=(InvalidInput, DeviceRefused), seeds=partial(cameras.texts, cameras.EVENTS)),
+    "onvif-soap": Target(
+        make=cameras.soap, allowed=REFUSED, seeds=partial(cameras.texts, cameras.EVENTS, cameras.FAULT)
+    ),
+    "onvif-events": Target(make=cameras.onvif_events, allowed=REFUSED, seeds=partial(cameras.texts, cameras.EVENTS)),
     "onvif-discovery": Target(make=cameras.onvif_discovery, allowed=(), seeds=partial(cameras.texts, cameras.MATCH)),
     "mqtt": Target(make=doors.mqtt, allowed=(InvalidInput,), seeds=doors.mqtt_seeds),
     "mqtt-maps": Target(make=doors.mqtt_maps, allowed=(InvalidInput,), seeds=lambda: iter(doors.VENDORS)),
@@ -29,18 +32,24 @@ TARGETS: dict[str, Target] = {
     "onnx": Target(make=files.onnx, allowed=(ModelFileError,), seeds=files.onnx_seeds),
     "photo": Target(make=files.photo, allowed=(ImageRejected,), seeds=files.photo_seeds),
     "scenario": Target(
-        make=partial(files.read_by, "config.scenario", "read_scenario"), allowed=(SettingsError,), bytes_most=16_384,
+        make=partial(files.read_by, "config.scenario", "read_scenario"),
+        allowed=(SettingsError,),
+        bytes_most=16_384,
         seeds=partial(files.examples, "config/scenarios/*.yaml"),
     ),
     "settings": Target(
-        make=partial(files.read_by, "config.settings", "read_settings"), allowed=(SettingsError,), bytes_most=16_384,
+        make=partial(files.read_by, "config.settings", "read_settings"),
+        allowed=(SettingsError,),
+        bytes_most=16_384,
         seeds=partial(files.examples, "config/gatehouse.example.yaml"),
     ),
     "site": Target(
-        make=partial(files.read_by, "config.site", "read_site"), allowed=(SettingsError,), bytes_most=16_384,
+        make=partial(files.read_by, "config.site", "read_site"),
+        allowed=(SettingsError,),
+        bytes_most=16_384,
         seeds=partial(files.examples, "config/site.example.yaml"),
     ),
-}  # fmt: skip
+}
 """Every target by its name. No session description is among them: FFmpeg alone reads those of cameras."""
 
 
