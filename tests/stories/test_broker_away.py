@@ -126,14 +126,7 @@ async def stage() -> AsyncIterator[AwayStage]:
 async def test_a_broker_that_is_away_costs_its_own_doors_the_edge_and_nobody_else_anything(stage: AwayStage) -> None:
     card = await stage.person("resident-2", doors=[*WITH_CARDS, *ELSEWHERE])
     lived = await doors_tell_their_clocks(stage)
-    for door in (*WITH_CARDS, *ELSEWHERE):
-        await eventually_opens(stage, door, card)
-    usual_ms = await passing(stage, card)
-    for door in ON_BROKER:
-        for until_ in ("acked", "locked"):
-            await stage.at(door).ask(door=door, act="wait", until=until_, timeout_s=20, within_s=25)
-    before = {door: await stage.record(door) for door in ON_BROKER}
-    unlocks = {door: (await stage.standing_at(door))["unlocks"] for door in ON_BROKER}
+    usual_ms, before, unlocks = await all_is_well(stage, card)
     known = {alert["id"] for alert in await stage.alerts()}
 
     async with stage.broker_away() as since:
@@ -163,9 +156,7 @@ async def test_a_broker_that_is_away_costs_its_own_doors_the_edge_and_nobody_els
     await doors_come_back(stage)
     stage._tell(f"all doors back {time.monotonic() - since - OUTAGE_S:.0f} s after the broker could be")
     await everything_is_on_record_once_and_in_order(stage, before)
-    assert {door: (await stage.standing_at(door))["unlocks"] for door in ON_BROKER} == unlocks, (
-        "what waited opened a door"
-    )
+    assert await unlocked(stage) == unlocks, "what waited opened a door"
     await lock_down_holds(stage, card)
     await stage.act("shed", "close")
     await what_the_desk_is_left_with(stage, known)
@@ -178,6 +169,23 @@ async def doors_tell_their_clocks(stage: AwayStage) -> float:
         for act in ("exit", "open", "close"):
             await stage.act(door, act)
     return time.monotonic()
+
+
+async def all_is_well(
+    stage: AwayStage, card: str
+) -> tuple[list[float], dict[str, list[dict[str, Any]]], dict[str, int]]:
+    """Let the card open every door; return how long people wait elsewhere, and what is known of the doors on the broker."""
+    for door in (*WITH_CARDS, *ELSEWHERE):
+        await eventually_opens(stage, door, card)
+    usual_ms = await passing(stage, card)
+    for door in ON_BROKER:
+        for until_ in ("acked", "locked"):
+            await stage.at(door).ask(door=door, act="wait", until=until_, timeout_s=20, within_s=25)
+    return usual_ms, {door: await stage.record(door) for door in ON_BROKER}, await unlocked(stage)
+
+
+async def unlocked(stage: AwayStage) -> dict[str, int]:
+    return {door: (await stage.standing_at(door))["unlocks"] for door in ON_BROKER}
 
 
 async def eventually_opens(stage: AwayStage, door: str, card: str) -> None:
