@@ -205,6 +205,9 @@ class EdgeSettings(Strict):
     camera_lost_after_s: Seconds = Field(
         20, ge=1, le=600, description="Seconds without a picture after which a camera is reported lost."
     )
+    door_lost_after_s: Seconds = Field(
+        20, ge=1, le=600, description="Seconds a door or its wire is away after which the door is reported lost."
+    )
     max_frame_age_ms: int = Field(1500, ge=100, le=1500, description="Age in ms beyond which a frame opens nothing.")
     gateway_silence_s: Seconds = Field(
         86_400, ge=60, le=604_800, description="Seconds without the gateway after which faces are no longer matched."

@@ -42,6 +42,7 @@ from models.events import AnyFact
 from models.link import DoorStatus
 from models.places import Door
 from models.policy import DesiredMode
+from models.presence import is_away_for, lose
 
 log = logging.getLogger("gatehouse.edge.doorkeeper")
 
@@ -51,6 +52,7 @@ TICK_S = 0.2
 UNACKNOWLEDGED = 256
 REQUESTS_AT_ONCE, REQUESTS_AT_DOOR = 32, 4
 LOST_AFTER_S = 20.0
+"""A door is shown as offline at once, and reported lost once it, or its wire, was away for so long."""
 BACKOFF = Backoff(first_s=0.25, cap_s=5.0)
 
 OpenDriver = Callable[[tuple[Door, ...]], DoorDriver]
@@ -73,7 +75,9 @@ class DoorKeeper:
         open_driver: OpenDriver,
         driver_key: DriverKey,
         new_id: Callable[[], str],
+        lost_after_s: float = LOST_AFTER_S,
     ) -> None:
+        self._lost_after_s = lost_after_s
         self._edge_id = edge_id
         self._spool = spool
         self._clock = clock
@@ -249,6 +253,8 @@ class DoorKeeper:
                     if facts or state != kept.state:
                         self._ledger.note(kept, state, facts=facts)
                         self.on_change()
+                if is_away_for(kept.state, self._lost_after_s, at=at):
+                    self._lose(kept, at=at)
                 if held_soon(kept.state, door=kept.door, at=at):
                     self._ledger.note(kept, warned(kept.state))
                     self._tasks.create_task(self._warn(kept.door), name=f"warning at {kept.door.id}")
@@ -259,14 +265,17 @@ class DoorKeeper:
 
     def _report_lost(self, served: Served, *, at: datetime) -> None:
         """Report the doors of a wire that has been away for longer than the hold-off."""
-        if served.down_since is None or at.timestamp() - served.down_since < LOST_AFTER_S:
+        if served.down_since is None or at.timestamp() - served.down_since < self._lost_after_s:
             return
         for door in served.doors:
             kept = self._doors.get(door.id)
-            if kept is not None and kept.state.online is not False:
-                state, facts = advance(kept.state, Presence(at=at, online=False), door=kept.door)
-                self._ledger.note(kept, state, facts=facts)
-                self.on_change()
+            if kept is not None and not (kept.state.lost and kept.state.online is False):
+                self._lose(kept, at=at)
+
+    def _lose(self, kept: Kept, *, at: datetime) -> None:
+        state, facts = lose(kept.state, at=at)
+        self._ledger.note(kept, state, facts=facts)
+        self.on_change()
 
     # ---- orders -----------------------------------------------------------------------------------------------------
 

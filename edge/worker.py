@@ -149,6 +149,7 @@ class Worker:
             open_driver=self._wires.open,
             driver_key=self._wires.key,
             new_id=lambda: uuid.uuid4().hex,
+            lost_after_s=self._edge.door_lost_after_s,
         )
         self._mains = Mains(edge_id=self._edge.id, spool=self._spool, clock=self._clock, states=self._keeper.states)
         self._admission = Admission(edge_id=self._edge.id, keeper=self._keeper, clock=self._clock, spool=self._spool)

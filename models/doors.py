@@ -18,9 +18,7 @@ from models.events import (
     AnyFact,
     BatteryGood,
     BatteryLow,
-    DeviceBack,
     DeviceGap,
-    DeviceLost,
     DoorClosed,
     DoorFact,
     DoorFaultCleared,
@@ -55,6 +53,7 @@ from models.openings import (
     withdraw_expectation,
 )
 from models.places import Door
+from models.presence import follow_presence
 from models.reports import Contact, Event, EventType, Lock, Presence, Report, Snapshot
 from models.sequence import Missing, announce, awaited, beside, committed, give_up, release, take, wait_again
 
@@ -104,7 +103,7 @@ def advance(state: DoorState, report: Report, *, door: Door) -> Step:
         return _on_event(state, report, door=door)
     if isinstance(report, Snapshot):
         return _end_alarm(_on_snapshot(state, report), at=report.at)
-    return _on_presence(state, report)
+    return follow_presence(state, report)
 
 
 def resume(state: DoorState, *, at: datetime) -> DoorState:
@@ -117,6 +116,7 @@ def resume(state: DoorState, *, at: datetime) -> DoorState:
         numbers=wait_again(state.numbers, at=at),
         opened_at=None if state.opened_at is None else at,  # it may have been closed meanwhile
         online=None,
+        away_since=None if state.away_since is None else at,  # it may have been back meanwhile
         heard=False,
     )
 
@@ -143,28 +143,6 @@ def awaits_time(state: DoorState) -> bool:
 def committed_through(state: DoorState) -> int | None:
     """Return the sequence number up to which every event has been taken: what may be acknowledged end to end."""
     return committed(state.numbers)
-
-
-def _on_presence(state: DoorState, report: Presence) -> Step:
-    state = msgspec.structs.replace(state, heard=state.heard or report.online)
-    if state.online == report.online:
-        return state, ()
-    state = msgspec.structs.replace(state, online=report.online)
-    state = msgspec.structs.replace(state, back_at=report.at) if report.online else _doubt(state, at=report.at)
-    if state.lost is not report.online:  # lost and still away, or never reported lost
-        return state, ()
-    count = state.lost_count + (0 if report.online else 1)
-    kind, make = ("device_back", DeviceBack) if report.online else ("device_lost", DeviceLost)
-    key = fact_id(state.edge_id, state.door_id, f"{count}:{report.at.isoformat()}", kind)
-    state = msgspec.structs.replace(state, lost=not report.online, lost_count=count)
-    return state, (make(id=key, at=report.at, door_id=state.door_id),)
-
-
-def _doubt(state: DoorState, *, at: datetime) -> DoorState:
-    """Return the state in which pending openings wait longer: an exit request may be stuck at the device."""
-    until = at + timedelta(seconds=SETTLE_S)
-    pending = tuple(msgspec.structs.replace(p, until=until, doubted=True) for p in state.pending)
-    return msgspec.structs.replace(state, pending=pending, heard=False)
 
 
 def _on_snapshot(state: DoorState, report: Snapshot) -> DoorState:

@@ -82,6 +82,8 @@ class DoorState(msgspec.Struct, frozen=True, kw_only=True):
     """When the device came back: it may report its own start for a while."""
     heard: bool = False
     """True if the device has spoken since `resume`."""
+    away_since: datetime | None = None
+    """Since when the device says that it is away, while that is not a fact yet (models.presence)."""
     lost: bool = False
     lost_count: int = 0
 

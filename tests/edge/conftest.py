@@ -14,7 +14,7 @@ import pytest
 
 from edge.admission import Admission
 from edge.clock import SteadyClock
-from edge.doorkeeper import DoorKeeper
+from edge.doorkeeper import LOST_AFTER_S, DoorKeeper
 from edge.spool import Spool, SpooledFact
 from models.events import AnyFact
 from tests.edge.doubles import EDGE, MemoryWire
@@ -39,7 +39,7 @@ class House:
 
 @contextlib.asynccontextmanager
 async def open_house(
-    folder: Path, *, wire: MemoryWire | None = None, budget_bytes: int = 10**8
+    folder: Path, *, wire: MemoryWire | None = None, budget_bytes: int = 10**8, lost_after_s: float = LOST_AFTER_S
 ) -> AsyncIterator[House]:
     """Start an edge without a gateway in a folder, and stop it."""
     wire = wire or MemoryWire()
@@ -53,6 +53,7 @@ async def open_house(
             open_driver=lambda _doors: wire,
             driver_key=lambda _door: "memory",
             new_id=lambda: uuid.uuid4().hex,
+            lost_after_s=lost_after_s,
         )
         admission = Admission(edge_id=EDGE, keeper=keeper, clock=clock, spool=spool)
         await admission.load()

@@ -15,7 +15,7 @@ from edge.served import told
 from models.access import Request
 from models.doors import held_soon
 from models.errors import DeviceRefused, DeviceUnreachable
-from models.events import DoorForced, DoorOpened, kind_of
+from models.events import DeviceLost, DoorForced, DoorOpened, kind_of
 from models.link import TROUBLE_CHARS
 from models.policy import DesiredMode
 from models.reports import Snapshot
@@ -212,6 +212,29 @@ async def test_doors_of_a_wire_that_stays_away_are_reported_lost_and_back(tmp_pa
         wire.say("d1", online())
         await until(lambda: house.keeper.counters.get("device_back") == 1)
         assert house.keeper.statuses()[0].online
+
+
+async def test_a_door_that_its_wire_calls_offline_is_shown_so_at_once_and_lost_only_if_it_stays_away(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path, lost_after_s=1.0) as house:
+        house.keeper.apply((door("d1"), door("d2")), ())
+        house.wire.say("d1", online(value=False))  # the broker kept the last will of both
+        house.wire.say("d2", online(value=False))
+        await until(lambda: [one.online for one in house.keeper.states()] == [False, False])
+        assert not any(one.online for one in house.keeper.statuses())
+        assert "device_lost" not in house.keeper.counters
+        house.wire.say("d2", online())
+        await until(lambda: house.keeper.counters.get("device_lost") == 1, limit_s=5)
+        await house.keeper.recorded("d1")
+    async with open_house(tmp_path, lost_after_s=0.5) as house:
+        house.keeper.apply((door("d1"), door("d2")), ())
+        house.wire.say("d1", online(value=False))
+        house.wire.say("d2", online(value=False))
+        await until(lambda: house.keeper.counters.get("device_lost") == 1, limit_s=5)
+        await house.keeper.recorded("d2")
+        lost = [fact.door_id for fact in await house.facts() if isinstance(fact, DeviceLost)]
+        assert lost == ["d1", "d2"], "each once, also over a restart"
 
 
 async def test_a_door_says_why_it_is_not_served_until_it_is(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ STORIES: dict[str, tuple[list[Report | float], list[str]]] = {
             event("opened", 65, seq=11),
             80,
         ],
-        ["device_lost", "device_back", "door_opened:unknown"],
+        ["door_opened:unknown"],
     ),
     "a held report that was late changes no newer opening": (
         [event("closed", 0, seq=12), 31, event("held", 40, seq=11)],
@@ -422,7 +422,7 @@ def test_a_device_that_goes_away_leaves_its_openings_undecided_for_a_while() -> 
         20,
     ]
     _, facts = play(known(), reports)
-    assert kinds(facts) == ["device_lost", "device_back", "exit_requested", "door_opened:exit"]
+    assert kinds(facts) == ["exit_requested", "door_opened:exit"]
 
 
 def test_a_door_that_was_open_before_a_restart_is_held_open_from_then_on() -> None:
@@ -449,24 +449,6 @@ def test_the_alarm_shows_and_ends_with_the_closing() -> None:
 def test_a_forced_door_without_a_contact_stays_in_alarm() -> None:
     state, facts = play(known(contact="unknown"), [event("forced", 0, seq=11), Snapshot(at=at(1), event_seq=11)])
     assert (state.alarm, kinds(facts)) == ("forced", ["door_forced"])
-
-
-def test_lost_and_back_come_in_pairs_with_ids_of_their_own_across_restarts() -> None:
-    state, facts = play(known(), [Presence(at=at(0), online=False)])
-    state, again = play(resume(state, at=at(5)), [Presence(at=at(6), online=False)])
-    assert again == [], "a device that is still away is not lost twice"
-    state, back = play(state, [Presence(at=at(9), online=True)])
-    state, nothing = play(resume(state, at=at(20)), [Presence(at=at(21), online=True)])
-    assert nothing == [], "a device that was there before the restart is not back"
-    state, lost = play(state, [Presence(at=at(30), online=False)])
-    facts = [*facts, *back, *lost]
-    assert kinds(facts) == ["device_lost", "device_back", "device_lost"]
-    assert len({fact.id for fact in facts}) == 3
-
-
-def test_a_device_that_is_away_from_the_start_is_lost() -> None:
-    _, facts = play(DoorState(door_id="d", edge_id="e"), [Presence(at=at(0), online=False)])
-    assert kinds(facts) == ["device_lost"]
 
 
 def test_held_openings_seen_only_in_pictures_have_ids_of_their_own() -> None:
