@@ -2,7 +2,7 @@
 
 A target is made anew for each run (`make`), so that a fuzzer may watch what it imports, and takes one input at a time.
 What it raises beyond `allowed` is a find: it gets a regression test beside the other tests of its module, and is mended.
-`python -m tests.fuzz` runs them (docs: CONTRIBUTING.md); a house test feeds each its seeds, without any fuzzer.
+`python -m tests.fuzz` runs them (docs/fuzzing.md); a house test feeds each its seeds, without any fuzzer.
 """
 
 from __future__ import annotations
