@@ -4,6 +4,6 @@ import { useEffect, useRef } from "react";
 
 export function InView({ children }: { children: ReactNode }): ReactElement {
   const ref = useRef<HTMLDivElement>(null);
-  useEffect(() => { ref.current?.scrollIntoView({ block: "nearest" }); }, []);
+  useEffect(() => { ref.current?.scrollIntoView({ block: "center" }); }, []);
   return <div ref={ref}>{children}</div>;
 }
