@@ -22,7 +22,7 @@ from gateway.rehearsal.actors import Remote, until
 from gateway.rehearsal.processes import module_argv
 from tests.needs import program
 from tests.stories.acting import StoryStage
-from tests.stories.test_console import BUILT, COUNT_REFUSALS, DESK
+from tests.stories.test_console import BUILT, COUNT_REFUSALS, DESK, PHONE
 from tests.stories.test_console_faces import accessible
 
 pytestmark = [
@@ -33,6 +33,7 @@ pytestmark = [
 ]
 EDGE, USER, PASSWORD = "edge-1", "installer", "device-pass-7"
 WHY = ("--reason", "adoption")
+CUT_OFF = "(body => body.scrollWidth > body.clientWidth)(document.querySelector('.ant-modal-body'))"
 
 
 @dataclass
@@ -232,3 +233,102 @@ async def test_the_console_leads_from_a_search_to_a_door_that_opens(
         await browser.close()
     doors = (await stage.manager.get("/api/v1/doors")).json()["items"]
     await integrator.online(next(one["id"] for one in doors if one["name"] == "棚屋"))
+
+
+async def chosen(page: Page, label: str, *, option: str) -> None:
+    """Choose an option of a list."""
+    await page.get_by_label(label).click()
+    await page.locator(".ant-select-item-option-content", has_text=option).click()
+
+
+async def seen(page: Page, folder: Path, name: str) -> None:
+    """Take a picture of the page as a desk and as a telephone show it; nothing in it bars anybody."""
+    assert await accessible(page) == []
+    for size, kind in ((PHONE, "phone"), (DESK, "desk")):
+        await page.set_viewport_size(size)
+        await page.screenshot(path=folder / f"{name}-{kind}.png", full_page=True)
+        assert not await page.evaluate(CUT_OFF), "nothing is cut off at the side"
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.skipif(
+    not BUILT.exists() and os.environ.get("CI") != "true", reason="the console is not built: run `make setup`"
+)
+async def test_the_console_asks_a_stream_by_hand_registers_cameras_and_replaces_a_device(
+    stage: StoryStage, integrator: Integrator, tmp_path: Path
+) -> None:
+    spare = await device(stage, "SIM-D", tls=False, door="shed")
+    server, _, stream = str(stage.files.urls["gate"]).replace("127.0.0.1", "localhost").rpartition("/")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
+        window = await browser.new_context(viewport=DESK, accept_downloads=True)
+        await window.add_init_script(COUNT_REFUSALS)
+        page = await at_the_console(window, stage)
+        await page.get_by_role("button", name="添加设备").click()
+        await page.get_by_label("原因").fill("接入后院")
+        await page.get_by_role("tab", name="按地址询问").click()
+        form = page.locator(".by-hand")
+        await form.get_by_label("地址", exact=True).fill(server)
+        await form.get_by_label("流路径").fill(stream)
+        await form.get_by_label("设备用户名").fill("gatehouse")
+        await form.get_by_label("设备密码").fill(stage.files.secrets["camera"])
+        await form.get_by_role("button", name="询问设备").click()
+        yard = page.locator(".device", has_text=f"localhost{server.rpartition('localhost')[2]}/{stream}")
+        await expect(yard).to_contain_text("第 5 步", timeout=40_000)
+        await yard.get_by_label("接入后的名称").fill("后院")
+        await yard.get_by_role("button", name="接入").click()
+        await expect(yard).to_contain_text("已接入", timeout=15_000)
+        await seen(page, tmp_path, "by-hand")
+
+        await chosen(page, "协议", option="ONVIF")
+        await form.get_by_label("地址", exact=True).fill(spare.address)
+        await form.get_by_label("设备用户名").fill(USER)
+        await form.get_by_label("设备密码").fill(PASSWORD)
+        await form.get_by_role("button", name="询问设备").click()
+        await expect(page.locator(".device", has_text="SIM-D")).to_contain_text("第 4 步", timeout=30_000)
+        old = page.get_by_role("listitem", name="SIM-C")
+        await old.get_by_role("button", name="更换设备").click()
+        await chosen(page, "由哪台设备接替", option="SIM-D")
+        await seen(page, tmp_path, "replace")
+        await old.get_by_role("button", name="接替").click()
+        await expect(page.get_by_role("listitem", name="SIM-D")).to_contain_text("已接入", timeout=15_000)
+        await page.get_by_label("显示已移除的设备").click()
+        await expect(old).to_contain_text("已移除")
+        await old.get_by_role("button", name="重新列出").click()
+        await expect(old.get_by_role("button", name="不再显示")).to_be_visible()
+
+        await page.get_by_role("tab", name="批量登记").click()
+        await page.get_by_label("全选未登记的").click()
+        await page.get_by_label("用途").fill("看守后院")
+        await page.get_by_label("提示标识确认日期").fill("2026-05-01")
+        await page.get_by_label("名称格式").fill("{name} {n}")
+        await page.get_by_label("隐私遮挡").fill("0 0 100 10")
+        await page.get_by_label("已逐台确认").click()
+        await page.get_by_role("button", name="预览").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("尚未改动")
+        await page.get_by_role("button", name="深色模式").dispatch_event("click")
+        await seen(page, tmp_path, "register")
+        await page.get_by_role("button", name="登记", exact=False).last.click()
+        await expect(page.get_by_role("dialog")).to_contain_text("未能登记 0 台")
+        async with page.expect_download() as saving:
+            await page.get_by_role("button", name="导出结果").click()
+        table = (await (await saving.value).path()).read_text("utf-8-sig")
+        assert "后院 " in table
+        await page.get_by_role("button", name="深色模式").dispatch_event("click")
+        await page.get_by_role("radio", name="English").dispatch_event("click")
+        await expect(page.get_by_role("dialog")).to_contain_text("1 registered, 0 not.")
+        await seen(page, tmp_path, "registered-english")
+        assert await page.evaluate("window.refused") == []
+        await browser.close()
+    listed = (await stage.manager.get("/api/v1/cameras")).json()["items"]
+    yard_id = next(one["id"] for one in listed if one["name"].startswith("后院 "))
+    settings = (await stage.manager.get(f"/api/v1/cameras/{yard_id}/settings")).json()
+    assert (settings["register"]["purpose"], settings["register"]["privacy_masks"]) == (
+        "看守后院",
+        [[0.0, 0.0, 1.0, 0.1]],
+    )
+    door = next(
+        one["id"] for one in (await stage.manager.get("/api/v1/doors")).json()["items"] if one["name"] == "棚屋"
+    )
+    assert (await stage.manager.get(f"/api/v1/doors/{door}/settings")).json()["driver"]["url"] == spare.address
+    await integrator.online(door)
