@@ -30,7 +30,11 @@ from models.errors import NotFound
 from models.places import Door
 
 SYSTEM: Final = "system"
-_TAKEN_BACK_BY: Final[dict[AlertKind, str]] = {"door_faulted": "door_fault_cleared", "battery_low": "battery_good"}
+_TAKEN_BACK_BY: Final[dict[AlertKind, str]] = {
+    "door_faulted": "door_fault_cleared",
+    "battery_low": "battery_good",
+    "device_lost": "device_back",
+}
 """Facts that raise an alert of their own name, by the fact that takes each back."""
 
 
@@ -113,10 +117,7 @@ def _standing(connection: Connection, door: DoorView, *, at: datetime) -> Iterat
         edge.id == door.edge_id and edge.online
         for edge in edge_views(connection, site_ids=frozenset({door.site_id}), at=at)
     )
-    if not heard or door.seen_at is None:
-        return
-    if not door.online:
-        yield "device_lost"
+    if not heard or door.seen_at is None or not door.online:
         return
     if door.alarm == "forced":
         yield "door_forced"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from gateway.api import (
     alerts,
@@ -51,6 +51,7 @@ from gateway.api import (
 from gateway.api.errors import add_error_handlers
 from gateway.api.middleware import BodyLimit, SecurityHeaders
 from gateway.api.replies import describe
+from gateway.api.strict import known_query
 from gateway.runtime import Runtime
 
 PARTS = (
@@ -99,6 +100,9 @@ PARTS = (
 )
 """The parts of the application in the order in which their routes are tried; the console takes what is left."""
 
+LENIENT = (live, edge_link, relay, console)
+"""The live feed, the console's pages, and the edges' side, where a newer edge may say more than this gateway knows."""
+
 
 def application(runtime: Runtime) -> FastAPI:
     """Return the application that serves API, edges and console from what the process shares."""
@@ -108,7 +112,7 @@ def application(runtime: Runtime) -> FastAPI:
     )  # fmt: skip
     app.state.runtime = runtime
     for part in PARTS:
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[] if part in LENIENT else [Depends(known_query)])
     app.include_router(media.link)
     add_error_handlers(app)
     app.openapi = describe(app)  # type: ignore[method-assign]

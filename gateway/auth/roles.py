@@ -42,7 +42,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     ),
     # A guard sees what is assigned to them; until alerts can be assigned that is nothing.
     "guard": frozenset(),
-    "integrator": _SEES,
+    "integrator": _SEES,  # devices are found, adopted and commanded on a test box, whose system administrator one is
     "system_administrator": _SEES | frozenset(
         {"system:write", "places:write", "devices:write", "edges:write", "backups:write"}
     ),
@@ -57,6 +57,11 @@ PERSONAL: frozenset[Right] = frozenset(
 """Rights to look at what people are and did: every use is on record, with a reason where reasons are required."""
 SELF_EXPLAINING: frozenset[Right] = frozenset({"alerts:read", "alerts:act", "doors:unlock"})
 """Rights whose acts carry their reason in the body, or are the answer to an alert."""
+
+
+def roles_with(right: Right) -> tuple[Role, ...]:
+    """Return the roles that include a right."""
+    return tuple(role for role, rights in RIGHTS.items() if right in rights)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +97,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             Forbidden: it does not.
         """
         if not self.may(right):
-            raise Forbidden(f"your role ({self.role}) does not include {right}")
+            which = ", ".join(roles_with(right))
+            raise Forbidden(f"your role ({self.role}) does not include {right}; these roles do: {which}")
 
 
 def check_role(text: str) -> Role:

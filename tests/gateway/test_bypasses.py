@@ -16,7 +16,15 @@ from gateway.cli import app
 from gateway.runtime import Runtime
 from gateway.store.audit import AuditRow, audit_rows
 from gateway.store.tables_events import facts
-from models.events import BatteryGood, BatteryLow, DoorFaultCleared, DoorFaulted, DoorTampered, DuressReported
+from models.events import (
+    BatteryGood,
+    BatteryLow,
+    DeviceLost,
+    DoorFaultCleared,
+    DoorFaulted,
+    DoorTampered,
+    DuressReported,
+)
 from models.link import DoorStatus, EdgeStatus
 from tests.gateway.households import call
 from tests.gateway.placing import API
@@ -108,6 +116,21 @@ async def test_a_fault_and_a_weak_battery_that_were_not_taken_back_are_raised_at
     clock.turn(minutes=10)
     await end_what_is_over(runtime)
     assert await kinds(operator) == ["battery_low", "door_faulted", "door_faulted"]
+
+
+async def test_a_door_that_stayed_away_is_raised_at_the_end_and_one_that_is_away_for_a_moment_is_not(
+    edge: SigningEdge, operator: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    for door in ("gate", "side"):
+        await call(operator, "POST", f"doors/{door}/bypass", 201, json=WORK | {"kinds": ["device_lost"]})
+    clock.turn(minutes=1)
+    await edge.report(DeviceLost(id="l1", at=clock(), door_id="side"))
+    assert await kinds(operator) == []
+    clock.turn(minutes=10)
+    await stand(edge, clock, online=False)
+    await end_what_is_over(runtime)
+    (alert,) = (await call(operator, "GET", "alerts"))["items"]
+    assert (alert["kind"], alert["place"]["door_id"]) == ("device_lost", "side"), "the edge holds the gate's loss off"
 
 
 async def test_it_can_be_ended_before_its_time_and_another_takes_its_place(
