@@ -10,6 +10,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from drivers.osdp.line import check_serial
 from drivers.osdp.messages import Offline, ReaderSetup
 from drivers.osdp.place import read_place
 from drivers.osdp.probe import add_place, reach, read_probe
@@ -83,5 +84,6 @@ async def install_at(address: str, *, key: str) -> None:
     place = read_place(address)
     if place.address is None:
         raise InvalidInput("address", "name the reader behind the port, as /dev/ttyUSB0#0")
+    check_serial(place.port)
     secret = parse_key(key, where="key", what="a reader's key is 32 hexadecimal digits")
     await install({"port": place.port, "baud_rate": place.baud_rate, "address": place.address}, key=secret)

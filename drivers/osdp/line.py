@@ -16,6 +16,8 @@ BAUD_RATES: Final = {
 }  # fmt: skip
 """The rates of OSDP 2.2, clause 5.2."""
 NETWORK: Final = "tcp://"
+SERIAL: Final = ("/dev/tty", "/dev/pts/")
+"""Where serial ports and pseudo-terminals are, links followed."""
 CONNECT_S: Final = 3.0
 
 
@@ -31,6 +33,16 @@ def check_port(port: str) -> str:
     if port.startswith(NETWORK) and host and number.isdigit() and 0 < int(number) < 65536:
         return port
     raise InvalidInput("driver.port", f"use a path such as /dev/ttyUSB0, or tcp://HOST:PORT, not {port[:80]!r}")
+
+
+def check_serial(port: str) -> None:
+    """Pass if a port that somebody far away names is a serial one, or a converter: opening some other device does things.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not port.startswith(NETWORK) and not os.path.realpath(port).startswith(SERIAL):
+        raise InvalidInput("address", "name a serial port, such as /dev/ttyUSB0 or /dev/serial/by-id/…")
 
 
 class Line:

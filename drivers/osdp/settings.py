@@ -80,6 +80,8 @@ def read_settings(settings: Mapping[str, object], *, doors: tuple[str, ...]) -> 
     own = given.pop("doors", None)
     if isinstance(own, Mapping):
         given["readers"] = [reader for door in doors for reader in _readers_of(door, own.get(door))]
+        if not given["readers"]:
+            raise InvalidInput("driver.readers", f"no reader is at door {doors[0]!r}: give it one")
     if "readers" not in given and len(doors) == 1:
         line = {name: given.pop(name) for name in given.keys() & {"port", "baud_rate"}}
         given = line | {"readers": [given | {"door": doors[0]}]}

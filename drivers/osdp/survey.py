@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from drivers.osdp import wire
-from drivers.osdp.line import Line
+from drivers.osdp.line import Line, check_serial
 from drivers.osdp.messages import Offline, Online, ReaderSetup
 from drivers.osdp.place import Place, read_place
 from drivers.osdp.probe import TROUBLES, candidate_of, reach, unreached
@@ -40,7 +40,7 @@ async def survey(address: str, *, key: str, now: Callable[[], datetime]) -> tupl
 
     Raises:
         DeviceUnreachable: a whole line was to be searched, and cannot be opened.
-        InvalidInput: no place of a line, no key, or a key for a whole line.
+        InvalidInput: no place of a line, no serial port, no key, or a key for a whole line.
     """
     place = read_place(address)
     if place.address is None:
@@ -75,6 +75,7 @@ def _in_clear(place: Place, online: Online, *, at: datetime, trouble: str) -> Ca
 
 
 async def _ask_all(place: Place, addresses: Iterable[int]) -> list[Online]:
+    check_serial(place.port)
     line = await asyncio.to_thread(Line, place.port, baud_rate=place.baud_rate)
     try:
         asking = _Asking(line)

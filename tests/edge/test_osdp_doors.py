@@ -119,7 +119,7 @@ async def test_a_line_that_is_pulled_out_and_pushed_in_invents_no_alarm_and_open
     yard.settle()
     yard.gate.faults.add("late_events")
     yard.bus.unplug()
-    await until(lambda: not yard.keeper._connected(yard.keeper._doors["gate"]))
+    await until(lambda: yard.keeper._served_for("gate").down_since is not None)  # type: ignore[union-attr]
     yard.gate.open()
     asking = asyncio.ensure_future(yard.gate.request("card", "7186A61E", timeout_s=2.0))
     assert not (await yard.keeper.open("gate", attempt="a1", valid_ms=300)).ok

@@ -122,7 +122,7 @@ async def test_a_place_or_a_key_that_cannot_be_one_is_refused_with_what_to_write
 
 async def test_a_line_that_is_not_there_is_told_so(yard: Yard) -> None:
     yard.bus.unplug()
-    result = await yard.ask("/dev/none")
+    result = await yard.ask("/dev/ttyNONE9")
     assert (result.state, result.reason) == ("failed", "unreachable")
 
 
