@@ -219,7 +219,7 @@ def test_a_card_that_may_have_waited_for_us_is_not_of_now() -> None:
 def test_a_bare_relay_is_pulsed_and_confirms_nothing() -> None:
     door = Door("relay", topic="yard/gate/set", payload="pulse")
     outgoing = door.say()
-    assert outgoing == Outgoing(topic="yard/gate/set", payload=b"pulse", answered=False)
+    assert outgoing == Outgoing(topic="yard/gate/set", payload=b"pulse", answered=False, dated=False)
     assert door.can() == {"relay"}
     assert door.speech.topics() == []
     assert door.speech.say_mode(SetMode(door_id="gate", version=1, mode="locked_down")) is None
