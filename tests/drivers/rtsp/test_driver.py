@@ -7,9 +7,7 @@ import logging
 import math
 import socket
 import string
-import threading
 import time
-from collections.abc import Callable
 from urllib.parse import unquote
 
 import av
@@ -20,32 +18,17 @@ from hypothesis import strategies as st
 
 from drivers.camera import CameraSettings, Frame, Packet, without_credentials
 from drivers.rtsp.driver import RtspCamera, dial_url, explain, open_camera
-from drivers.rtsp.player import Fault
 from drivers.rtsp.server import Access, CameraServer
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput
+from tests.drivers.rtsp.reading import frames_of, told
 
 EVERY_CHARACTER = "".join(map(chr, range(0x20, 0x7F)))
 PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30)
 
 
-def _settings(url: str = "rtsp://127.0.0.1:1/gate", **changes: object) -> CameraSettings:
-    usual: dict[str, object] = {"connect_timeout_s": 1.0, "read_timeout_s": 1.0, **changes}
-    return CameraSettings(camera_id="gate", url=url, **usual)  # type: ignore[arg-type]
-
-
-def _frames(settings: CameraSettings, count: int, *, until: Callable[[Frame], bool] = lambda _: False) -> list[Frame]:
-    frames: list[Frame] = []
-    with open_camera(settings) as camera:
-        for frame in camera.frames():
-            frames.append(frame)
-            if len(frames) >= count or until(frame):
-                return frames
-    return frames
-
-
 async def _failure(settings: CameraSettings, count: int = 1000) -> GatehouseError:
     with pytest.raises(GatehouseError) as caught:
-        await asyncio.to_thread(_frames, settings, count)
+        await asyncio.to_thread(frames_of, settings, count)
     return caught.value
 
 
@@ -54,7 +37,7 @@ async def _failure(settings: CameraSettings, count: int = 1000) -> GatehouseErro
 
 @given(PRINTABLE.filter(lambda text: not set(text) & set(':"\\')), PRINTABLE.filter(bool))
 def test_credentials_survive_the_url(user: str, password: str) -> None:
-    url = dial_url(_settings(user=user, password=password))
+    url = dial_url(told(user=user, password=password))
     credentials, _, rest = url.removeprefix("rtsp://").rpartition("@")
     assert rest == "127.0.0.1:1/gate"
     assert not set(credentials) & set("/?# ")
@@ -80,12 +63,12 @@ def test_credentials_survive_the_url(user: str, password: str) -> None:
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_dialled(changes: dict[str, str], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as caught:
-        open_camera(_settings(**changes))
+        open_camera(told(**changes))
     assert "secret" not in str(caught.value)
 
 
 def test_settings_never_show_their_password() -> None:
-    settings = _settings(user="u", password="hunter2")
+    settings = told(user="u", password="hunter2")
     assert "hunter2" not in repr(settings)
     assert without_credentials("at rtsp://u:p@ss/w@host/x") == "at rtsp://…@host/x"
 
@@ -95,7 +78,7 @@ def test_settings_never_show_their_password() -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_frames_arrive_with_their_pixels_and_age(cameras: CameraServer, transport: str) -> None:
-    frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), transport=transport), 12)
+    frames = await asyncio.to_thread(frames_of, told(cameras.url("gate"), transport=transport), 12)
     assert [frame.number for frame in frames] == list(range(1, 13))
     assert all(frame.size == (640, 360) for frame in frames)
     assert all(0 <= frame.age_ms < 400 for frame in frames[1:])
@@ -113,7 +96,7 @@ async def test_frames_arrive_with_their_pixels_and_age(cameras: CameraServer, tr
 async def test_packets_are_handed_on_undecoded(cameras: CameraServer) -> None:
     def read() -> list[Packet]:
         packets: list[Packet] = []
-        with open_camera(_settings(cameras.url("gate"))) as camera:
+        with open_camera(told(cameras.url("gate"))) as camera:
             for packet in camera.packets():
                 packets.append(packet)
                 if len(packets) == 15:
@@ -129,114 +112,12 @@ async def test_packets_are_handed_on_undecoded(cameras: CameraServer) -> None:
 
 async def test_a_snapshot_is_the_next_picture(cameras: CameraServer) -> None:
     def shoot() -> Frame:
-        with open_camera(_settings(cameras.url("yard"))) as camera:
+        with open_camera(told(cameras.url("yard"))) as camera:
             frame = camera.snapshot()
             assert camera.health.codec == "h264"
             return frame
 
     assert (await asyncio.to_thread(shoot)).size == (640, 360)
-
-
-async def test_a_quiet_overview_camera_decodes_key_frames_only(cameras: CameraServer) -> None:
-    frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), rate="key", read_timeout_s=5.0), 3)
-    assert np.diff([frame.captured_at for frame in frames]) == pytest.approx(1.0, abs=0.2)
-
-
-async def test_it_goes_to_full_rate_with_the_next_key_frame(cameras: CameraServer) -> None:
-    def read() -> list[float]:
-        at: list[float] = []
-        with open_camera(_settings(cameras.url("gate"), rate="key", read_timeout_s=5.0)) as camera:
-            for frame in camera.frames():
-                at.append(frame.captured_at)
-                if frame.number == 2:
-                    camera.rate = "full"
-                if frame.number == 14:
-                    break
-            assert camera.health.decode_errors == 0
-        return at
-
-    gaps = np.diff(await asyncio.to_thread(read))
-    assert gaps[:2] == pytest.approx(1.0, abs=0.3)
-    assert float(np.median(gaps[2:])) == pytest.approx(0.1, abs=0.05)
-
-
-async def test_pictures_gather_until_somebody_is_in_a_hurry(cameras: CameraServer) -> None:
-    camera, rests = open_camera(_settings(cameras.url("gate"))), threading.Event()
-
-    def read() -> list[float]:
-        ages = []
-        with camera:
-            for frame in camera.frames():
-                ages.append(frame.age_ms)
-                camera.patience_s = 60.0 if frame.number == 5 else 0.0
-                if frame.number == 5:
-                    rests.set()
-                if frame.number == 25:
-                    break
-        return ages
-
-    reading = asyncio.create_task(asyncio.to_thread(read))
-    assert await asyncio.to_thread(rests.wait, 20)
-    assert not (await asyncio.wait({reading}, timeout=1.5))[0], "the next pictures wait in the socket"
-    camera.hurry()
-    ages = await asyncio.wait_for(reading, 20)
-    assert max(ages[5:7]) > 800, "a picture that waited says so"
-    assert ages[-1] < 500, "what gathered is caught up with"
-
-
-async def test_a_glance_decodes_two_pictures_and_then_none(cameras: CameraServer) -> None:
-    def read() -> list[float]:
-        # A clock that runs four times as fast, so that the ten seconds between two glances pass in 2.5.
-        settings = _settings(cameras.url("gate"), rate="glance", read_timeout_s=5.0)
-        with RtspCamera(settings, monotonic=lambda: time.monotonic() * 4) as camera:
-            at = []
-            for frame in camera.frames():
-                at.append(time.monotonic())
-                if frame.number == 4:
-                    camera.rate = "full"
-                if frame.number == 8:
-                    assert camera.health.decode_errors == 0
-                    return at
-        return []
-
-    gaps = np.diff(await asyncio.wait_for(asyncio.to_thread(read), 20))
-    assert gaps[0] < 0.3
-    assert 1.5 < gaps[1] < 5
-    assert gaps[2] < 0.3
-    assert gaps[3] < 1.5, "full from the next key frame on"
-    assert gaps[4:] == pytest.approx(0.1, abs=0.09)
-
-
-async def test_the_cameras_clock_is_compared_with_ours(cameras: CameraServer) -> None:
-    def off(fault: Fault | None) -> float | None:
-        cameras.misbehave("gate", fault)
-        with open_camera(_settings(cameras.url("gate"))) as camera:
-            camera.snapshot()
-            return camera.health.clock_off_s
-
-    right, wrong = await asyncio.to_thread(off, None), await asyncio.to_thread(off, "clock_off")
-    assert right == pytest.approx(0, abs=1)
-    assert wrong == pytest.approx(3600, abs=1)
-
-
-async def test_reading_stops_when_told_from_another_thread(cameras: CameraServer) -> None:
-    camera = open_camera(_settings(cameras.url("gate")))
-
-    def read() -> int:
-        seen = 0
-        with camera:
-            for frame in camera.frames():
-                seen += 1
-                if frame.number == 3:
-                    camera.stop()
-        return seen
-
-    assert await asyncio.wait_for(asyncio.to_thread(read), 10) <= 4
-
-
-def test_a_camera_that_was_not_entered_says_so() -> None:
-    with pytest.raises(RuntimeError, match="not open"):
-        next(iter(RtspCamera(_settings()).frames()))
 
 
 # --- credentials ------------------------------------------------------------------------------------------------------
@@ -246,7 +127,7 @@ def test_a_camera_that_was_not_entered_says_so() -> None:
 async def test_a_password_of_every_printable_character_opens_the_stream(cameras: CameraServer, kind: str) -> None:
     user = "ad@min"
     cameras.access = Access(kind=kind, user=user, password=EVERY_CHARACTER)  # type: ignore[arg-type]
-    frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), user=user, password=EVERY_CHARACTER), 1)
+    frames = await asyncio.to_thread(frames_of, told(cameras.url("gate"), user=user, password=EVERY_CHARACTER), 1)
     assert len(frames) == 1
 
 
@@ -258,7 +139,7 @@ async def test_each_special_character_alone_opens_the_stream(cameras: CameraServ
     for character in string.punctuation + " ":
         password = f"{character}a{character}"
         cameras.access = Access(kind="digest", user="u" if character in ':"\\' else f"u{character}", password=password)
-        settings = _settings(cameras.url("gate"), user=cameras.access.user, password=password)
+        settings = told(cameras.url("gate"), user=cameras.access.user, password=password)
         assert await asyncio.to_thread(opens, settings), character
 
 
@@ -268,7 +149,7 @@ async def test_a_wrong_password_is_refused_and_never_shown(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     cameras.access = Access(kind=kind, user="u", password="right")  # type: ignore[arg-type]
-    error = await _failure(_settings(cameras.url("gate"), user="u", password="wr0ng/@:"))
+    error = await _failure(told(cameras.url("gate"), user="u", password="wr0ng/@:"))
     assert isinstance(error, DeviceRefused)
     assert "wrong user or password" in error.what
     shown = f"{error!r} {error} {error.__cause__} {caplog.text}"
@@ -292,7 +173,7 @@ async def test_a_wrong_password_is_refused_and_never_shown(
 async def test_each_failure_has_its_name(cameras: CameraServer, fault: str, kind: type, says: str) -> None:
     cameras.misbehave("gate", fault)  # type: ignore[arg-type]
     started = time.monotonic()
-    error = await _failure(_settings(cameras.url("gate")))
+    error = await _failure(told(cameras.url("gate")))
     assert isinstance(error, kind), error
     assert says in str(error)
     assert time.monotonic() - started < 5
@@ -302,10 +183,10 @@ async def test_nobody_there_and_no_such_stream_are_told_apart(cameras: CameraSer
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    error = await _failure(_settings(f"rtsp://127.0.0.1:{port}/gate"))
+    error = await _failure(told(f"rtsp://127.0.0.1:{port}/gate"))
     assert isinstance(error, DeviceUnreachable)
     assert "nothing listens" in error.what
-    error = await _failure(_settings(cameras.url("nowhere")))
+    error = await _failure(told(cameras.url("nowhere")))
     assert isinstance(error, DeviceRefused)
     assert "404" in error.what
 
@@ -313,7 +194,7 @@ async def test_nobody_there_and_no_such_stream_are_told_apart(cameras: CameraSer
 async def test_a_host_that_accepts_and_says_nothing_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        error = await _failure(_settings(f"rtsp://127.0.0.1:{port}/gate"))
+        error = await _failure(told(f"rtsp://127.0.0.1:{port}/gate"))
     assert isinstance(error, DeviceUnreachable)
     assert "silent" in error.what
 
@@ -327,14 +208,14 @@ async def test_a_stream_that_falls_silent_is_unreachable(cameras: CameraServer, 
 
     loop = asyncio.get_running_loop()
     with pytest.raises(DeviceUnreachable, match="silent for"):
-        await asyncio.to_thread(_frames, _settings(cameras.url("gate"), transport=transport), 1000, until=stall)
+        await asyncio.to_thread(frames_of, told(cameras.url("gate"), transport=transport), 1000, until=stall)
 
 
 async def test_damaged_packets_are_counted_and_whole_pictures_still_come(cameras: CameraServer) -> None:
     cameras.misbehave("gate", "corrupt")
 
     def read() -> int:
-        camera = open_camera(_settings(cameras.url("gate"), read_timeout_s=5.0))
+        camera = open_camera(told(cameras.url("gate"), read_timeout_s=5.0))
         with camera:
             for frame in camera.frames():
                 if camera.health.decode_errors >= 3 and frame.number >= 3:
@@ -349,9 +230,7 @@ async def test_a_camera_that_sends_noise_for_video_is_garbage(cameras: CameraSer
 
     def read() -> None:
         # A clock that runs eight times as fast, so that the limit of 12 s passes in 1.5 s.
-        with RtspCamera(
-            _settings(cameras.url("gate"), read_timeout_s=60), monotonic=lambda: time.monotonic() * 8
-        ) as camera:
+        with RtspCamera(told(cameras.url("gate"), read_timeout_s=60), monotonic=lambda: time.monotonic() * 8) as camera:
             for _ in camera.frames():
                 pass
 
@@ -366,7 +245,7 @@ async def test_a_burst_from_a_slow_camera_is_not_fresh(cameras: CameraServer) ->
         return 2000 < frame.age_ms < math.inf
 
     loop = asyncio.get_running_loop()
-    frames = await asyncio.to_thread(_frames, _settings(cameras.url("gate"), read_timeout_s=5.0), 60, until=slow)
+    frames = await asyncio.to_thread(frames_of, told(cameras.url("gate"), read_timeout_s=5.0), 60, until=slow)
     assert frames[-1].age_ms > 2000
     assert max(frame.age_ms for frame in frames[1:5]) < 500
 
@@ -375,7 +254,7 @@ async def test_a_clock_jump_is_counted_and_pictures_stay_fresh(cameras: CameraSe
     loop = asyncio.get_running_loop()
 
     def read() -> tuple[int, float]:
-        with open_camera(_settings(cameras.url("gate"))) as camera:
+        with open_camera(told(cameras.url("gate"))) as camera:
             for frame in camera.frames():
                 if frame.number == 4:
                     loop.call_soon_threadsafe(cameras.misbehave, "gate", "clock_jump")
