@@ -14,6 +14,8 @@ import { RegisterPanel } from "./RegisterPanel";
 import { SearchPanel } from "./SearchPanel";
 
 const WIDTH_PX = 860;
+/** Three words beside one another on a telephone. */
+const GUTTER_PX = 16;
 /** The gateway takes no shorter reason. */
 export const WHY_LEAST = 2;
 
@@ -59,7 +61,7 @@ export function DevicesDialog({ gateway, doors, onExpired, onClose }: DialogProp
       <p className="hint">{text.help}</p>
       <Why value={why} onChange={setWhy} />
       {unsaid && <p role="status">{text.sayWhy}</p>}
-      <Tabs items={tabs} activeKey={tab} onChange={setTab} destroyOnHidden getPopupContainer={page} />
+      <Tabs items={tabs} activeKey={tab} onChange={setTab} destroyOnHidden tabBarGutter={GUTTER_PX} getPopupContainer={page} />
       {tab !== "register" && (
         <>
           <Checkbox checked={removed} onChange={(event) => { setRemoved(event.target.checked); }}>{text.showRemoved}</Checkbox>
