@@ -338,6 +338,7 @@ class Worker:
             counters=counters,
             policy=(0, 0) if policy is None else (policy.epoch, policy.n),
             templates=len(self._keys.sealed()),
+            contract=self._faces.attention.galleries.contract,
             protection=self._keys.protection,
             checkpoint=self._checkpoints.newest,
             tombstones=self._policies.forgotten()[:MAX_TOMBSTONES],

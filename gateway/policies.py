@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.auth.keys import GatewayKey
 from gateway.store import Connection, Store
-from gateway.store.edges import EdgeIdentity
+from gateway.store.edges import EdgeIdentity, contract_of
 from gateway.store.policy import Memo, audit_number, content_digest, content_of, number, number_of, siblings_of
 from gateway.store.policy_writes import PolicyWrites
 from gateway.store.site_records import PARTS, SiteRecords, read_parts
@@ -55,6 +55,7 @@ class _Built(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     records: SiteRecords
     siblings: tuple[Sibling, ...]
+    contract: str
     at: datetime
     audit: int
     known: Policy | None
@@ -128,20 +129,22 @@ class Policies:
         audit, foreign = audit_number(connection), self._writes.foreign(connection)
         records = self._records(connection, edge.site_id, site=site, stamps=stamps, foreign=foreign)
         siblings = siblings_of(connection, edge.id, site_id=edge.site_id)
+        contract = contract_of(connection, edge.id)
         was = mine.built
         fresh = was is not None and abs(at - was.at) < ANEW_AFTER
-        if was is not None and fresh and was.records is records and was.siblings == siblings:
+        same = was is not None and (was.siblings, was.contract) == (siblings, contract)
+        if was is not None and fresh and was.records is records and same:
             content, digest = was.content, was.digest
         else:
             mine.memo = mine.memo if fresh else Memo()
             content = content_of(
-                records, edge.id, site_id=edge.site_id, siblings=siblings, at=at, again=mine.memo
+                records, edge.id, site_id=edge.site_id, siblings=siblings, at=at, contract=contract, again=mine.memo
             )  # fmt: skip
             digest = content_digest(content, mine.memo)
         known = number_of(connection, content, digest=digest, at=at)
         return _Built(
-            content=content, digest=digest, records=records, siblings=siblings, at=was.at if was and fresh else at,
-            audit=audit, known=known,
+            content=content, digest=digest, records=records, siblings=siblings, contract=contract,
+            at=was.at if was and fresh else at, audit=audit, known=known,
         )  # fmt: skip
 
     def _records(

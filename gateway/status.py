@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from gateway.calibrating import CONTRACT_CHARS
 from gateway.centre.events import Route
 from gateway.erasing import erase_person
 from gateway.intake import check_time, clear_and_tell, raise_and_tell
@@ -46,6 +47,8 @@ def take_status(connection: Connection, told: EdgeStatus, *, edge: EdgeIdentity,
         raise InvalidInput("edge_id", f"edge {edge.id!r} cannot report for {told.edge_id!r}")
     for said in (told, *told.doors, *told.cameras, *((told.checkpoint,) if told.checkpoint else ())):
         check_time(said.at, where="at")
+    if len(told.contract) > CONTRACT_CHARS:
+        raise InvalidInput("contract", f"it has at most {CONTRACT_CHARS} characters")
     if told.restored_at is not None:
         check_time(told.restored_at, where="restored_at")
     if told.checkpoint is not None and not 0 <= told.checkpoint.seq < MOST_ROWS:

@@ -316,6 +316,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     policy: tuple[int, int]
     templates: int = 0
     """How many templates the edge holds."""
+    contract: str = ""
+    """Under which contract it compares faces: evidence of others says nothing to it. Empty while it cannot tell."""
     protection: Protection = "file"
     checkpoint: Checkpoint | None = None
     """The newest checkpoint of the gateway's audit log that this edge keeps."""

@@ -209,6 +209,12 @@ def keep_edge_status(connection: Connection, status: EdgeStatus) -> None:
     connection.execute(update(edges).where(edges.c.id == status.edge_id).values(**values))
 
 
+def contract_of(connection: Connection, edge_id: str) -> str:
+    """Return under which contract an edge says that it compares faces; empty if it did not say."""
+    status = connection.execute(select(edges.c.status).where(edges.c.id == edge_id)).scalar()
+    return msgspec.json.decode(status, type=EdgeStatus).contract if status else ""
+
+
 def edge_views(connection: Connection, *, site_ids: frozenset[str] | None, at: datetime) -> list[EdgeView]:
     """Return the edges of some sites (None: all) by id."""
     query = select(edges).order_by(edges.c.id)

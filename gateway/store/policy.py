@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from gateway.store.dialect import insert_into
+from gateway.store.edges import contract_of
 from gateway.store.site_records import OwnedDoor, SiteRecords, site_records
 from gateway.store.tables import doors, edges, marks, policy_versions
 from gateway.store.tables_events import counters
@@ -41,7 +42,10 @@ R = TypeVar("R")
 def current_policy(connection: Connection, edge_id: str, *, site_id: str, at: datetime) -> Policy:
     """Return the edge's policy, read and numbered in one transaction; gateway.policies does the same with a cache."""
     others = siblings_of(connection, edge_id, site_id=site_id)
-    content = content_of(site_records(connection, site_id), edge_id, site_id=site_id, siblings=others, at=at)
+    content = content_of(
+        site_records(connection, site_id), edge_id, site_id=site_id, siblings=others, at=at,
+        contract=contract_of(connection, edge_id),
+    )  # fmt: skip
     return number(connection, content, digest=content_digest(content), at=at)
 
 
@@ -146,6 +150,7 @@ def content_of(
     site_id: str,
     siblings: tuple[Sibling, ...],
     at: datetime,
+    contract: str = "",
     again: Memo | None = None,
 ) -> Policy:
     """Return an edge's policy without its number; its times are fixed, so that equal contents have equal digests.
@@ -156,6 +161,7 @@ def content_of(
         site_id: its site.
         siblings: the other edges of the site.
         at: aware time of the making.
+        contract: under which the edge compares faces: evidence of others stays here; empty if it did not say.
         again: what was made a short while before, of which unchanged parts are taken.
     """
     kept = again or Memo()
@@ -186,7 +192,9 @@ def content_of(
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
         modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
         siblings=siblings, card_formats=_card_formats(records, owned),
-        calibrations=tuple(one for one in records.calibrations if one.edge_id in ("", edge_id)),
+        calibrations=tuple(
+            one for one in records.calibrations if one.edge_id in ("", edge_id) and contract in ("", one.contract)
+        ),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 

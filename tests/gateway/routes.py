@@ -72,6 +72,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/devices/probe": {"edge_id": "edge-1", "wire": "onvif", "address": "192.0.2.9"},
     "POST /api/v1/devices/{device_id}/probe": {"user": "viewer", "password": "secret"},
     "POST /api/v1/devices/{device_id}/try": {"part": "front", "act": "unlock"},
+    "POST /api/v1/devices/{device_id}/key": {},
     "POST /api/v1/devices/{device_id}/adopt": {"part": "front"},
     "POST /api/v1/devices/{device_id}/replace": {"by": "dv-new"},
     "POST /api/v1/doors": {"name": "New door", "edge_id": "edge-1", "site_id": "a", "factors": ["card"]},

@@ -20,7 +20,7 @@ from gateway.store.calibrations import CONTRACTS_MOST, KEPT_EACH, calibrations_o
 from gateway.store.policy import current_policy
 from models.calibration import STEPS, ImpostorEvidence, rule_of_three
 from models.errors import GatehouseError
-from models.link import CountImpostors, Result
+from models.link import CountImpostors, EdgeStatus, Result
 from models.policy import Policy
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge, listening, machine_token
 
@@ -96,6 +96,29 @@ async def test_evidence_that_cannot_be_true_is_refused(manager: httpx.AsyncClien
         answer = await manager.post(PATH, content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 422, content
     assert runtime.store.read_now(evidence_of, "a") == ()
+
+
+async def test_an_edge_is_sent_the_evidence_of_the_contract_that_it_compares_under(
+    edge: SigningEdge, manager: httpx.AsyncClient, clock: Clock
+) -> None:
+    for key, contract in (("old", "old-network"), ("new", "new-network")):
+        assert (await manager.post(PATH, json=body(key, contract=contract))).status_code == 201
+
+    async def sent(**more: Any) -> list[str]:
+        status = EdgeStatus(
+            edge_id=EDGE, at=clock(), backlog=0, doors=(), cameras=(), counters={}, policy=(0, 0), **more
+        )
+        assert (await edge.send("POST", "/edge/v1/status", status)).status_code == 204
+        return sorted(one.contract for one in (await policy_of(edge)).calibrations)
+
+    assert await sent() == ["new-network", "old-network"], "an older edge does not say"
+    assert await sent(contract="old-network") == ["old-network"]
+    assert await sent(contract="new-network") == ["new-network"]
+    assert await sent(contract="another") == []
+    long = EdgeStatus(
+        edge_id=EDGE, at=clock(), backlog=0, doors=(), cameras=(), counters={}, policy=(0, 0), contract="x" * 161
+    )
+    assert (await edge.send("POST", "/edge/v1/status", long)).status_code == 422
 
 
 async def test_an_edge_is_asked_to_count_and_its_counts_come_into_its_policy_only(
