@@ -21,6 +21,7 @@ from gateway.store.edges import contract_of
 from gateway.store.site_records import OwnedDoor, SiteRecords, site_records
 from gateway.store.tables import doors, edges, marks, policy_versions
 from gateway.store.tables_events import counters
+from models.calibration import ImpostorEvidence
 from models.cards import CardFormat
 from models.errors import InvalidInput
 from models.people import Consent, Credential, Group, Member, Permit, Person, VisitorPass, is_under_14
@@ -192,9 +193,7 @@ def content_of(
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
         modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
         siblings=siblings, card_formats=_card_formats(records, owned),
-        calibrations=tuple(
-            one for one in records.calibrations if one.edge_id in ("", edge_id) and contract in ("", one.contract)
-        ),
+        calibrations=_evidence(records, edge_id, contract=contract),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 
@@ -202,6 +201,11 @@ def content_of(
 def _card_formats(records: SiteRecords, owned: Iterable[OwnedDoor]) -> tuple[CardFormat, ...]:
     named = {reader.format for one in owned for reader in one.door.readers}
     return tuple(one for one in records.card_formats if one.id in named)
+
+
+def _evidence(records: SiteRecords, edge_id: str, *, contract: str) -> tuple[ImpostorEvidence, ...]:
+    own = (one for one in records.calibrations if one.edge_id in ("", edge_id))
+    return tuple(one for one in own if contract in ("", one.contract))
 
 
 def _cameras(records: SiteRecords, edge_id: str) -> tuple[Camera, ...]:
