@@ -191,9 +191,8 @@ def content_of(
         ),
         credential_key=records.keys.credential_key, ticket_keys=records.keys.ticket_keys, consents=consents,
         tombstones=tuple(one.person_id for one in records.erased if one.erased_at > at - KEEP_ENDED),
-        modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)),
-        siblings=siblings, card_formats=_card_formats(records, owned),
-        calibrations=_evidence(records, edge_id, contract=contract),
+        modes=kept("modes", (owned,), lambda: tuple(one.mode for one in owned)), siblings=siblings,
+        card_formats=_card_formats(records, owned), calibrations=_evidence(records, edge_id, contract=contract),
         assessed=tuple(sorted({one.subject for one in records.assessments if one.in_force(at)})),
     )  # fmt: skip
 
