@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol, Self
 
 
@@ -16,7 +16,7 @@ class CameraDevice(Protocol):
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-    def tampers(self) -> AsyncIterator[bool]:
+    def tampers(self) -> AsyncGenerator[bool, None]:
         """Yield whether the camera says that it is tampered with, each time that this changes and once it is known."""
 
     async def clock_off_s(self) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -97,8 +97,13 @@ class CameraDevices:
         over = asyncio.Event()
         watching = asyncio.create_task(self._watch_clock(camera_id, device, clock=clock, over=over))
         try:
-            async for tampered in lasting(device.tampers(), hold_s=self._hold_s):
-                await self._say(camera_id, "tampered", so=tampered)
+            # Closed while the device is open still: what a generator does at its end, it does over the wire.
+            async with (
+                contextlib.aclosing(device.tampers()) as states,
+                contextlib.aclosing(lasting(states, hold_s=self._hold_s)) as told,
+            ):
+                async for tampered in told:
+                    await self._say(camera_id, "tampered", so=tampered)
         finally:
             over.set()
             await asyncio.wait({watching}, timeout=ANSWER_S)
@@ -130,7 +135,7 @@ async def _within(limit_s: float, event: asyncio.Event) -> bool:
     return event.is_set()
 
 
-async def lasting(states: AsyncIterator[bool], *, hold_s: float) -> AsyncIterator[bool]:
+async def lasting(states: AsyncIterator[bool], *, hold_s: float) -> AsyncGenerator[bool, None]:
     """Yield what is so once it has been so for `hold_s`, and what is not at once."""
     coming = asyncio.ensure_future(anext(states))
     waits = False

@@ -84,7 +84,8 @@ class EyeHealth(msgspec.Struct, frozen=True, kw_only=True, tag="eye_health"):
     """How one camera is, sent on every change and every 10 s. Counters run from the start of the eye process.
 
     `since` is when `state` began (Unix time, s). `detail` never holds a credential, `reason` is a stable word for it.
-    `dropped` counts frames nobody had time for. `troubles` are what makes its pictures useless, lastingly; `absent` those known not to be there.
+    `dropped` counts frames nobody had time for. `troubles` are what makes its pictures useless, lastingly; `absent` those
+    known not to be there.
     """
 
     camera_id: str

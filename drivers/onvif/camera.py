@@ -6,7 +6,7 @@ only ends what was told before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Annotated, Final, Self
@@ -109,7 +109,7 @@ class OnvifCamera:
             raise DeviceRefused(self._endpoint.address, f"it has no stored position {self._side.preset}, but {names}")
         await media.go_to(self._side.profile, wanted)
 
-    async def tampers(self) -> AsyncIterator[bool]:
+    async def tampers(self) -> AsyncGenerator[bool, None]:
         """Yield whether it is tampered with; a lost subscription is made anew. Raises why the connection ended."""
         losses = garbled = 0
         try:
