@@ -241,7 +241,8 @@ class RtspCamera:
             stamp_s = None if stamp is None else float(stamp * packet.time_base)
             age_s = math.inf if stamp_s is None else self._age.age_s(stamp_s, arrived_s)
             yield packet, age_s
-            if self._gathering.newest(stamp_s, age_s=age_s, waited_s=arrived_s - asked_s):
+            waited_s = arrived_s - asked_s
+            if self._gathering.newest(stamp_s, age_s=age_s, arrived_s=arrived_s, waited_s=waited_s):
                 self._rest()
 
     def _rest(self) -> None:

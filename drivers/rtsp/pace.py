@@ -11,6 +11,8 @@ PICTURES: Final = 2
 """A glance takes the key picture and the one after it: a camera that is frozen shows the same twice."""
 EARLY_S: Final = 0.5
 WAITED_S: Final = 0.005
+WAIT_EVERY_S: Final = 5.0
+"""How often a packet is waited for whatever its age says: the age is reckoned from the last one that was."""
 
 
 class Pace:
@@ -58,16 +60,21 @@ class Gathering:
 
     def __init__(self) -> None:
         self._stamp_s = math.inf
+        self._waited_at_s = -math.inf
 
-    def newest(self, stamp_s: float | None, *, age_s: float, waited_s: float) -> bool:
+    def newest(self, stamp_s: float | None, *, age_s: float, arrived_s: float, waited_s: float) -> bool:
         """Take a packet; say whether the next one can hardly be here yet.
 
         Args:
             stamp_s: its time on the stream's clock; None where it has none.
             age_s: how long ago it came, as far as that clock tells.
+            arrived_s: when it was read, monotonic.
             waited_s: how long the reader waited for it.
         """
         interval_s = 0.0
         if stamp_s is not None:
             interval_s, self._stamp_s = stamp_s - self._stamp_s, stamp_s
-        return waited_s > WAITED_S or age_s < interval_s
+        if waited_s > WAITED_S:
+            self._waited_at_s = arrived_s
+            return True
+        return age_s < interval_s and arrived_s - self._waited_at_s < WAIT_EVERY_S
