@@ -11,7 +11,7 @@ PICTURES: Final = 2
 """A glance takes the key picture and the one after it: a camera that is frozen shows the same twice."""
 EARLY_S: Final = 0.5
 WAITED_S: Final = 0.005
-WAIT_EVERY_S: Final = 5.0
+WAIT_EVERY_S: Final = 20.0
 """How often a packet is waited for whatever its age says: the age is reckoned from the last one that was."""
 
 

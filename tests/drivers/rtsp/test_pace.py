@@ -19,7 +19,7 @@ def test_after_a_burst_only_its_newest_picture_ends_the_reading() -> None:
 
 def test_a_stalled_stream_is_caught_up_with_before_the_next_rest() -> None:
     gathering = Gathering()
-    gathering.newest(0.0, age_s=0.0, arrived_s=6.0, waited_s=0.1)
+    gathering.newest(0.0, age_s=0.0, arrived_s=0.0, waited_s=0.1)
     late = [gathering.newest(n / 10, age_s=10 - n / 10, arrived_s=10.0, waited_s=0.0) for n in range(1, 101)]
     assert late == [False] * 99 + [True]
 
