@@ -94,6 +94,9 @@ def _follow(
         confirm_by_contact(connection, fact.attempt, edge_id=edge.id, at=fact.at)
     match alerts_for(fact):
         case Raise() as wanted if not is_bypassed(connection, wanted.source_id, kind=wanted.kind, at=wanted.at):
+            if wanted.kind == "door_call":  # one ring per door: the one before is over, told or not
+                before = Clear(kinds=("door_call",), source_id=wanted.source_id, at=wanted.at)
+                clear_and_tell(connection, before, at=at, routes=routes)
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=fact.id, at=at, routes=routes)
         case Clear() as ended:
             clear_and_tell(connection, ended, at=at, routes=routes)

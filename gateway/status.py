@@ -13,7 +13,7 @@ from gateway.erasing import erase_person
 from gateway.intake import check_time, clear_and_tell, raise_and_tell
 from gateway.runtime import Runtime
 from gateway.store import Connection
-from gateway.store.alerts import is_active
+from gateway.store.alerts import calling_doors, is_active
 from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.dialect import hold_feed
 from gateway.store.edges import EdgeIdentity, edge_views, keep_edge_status
@@ -117,13 +117,17 @@ def announce_devices(connection: Connection, *, doors: Iterable[str], cameras: I
 def notice_silent_edges(connection: Connection, *, at: datetime, since: datetime, routes: tuple[Route, ...]) -> bool:
     """Raise an alert for each enrolled edge that fell silent, and show its devices as out of reach.
 
+    Calls at its doors are over, and so are those of an edge that was revoked: no ring lasts that long, and nobody could answer.
     Silence counts from `since` at the earliest, when this gateway began to listen.
     """
     hold_feed(connection)
     noticed = False
     for edge in edge_views(connection, site_ids=None, at=at):
         heard_at = max(edge.seen_at or edge.enrolled_at, since)
-        if edge.revoked_at is not None or at - heard_at <= EDGE_LOST_AFTER:
+        if edge.revoked_at is None and at - heard_at <= EDGE_LOST_AFTER:
+            continue
+        noticed |= _end_calls(connection, edge.id, at=at, routes=routes)
+        if edge.revoked_at is not None:
             continue
         changed = mark_edge_devices_unseen(connection, edge.id, at=at)
         if not changed and not _newly_lost(connection, edge.id):
@@ -138,6 +142,13 @@ def notice_silent_edges(connection: Connection, *, at: datetime, since: datetime
             raise_and_tell(connection, wanted, edge_site=edge.site_id, fact_id=None, at=at, routes=routes)
         noticed = True
     return noticed
+
+
+def _end_calls(connection: Connection, edge_id: str, *, at: datetime, routes: tuple[Route, ...]) -> bool:
+    calling = calling_doors(connection, edge_id)
+    for door_id in calling:
+        clear_and_tell(connection, Clear(kinds=("door_call",), source_id=door_id, at=at), at=at, routes=routes)
+    return bool(calling)
 
 
 def _newly_lost(connection: Connection, edge_id: str) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from gateway.store.dialect import insert_into, inserted
 from gateway.store.newest import Wanted, earlier, newest
+from gateway.store.tables import doors
 from gateway.store.tables_access import users
 from gateway.store.tables_events import alert_facts, alert_steps, alerts, outbox, receipts
 from gateway.store.types import as_text
@@ -128,6 +129,13 @@ def is_active(connection: Connection, kind: str, *, source_id: str) -> bool:
     """Return whether an alert of this kind is active at a place."""
     active = (alerts.c.source_id == source_id) & (alerts.c.kind == kind) & (alerts.c.condition == "active")
     return connection.execute(select(alerts.c.id).where(active).limit(1)).first() is not None
+
+
+def calling_doors(connection: Connection, edge_id: str) -> list[str]:
+    """Return the doors of an edge at which a call goes on."""
+    call = (alerts.c.source_id == doors.c.id) & (alerts.c.kind == "door_call") & (alerts.c.condition == "active")
+    query = select(doors.c.id).join(alerts, call).where(doors.c.edge_id == edge_id).distinct()
+    return list(connection.execute(query.order_by(doors.c.id)).scalars())
 
 
 def alert_by_id(connection: Connection, alert_id: str, *, site_ids: frozenset[str] | None) -> AlertView:

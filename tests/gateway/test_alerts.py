@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,8 +12,9 @@ from gateway.centre.signing import signature_headers
 from gateway.runtime import Runtime
 from gateway.status import notice_silent_edges
 from gateway.store.alerts import alerts_of
+from gateway.store.edges import revoke_edge
 from gateway.store.feed import drop_old_announcements
-from models.events import CameraLost, DoorHeldOpen, DuressReported
+from models.events import CameraLost, DoorCalled, DoorCallEnded, DoorHeldOpen, DuressReported
 from tests.gateway.conftest import CENTRE_KEY
 from tests.gateway.support import BEGINNING, Clock, Ear, SigningEdge, closed, forced, listening
 
@@ -178,6 +179,48 @@ async def test_a_silent_edge_is_an_alert_that_its_next_word_clears(
               "policy": [1, 1]}  # fmt: skip
     assert (await edge.send("POST", "/edge/v1/status", status)).status_code == 204
     assert (await open_alerts(operator))[0]["condition"] == "cleared"
+
+
+def rung(n: int = 1, *, at: datetime = BEGINNING, **more: Any) -> DoorCalled:
+    return DoorCalled(id=f"ring-{n}", at=at, door_id="gate", attempt=f"a{n}", **more)
+
+
+async def test_a_call_is_over_once_its_edge_falls_silent(
+    edge: SigningEdge, operator: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    store, began = runtime.store, clock()
+    await edge.report(rung(), forced("gate", 2))
+    clock.turn(seconds=59)
+    assert not store.write_now(notice_silent_edges, at=clock(), since=began, routes=())
+    assert {each["condition"] for each in await open_alerts(operator)} == {"active"}
+    clock.turn(minutes=9)
+    assert store.write_now(notice_silent_edges, at=clock(), since=began, routes=())
+    found = {each["kind"]: each["condition"] for each in await open_alerts(operator)}
+    assert found == {"edge_lost": "active", "door_call": "cleared", "door_forced": "active"}
+    await edge.report(
+        DoorCallEnded(id="over", at=BEGINNING + timedelta(minutes=1), door_id="gate", attempt="a1", how="unanswered")
+    )
+    assert not store.write_now(notice_silent_edges, at=clock(), since=began, routes=()), "ended once"
+
+
+async def test_a_call_is_over_once_its_edge_is_revoked(
+    edge: SigningEdge, operator: httpx.AsyncClient, *, runtime: Runtime, clock: Clock
+) -> None:
+    await edge.report(rung())
+    runtime.store.write_now(revoke_edge, edge.id, at=clock())
+    assert runtime.store.write_now(notice_silent_edges, at=clock(), since=clock(), routes=())
+    assert [(each["kind"], each["condition"]) for each in await open_alerts(operator)] == [("door_call", "cleared")]
+    assert not runtime.store.write_now(notice_silent_edges, at=clock(), since=clock(), routes=()), "ended once"
+
+
+async def test_a_ring_is_a_call_of_its_own_though_nobody_told_the_end_of_the_one_before(
+    edge: SigningEdge, operator: httpx.AsyncClient
+) -> None:
+    later = BEGINNING + timedelta(minutes=5)
+    await edge.report(rung(late=True), rung(2, at=later))
+    await edge.report(rung(2, at=later))
+    found = [(each["condition"], each["late"], each["count"]) for each in await open_alerts(operator)]
+    assert found == [("active", False, 1), ("cleared", True, 1)]
 
 
 def receipt(alert_id: str, state: str = "accepted", **change: Any) -> dict[str, Any]:
