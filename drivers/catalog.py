@@ -165,6 +165,8 @@ PART_KEYS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What a door's settings say of its part of a device. Doors that agree in all else share a connection, which is told the
 parts under `doors`."""
+LINES: Final[Mapping[str, str]] = {"osdp": "port"}
+"""The setting that names a line which one driver has for itself, whatever else is set."""
 DISCOVERERS: Final[Mapping[Wire, Callable[[], Discover]]] = {"mqtt": _mqtt_discovery, "onvif": _onvif_discovery}
 """The wires that can be searched, each with what loads its search."""
 PROBERS: Final[Mapping[Wire, Callable[[], Probe]]] = {"onvif": _onvif_probe}

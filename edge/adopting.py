@@ -189,11 +189,11 @@ class Adopting:
             async with self._line_of(order), self._open_trial(order.wire, order.settings, part=order.part) as driver:
                 ended = await driver.execute(self._deed(order))
         except Conflict as error:
-            return self._ended(order.id, "refused", reason="in_use", detail=str(error))
+            return self._ended(order.id, "refused", reason=error.reason or "in_use", detail=str(error))
         except DeviceRefused as error:
             return self._ended(order.id, "refused", reason="refused", detail=error.what)
         except DeviceUnreachable as error:
-            return self._ended(order.id, "failed", reason="unreachable", detail=error.what)
+            return self._ended(order.id, "failed", reason=error.reason or "unreachable", detail=error.what)
         if ended.ok:
             return self._ended(order.id, "confirmed")
         reason = "refused" if ended.certain else "no_answer"

@@ -21,7 +21,7 @@ from drivers.door import DoorDriver, Executed, GiveFeedback, Order, Reported, Se
 from edge.clock import SteadyClock
 from edge.ledger import Kept, Ledger, status_of
 from edge.modes import Modes
-from edge.served import Served
+from edge.served import LineFree, Served, always_free
 from edge.spool import Spool
 from models.access import Request
 from models.doors import (
@@ -76,8 +76,10 @@ class DoorKeeper:
         driver_key: DriverKey,
         new_id: Callable[[], str],
         lost_after_s: float = LOST_AFTER_S,
+        line_free: LineFree = always_free,
     ) -> None:
         self._lost_after_s = lost_after_s
+        self._line_free = line_free
         self._edge_id = edge_id
         self._spool = spool
         self._clock = clock
@@ -163,6 +165,7 @@ class DoorKeeper:
         """Serve one driver until it ends; `keep_running` opens it again."""
         try:
             with served.noting():
+                await served.wait_for_line(self._line_free, now=self._clock.unix)
                 async with self._open_driver(served.doors) as driver:
                     self._connected_again(served)
                     served.driver = driver

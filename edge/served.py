@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from config.process import blotted
 from drivers.door import DoorDriver
@@ -40,6 +40,17 @@ class Noting:
             self._tell(told(error, settings=self._settings))
 
 
+class LineFree(Protocol):
+    """Wait until the line of doors is free; call `lent` with why, if somebody else has it."""
+
+    async def __call__(self, doors: tuple[Door, ...], /, *, lent: Callable[[str], None]) -> None:
+        """Wait, if need be."""
+
+
+async def always_free(_doors: tuple[Door, ...], *, lent: Callable[[str], None]) -> None:
+    """Wait for nothing: these wires lend no line."""
+
+
 @dataclass
 class Served:
     """Hold one driver's run: its doors, the driver while it is open, and why it cannot serve them."""
@@ -50,10 +61,21 @@ class Served:
     task: asyncio.Task[None] | None = None
     down_since: float | None = None
     trouble: str | None = None
+    lent: bool = False
+    """Whether an order of the gateway has the line."""
 
     def noting(self) -> Noting:
         """Return the context of one run."""
         return Noting(self._ended, settings=[door.driver for door in self.doors])
+
+    async def wait_for_line(self, line_free: LineFree, *, now: Callable[[], float]) -> None:
+        """Wait until no order has the line. Of its doors nothing can be told meanwhile, so none of them is lost."""
+        await line_free(self.doors, lent=self._lent)
+        if self.lent:
+            self.lent, self.down_since = False, now()
+
+    def _lent(self, why: str) -> None:
+        self.lent, self.trouble, self.down_since = True, why, None
 
     def _ended(self, why: str) -> None:
         self.trouble = why

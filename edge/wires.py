@@ -5,6 +5,7 @@ All doors of one wire share one connection, with a client id that never changes,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -12,13 +13,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from itertools import count
+from typing import Final
 
 from config.settings import BrokerLink, secret
-from drivers.catalog import PART_KEYS, open_door
+from drivers.catalog import LINES, PART_KEYS, open_door
 from drivers.door import DoorDriver, HoldsLine
 from models.devices import Wire
 from models.errors import DeviceUnreachable
 from models.places import Door
+
+LENT: Final = "an order of the gateway uses the line for the moment"
 
 
 class Wires:
@@ -33,6 +37,7 @@ class Wires:
         self._trials = count(1)
         self._lines: dict[str, str] = {}
         self._left: Counter[str] = Counter()
+        self._given_back = asyncio.Event()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -58,7 +63,7 @@ class Wires:
         """
         line = line_of(doors[0])
         if self._left[line]:
-            raise DeviceUnreachable(line, "an order of the gateway uses the line for the moment")
+            raise DeviceUnreachable(line, LENT)
         own, part = _settings(doors[0])
         if part:
             own["doors"] = {door.id: _settings(door)[1] for door in doors}
@@ -87,6 +92,14 @@ class Wires:
             yield
         finally:
             self._left[line] -= 1
+            self._given_back.set()
+
+    async def free(self, doors: tuple[Door, ...], *, lent: Callable[[str], None]) -> None:
+        """Wait until no order of the gateway has the line of these doors; call `lent` with why, if one has it."""
+        while self._left[line_of(doors[0])]:
+            lent(LENT)
+            self._given_back.clear()
+            await self._given_back.wait()
 
     def reached(self, wire: Wire) -> dict[str, object]:
         """Return how a wire is reached as a whole, no device named: the edge's broker; nothing for the others.
@@ -127,7 +140,8 @@ class Wires:
 
 def line_of(door: Door) -> str:
     """Return the line that a door's driver has for itself; empty for a wire that many may use at a time."""
-    return str(door.driver.get("port", "")) if door.driver.get("kind") == "osdp" else ""
+    name = LINES.get(str(door.driver.get("kind")))
+    return "" if name is None else str(door.driver.get(name, ""))
 
 
 def _settings(door: Door) -> tuple[dict[str, object], dict[str, object]]:

@@ -148,6 +148,7 @@ class Worker:
             tasks=tasks,
             open_driver=self._wires.open,
             driver_key=self._wires.key,
+            line_free=self._wires.free,
             new_id=lambda: uuid.uuid4().hex,
             lost_after_s=self._edge.door_lost_after_s,
         )
@@ -228,7 +229,13 @@ class Worker:
             faces_socket=self._link.socket if self._edge.faces.enabled else None,
             log_style=self._settings.logging.format,
         )
-        lines = Lines(clock=self._clock, wires=self._wires, doors=self._policies.usable_doors)
+        lines = Lines(
+            clock=self._clock,
+            wires=self._wires,
+            doors=self._policies.usable_doors,
+            mode=self._keeper.mode,
+            state=self._keeper.state,
+        )
         adopting = Adopting(
             clock=self._clock,
             channel=self._channel,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from config.settings import BrokerLink
@@ -24,9 +26,11 @@ from models.access import Request
 from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate
 from models.link import Result
+from models.openings import Expectation
 from models.places import Door
+from models.policy import DesiredMode
 from tests.drivers.osdp.conftest import KEY
-from tests.edge.doubles import EDGE, until
+from tests.edge.doubles import EDGE, now, until
 from tests.edge.test_adopting import soon
 
 NEW = "5a" * 15 + "01"
@@ -42,6 +46,7 @@ class Yard:
     wires: Wires
     lines: Lines
     served: list[Door] = field(default_factory=list)
+    keeper: DoorKeeper | None = None
 
     async def ask(self, suffix: str = "", *, key: str = "", pause: bool = False) -> Result:
         order = ProbeDevice(
@@ -74,8 +79,16 @@ async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
     clock, served = SteadyClock(), list[Door]()
     async with SimulatedBus(gate, fresh, link=tmp_path / "port") as bus:
         wires = Wires(BrokerLink(), edge_id=EDGE, now=clock.now)
-        lines = Lines(clock=clock, wires=wires, doors=lambda: served)
-        yield Yard(bus, gate, fresh, wires, lines, served)
+        made: list[Yard] = []
+        lines = Lines(
+            clock=clock,
+            wires=wires,
+            doors=lambda: served,
+            mode=lambda door_id: "normal" if made[0].keeper is None else made[0].keeper.mode(door_id),
+            state=lambda door_id: None if made[0].keeper is None else made[0].keeper.state(door_id),
+        )
+        made.append(Yard(bus, gate, fresh, wires, lines, served))
+        yield made[0]
 
 
 async def test_a_line_tells_who_is_on_it_and_what_each_can_do_without_any_key(yard: Yard) -> None:
@@ -147,15 +160,16 @@ async def test_a_trial_lights_and_sounds_a_reader_or_pulses_its_strike(yard: Yar
     assert yard.gate.unlocks == 1
 
 
-async def test_doors_on_the_line_stand_still_only_if_the_order_says_so_and_are_back_after_it(
-    yard: Yard, tmp_path: Path
-) -> None:
+@contextlib.asynccontextmanager
+async def serving(yard: Yard, tmp_path: Path, *, lost_after_s: float = 20.0) -> AsyncIterator[tuple[DoorKeeper, Spool]]:
+    """Serve the gate of the yard's line as an edge does."""
     door = yard.door({"address": 0, "side": "in", "key": KEY.hex(), "strike": 0})
     yard.served.append(door)
     async with Spool(tmp_path / "spool.db", budget_bytes=10**8) as spool, asyncio.TaskGroup() as tasks:
-        keeper = DoorKeeper(
+        yard.keeper = keeper = DoorKeeper(
             edge_id=EDGE, spool=spool, clock=SteadyClock(), tasks=tasks, open_driver=yard.wires.open,
-            driver_key=yard.wires.key, new_id=lambda: uuid.uuid4().hex,
+            driver_key=yard.wires.key, new_id=lambda: uuid.uuid4().hex, lost_after_s=lost_after_s,
+            line_free=yard.wires.free,
         )  # fmt: skip
 
         async def consider(_request: Request) -> None:
@@ -164,6 +178,16 @@ async def test_doors_on_the_line_stand_still_only_if_the_order_says_so_and_are_b
         await keeper.start(consider)
         keeper.apply([door], [])
         await until(lambda: keeper.state("gate").online is True)  # type: ignore[union-attr]
+        yield keeper, spool
+        keeper.apply([], [])
+        for task in list(tasks._tasks):
+            task.cancel()
+
+
+async def test_doors_on_the_line_stand_still_only_if_the_order_says_so_and_are_back_after_it(
+    yard: Yard, tmp_path: Path
+) -> None:
+    async with serving(yard, tmp_path) as (keeper, _):
         refused = await yard.ask()
         assert (refused.state, refused.reason, "gate" in refused.detail) == ("refused", "in_use", True)
         assert (await yard.install("#3")).reason == "in_use"
@@ -177,6 +201,34 @@ async def test_doors_on_the_line_stand_still_only_if_the_order_says_so_and_are_b
         await until(lambda: yard.gate.lock == "locked" and keeper.state("gate").online is True, limit_s=15)  # type: ignore[union-attr]
         assert (await keeper.open("gate", attempt="a2", valid_ms=5000)).ok
         assert yard.gate.unlocks == 2
-        keeper.apply([], [])
-        for task in list(tasks._tasks):
-            task.cancel()
+
+
+async def test_an_evacuation_breaks_a_search_off_and_none_begins_during_one(yard: Yard, tmp_path: Path) -> None:
+    async with serving(yard, tmp_path) as (keeper, _):
+        searching = asyncio.create_task(yard.ask(pause=True))
+        await asyncio.sleep(0.5)
+        keeper.apply(yard.served, [DesiredMode(door_id="gate", version=1, mode="evacuating")])
+        async with asyncio.timeout(1.0):
+            broken = await searching
+        assert (broken.state, broken.reason, "gate is evacuating" in broken.detail) == ("failed", "emergency", True)
+        await until(lambda: yard.gate.lock == "unlocked", limit_s=4)
+        refused = await yard.ask(pause=True)
+        assert (refused.state, refused.reason) == ("refused", "emergency")
+        keeper.apply(yard.served, [DesiredMode(door_id="gate", version=2, mode="normal")])
+        await until(lambda: yard.gate.lock == "locked", limit_s=4)
+        state = keeper.state("gate")
+        assert state is not None
+        release = Expectation(cause="release", since=now(), until=soon(60))
+        keeper._doors["gate"].state = msgspec.structs.replace(state, expectations=(release,))
+        assert (await yard.ask(pause=True)).reason == "emergency"
+
+
+async def test_doors_that_stand_still_are_not_lost(yard: Yard, tmp_path: Path) -> None:
+    async with serving(yard, tmp_path, lost_after_s=2.0) as (keeper, spool):
+        searching = asyncio.create_task(yard.ask(pause=True))
+        await until(lambda: "order" in (keeper.statuses()[0].trouble or ""), what="the reason")
+        assert not keeper.statuses()[0].online
+        assert (await searching).state == "confirmed"
+        await until(lambda: keeper.statuses()[0].online, limit_s=2.0, what="the door")
+        bodies = [row.body for row in await spool.oldest(1000, max_bytes=10**9)]
+        assert not any(b"device_lost" in body for body in bodies)

@@ -95,7 +95,7 @@ export const devicesEn: Catalogue["devices"] = {
     other_edge: "the same edge must find the new device", other_kind: "a door does not become a camera", say_which: "choose which part becomes which",
     device_in_use: "it is in use: delete its doors and cameras first, or replace it", names_credentials: "a door uses its credentials: take them out of that door's settings first",
     no_certificate: "it has shown no certificate yet: ask it first", is_door: "it is a door here: unlock that", other_host: "it is at another host and gets no password: ask the device again",
-    in_use: "the line is in use: let it stand still for a moment", wrong_path: "no stream under this path (404)", forbidden: "you may not do this", not_found: "it is not there, or you may not see it",
+    in_use: "the line is in use: let it stand still for a moment", emergency: "a door of this line stands open for an emergency: try again after it", wrong_path: "no stream under this path (404)", forbidden: "you may not do this", not_found: "it is not there, or you may not see it",
     no_answer: "no answer", unreachable: "the device did not answer", credentials: "the device does not take this user and password",
     refused: "the device refused", unsearchable: "nothing could be searched", unsupported: "the edge is too old",
     unblurrable: "a face could not be hidden, so there is no picture; try when nobody is there", not_ready: "the face process is not ready; try again shortly",

@@ -87,7 +87,7 @@ export const devicesZh = {
     name_on_device: "请先在设备上设置相同的门名称（MQTT）", nothing_to_take_over: "请选择正在使用的设备和另一台接替的设备", heir_removed: "接替的设备已移除，请先重新列出",
     other_edge: "新设备须由同一边缘节点发现", other_kind: "门和摄像机不能互相接替", say_which: "请选择由哪一部分接替", device_in_use: "设备正在使用，请先删除其门和摄像机，或更换设备",
     names_credentials: "有门使用此设备的凭据，请先在门的设置中取消", no_certificate: "设备还没有出示证书，请先询问", is_door: "它已是这里的门，请按门的规则开启",
-    other_host: "它在另一主机上，不会收到密码，请重新询问设备", in_use: "线路正在使用，请允许其暂停", wrong_path: "没有这个流路径（404）", forbidden: "您无权这样做", not_found: "找不到，或无权查看",
+    other_host: "它在另一主机上，不会收到密码，请重新询问设备", in_use: "线路正在使用，请允许其暂停", emergency: "此线路上有门因紧急情况开放，请在结束后再试", wrong_path: "没有这个流路径（404）", forbidden: "您无权这样做", not_found: "找不到，或无权查看",
     no_answer: "没有应答", unreachable: "设备没有应答", credentials: "设备不接受此用户名和密码", refused: "设备拒绝", unsearchable: "无法查找",
     unsupported: "边缘节点版本过旧", unblurrable: "有人脸无法遮蔽，因此没有画面，请在无人时再试", not_ready: "人脸程序尚未就绪，请稍后再试",
     not_sent: "画面未能送达", no_video: "收到的不是视频", no_picture: "没有画面", unusable: "没有可用的画面", failed: "未成功",
