@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 
+import type { Alert, Door } from "./api";
 import type { Step } from "./board";
-import { advance, byConcern, EMPTY, inOrder, isWaiting } from "./board";
+import { advance, byConcern, callsByDoor, EMPTY, inOrder, isWaiting } from "./board";
 import { alertOf, cameraOf, doorOf } from "./samples";
 
 const after = (...steps: Step[]): ReturnType<typeof advance> => steps.reduce(advance, EMPTY);
@@ -54,7 +55,7 @@ describe("order", () => {
       alertOf({ id: "unknown", severity: "dire" }),
       alertOf({ id: "new" }),
     ];
-    expect(inOrder(alerts).map((alert) => alert.id)).toEqual(["new", "old", "unknown", "minor", "done"]);
+    expect(inOrder(alerts, new Map()).map((alert) => alert.id)).toEqual(["new", "old", "unknown", "minor", "done"]);
   });
 
   it("lets an escalated alert wait until somebody acknowledges it", () => {
@@ -69,5 +70,24 @@ describe("order", () => {
       doorOf({ id: "gone", online: false }), doorOf({ id: "prised", tamper: true }), doorOf({ id: "forced", alarm: "forced" }),
     ];
     expect(byConcern(doors).map((door) => door.id)).toEqual(["forced", "prised", "gone", "free", "worked on", "open", "quiet"]);
+  });
+});
+
+describe("a call", () => {
+  const RANG = Date.parse("2026-11-23T12:00:00Z");
+  it.each<[string, Partial<Alert>, number, Partial<Door>, boolean]>([
+    ["that began just now goes on", {}, 30, {}, true],
+    ["goes on while somebody presses again", {}, 299, {}, true],
+    ["whose door this computer's clock dates later goes on", {}, -120, {}, true],
+    ["that nobody ended is over in the end", {}, 300, {}, false],
+    ["that was told late is over", { late: true }, 30, {}, false],
+    ["at a door out of reach cannot be answered", {}, 30, { online: false }, false],
+    ["at a door that is unknown here cannot be answered", {}, 30, { id: "d9" }, false],
+    ["that ended is over", { condition: "cleared" }, 30, {}, false],
+    ["that somebody resolved is over", { workflow: "resolved" }, 30, {}, false],
+  ])("%s", (_, change, afterS, door, goesOn) => {
+    const alerts = new Map([["a1", alertOf({ kind: "door_call", severity: "info", ...change })]]);
+    const at = doorOf(door);
+    expect(callsByDoor({ alerts, doors: new Map([[at.id, at]]) }, RANG + afterS * 1_000).has("d1")).toBe(goesOn);
   });
 });

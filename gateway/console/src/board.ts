@@ -94,27 +94,34 @@ export function isWaiting(alert: Alert): boolean {
   return alert.acknowledged_at === null && (alert.workflow === "new" || alert.workflow === "escalated");
 }
 
-/** Say whether somebody stands at a door station and rings now. */
-export function isCalling(alert: Alert): boolean {
-  return alert.kind === "door_call" && alert.condition === "active" && alert.workflow !== "resolved";
+/** The calls that go on, by door. */
+export type Calls = ReadonlyMap<string, Alert>;
+
+/** An edge ends a ring a minute after the last press; the rest is for who presses again, and for the clock of this computer. */
+const RINGS_MS = 300_000;
+
+/** Return who stands at a door station and rings now: no late report, nothing old, and at a door that can be opened. */
+export function callsByDoor({ alerts, doors }: Pick<Board, "alerts" | "doors">, nowMs: number): Calls {
+  const rings = ({ kind, condition, workflow, late, raised_at, place }: Alert): boolean =>
+    kind === "door_call" && condition === "active" && workflow !== "resolved" && !late
+    && nowMs - Date.parse(raised_at) < RINGS_MS && doors.get(place.door_id ?? "")?.online === true;
+  return new Map([...alerts.values()].filter(rings).map((alert) => [alert.place.door_id ?? "", alert]));
 }
 
-/** Return the calls that go on, by door. */
-export function callsByDoor(alerts: Iterable<Alert>): ReadonlyMap<string, Alert> {
-  return new Map([...alerts].filter(isCalling).map((alert) => [alert.place.door_id ?? "", alert]));
-}
+/** Say whether an alert is a call that goes on. */
+export const isCalling = (alert: Alert, calls: Calls): boolean => calls.get(alert.place.door_id ?? "")?.id === alert.id;
 
 const RANK = ["urgent", "call", "major", "minor", "info"];
 
-function rank(alert: Alert): number {
-  const severity = RANK.indexOf(isCalling(alert) ? "call" : alert.severity);
+function rank(alert: Alert, calls: Calls): number {
+  const severity = RANK.indexOf(isCalling(alert, calls) ? "call" : alert.severity);
   const turn = !isWaiting(alert) ? 20 : alert.late || alert.exercise ? 10 : 0;
   return turn + (severity === -1 ? RANK.indexOf("major") : severity);
 }
 
 /** Return alerts as an operator works them off: what waits first (late reports and drills after the rest), then by severity (who rings now after what is urgent), then the newest. */
-export function inOrder(alerts: Iterable<Alert>): Alert[] {
-  return [...alerts].sort((one, other) => rank(one) - rank(other) || Date.parse(other.raised_at) - Date.parse(one.raised_at));
+export function inOrder(alerts: Iterable<Alert>, calls: Calls): Alert[] {
+  return [...alerts].sort((one, other) => rank(one, calls) - rank(other, calls) || Date.parse(other.raised_at) - Date.parse(one.raised_at));
 }
 
 /** Compare names as people sort them: building 2 comes before building 10. */

@@ -4,6 +4,8 @@ import type { Alert } from "./api";
 import { alertOf } from "./samples";
 import { rings, samples, tuneFor } from "./sound";
 
+const NONE = new Map<string, Alert>();
+
 describe("what rings", () => {
   it.each<[string, Partial<Alert>, boolean]>([
     ["a new urgent alert", {}, true],
@@ -13,30 +15,35 @@ describe("what rings", () => {
     ["a minor alert", { severity: "minor" }, false],
     ["a late report", { late: true }, false],
     ["a drill", { exercise: true }, false],
-    ["a call at a door that goes on", { kind: "door_call", severity: "info" }, true],
-    ["a call that ended", { kind: "door_call", severity: "info", condition: "cleared" }, false],
-    ["a call that somebody answers", { kind: "door_call", severity: "info", workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, false],
+    ["a call that is over", { kind: "door_call", severity: "info" }, false],
     ["an acknowledged alert", { workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, false],
   ])("%s", (_, change, expected) => {
-    expect(rings(alertOf(change))).toBe(expected);
+    expect(rings(alertOf(change), false)).toBe(expected);
+  });
+
+  it("is a call that goes on, until somebody answers it", () => {
+    const call = alertOf({ kind: "door_call", severity: "info" });
+    expect(rings(call, true)).toBe(true);
+    expect(rings({ ...call, workflow: "acknowledged", acknowledged_at: "2026-11-23T12:00:01Z" }, true)).toBe(false);
   });
 
   it("makes one tune of a storm, the worst", () => {
     const storm = [...Array(90).keys()].map((n) => alertOf({ id: `a${n}`, severity: n === 40 ? "urgent" : "major" }));
-    expect(tuneFor(storm, new Set())).toBe("urgent");
-    expect(tuneFor(storm, new Set(["a40"]))).toBe("major");
+    expect(tuneFor(storm, { calls: NONE, silenced: new Set() })).toBe("urgent");
+    expect(tuneFor(storm, { calls: NONE, silenced: new Set(["a40"]) })).toBe("major");
   });
 
   it("rings for a call in its own tune, unless something worse rings", () => {
     const call = alertOf({ id: "c", kind: "door_call", severity: "info" });
-    expect(tuneFor([call], new Set())).toBe("call");
-    expect(tuneFor([call, alertOf({ severity: "major" })], new Set())).toBe("major");
+    const calls = new Map([["d1", call]]);
+    expect(tuneFor([call], { calls, silenced: new Set() })).toBe("call");
+    expect(tuneFor([call, alertOf({ severity: "major" })], { calls, silenced: new Set() })).toBe("major");
   });
 
   it("keeps what was silenced silent, and rings for the next", () => {
-    expect(tuneFor([alertOf()], new Set(["a1"]))).toBeNull();
-    expect(tuneFor([alertOf(), alertOf({ id: "a2" })], new Set(["a1"]))).toBe("urgent");
-    expect(tuneFor([], new Set())).toBeNull();
+    expect(tuneFor([alertOf()], { calls: NONE, silenced: new Set(["a1"]) })).toBeNull();
+    expect(tuneFor([alertOf(), alertOf({ id: "a2" })], { calls: NONE, silenced: new Set(["a1"]) })).toBe("urgent");
+    expect(tuneFor([], { calls: NONE, silenced: new Set() })).toBeNull();
   });
 });
 

@@ -1,14 +1,15 @@
 // The sound of alerts: which alerts ring (pure), and one siren made with WebAudio, so that nothing is fetched and a storm of
 // alerts is still one sound. The loop runs in the audio thread: a page in the background rings as well.
 import type { Alert } from "./api";
+import type { Calls } from "./board";
 import { isCalling, isWaiting } from "./board";
 
 export type Tune = "urgent" | "major" | "call";
 export type Armed = "armed" | "blocked" | "unsupported";
 
 /** Say whether an alert rings: urgent, major or a call that goes on, nobody acknowledged it, and neither a late report nor a drill. */
-export function rings(alert: Alert): boolean {
-  const loud = alert.severity === "urgent" || alert.severity === "major" || isCalling(alert);
+export function rings(alert: Alert, calling: boolean): boolean {
+  const loud = alert.severity === "urgent" || alert.severity === "major" || calling;
   return loud && isWaiting(alert) && !alert.late && !alert.exercise;
 }
 
@@ -16,9 +17,9 @@ const LOUDEST: Tune[] = ["urgent", "major", "call"];
 const tuneOf = (alert: Alert): Tune => (alert.severity === "urgent" ? "urgent" : alert.severity === "major" ? "major" : "call");
 
 /** Return the one tune for all alerts that ring and are not silenced; null is silence. */
-export function tuneFor(alerts: Iterable<Alert>, silenced: ReadonlySet<string>): Tune | null {
+export function tuneFor(alerts: Iterable<Alert>, { calls, silenced }: { calls: Calls; silenced: ReadonlySet<string> }): Tune | null {
   const wanted = new Set<Tune>();
-  for (const alert of alerts) if (rings(alert) && !silenced.has(alert.id)) wanted.add(tuneOf(alert));
+  for (const alert of alerts) if (rings(alert, isCalling(alert, calls)) && !silenced.has(alert.id)) wanted.add(tuneOf(alert));
   return LOUDEST.find((tune) => wanted.has(tune)) ?? null;
 }
 

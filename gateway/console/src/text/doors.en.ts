@@ -17,6 +17,7 @@ export const atDoorsEn: Catalogue["atDoors"] = {
     refused: "The desk refused the call",
     opened: (door) => `${door} took the order to open`,
     sentAway: (door) => `Who rang at ${door} was told`,
+    unmarked: "The call was answered, but its alert could not be acknowledged: acknowledge it by hand",
     over: "The call is over: somebody answered it, or the caller left",
     answeredBy: (who, time) => `Answered by ${who} at ${time}`,
     endedAt: (time) => `Call ended at ${time}`,

@@ -15,6 +15,7 @@ export const atDoorsZh = {
     refused: "值班员拒绝了呼叫",
     opened: (door: string) => `${door} 已接受开门指令`,
     sentAway: (door: string) => `已告知 ${door} 的呼叫者`,
+    unmarked: "呼叫已应答，但告警未能确认，请手动确认",
     over: "呼叫已结束：可能已有人应答，或呼叫者已离开",
     answeredBy: (who: string, time: string) => `${who} 于 ${time} 应答`,
     endedAt: (time: string) => `呼叫于 ${time} 结束`,

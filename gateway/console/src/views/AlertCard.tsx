@@ -5,7 +5,7 @@ import type { ReactElement, RefObject } from "react";
 import { memo, useEffect, useRef } from "react";
 
 import type { Alert } from "../api";
-import { isCalling, isWaiting } from "../board";
+import { isWaiting } from "../board";
 import { rings } from "../sound";
 import { siteTime, useText, worded } from "../text/language";
 import type { Actions } from "./actions";
@@ -15,7 +15,7 @@ import type { Tone } from "./Mark";
 import { Mark } from "./Mark";
 
 export interface AlertCardProps {
-  alert: Alert; mayAct: boolean; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void;
+  alert: Alert; calling: boolean; mayAct: boolean; busy: boolean; onAcknowledge: (alert: Alert) => unknown; onResolve: (alert: Alert) => void;
   /** Absent for who may not open doors. */
   onAnswer?: Actions["answer"] | undefined;
 }
@@ -24,13 +24,14 @@ const WORKFLOW_TONES: Record<string, Tone> = { new: "warn", escalated: "danger" 
 const DELIVERY_TONES: Record<string, Tone> = { delivered: "good", dead: "danger" };
 
 /** Drawn again only when its alert changes: in a storm the others stay as they are. */
-export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknowledge, onResolve, onAnswer }: AlertCardProps): ReactElement {
+export const AlertCard = memo(function AlertCard({ alert, calling, mayAct, busy, onAcknowledge, onResolve, onAnswer }: AlertCardProps): ReactElement {
   const text = useText();
   const kind = worded(text.kind, alert.kind);
   const waiting = isWaiting(alert);
-  const [next, keepFocus] = useKeptFocus(waiting);
+  const [next, keepFocus] = useKeptFocus(waiting, calling);
+  const answer: Actions["answer"] = (...given) => { keepFocus(); return onAnswer?.(...given) ?? Promise.resolve(false); };
   const procedure = Object.hasOwn(text.procedure, alert.kind) ? text.procedure[alert.kind] : undefined;
-  const classes = ["alert", `alert-${alert.severity}`, rings(alert) ? "alert-loud" : "", alert.workflow === "resolved" ? "alert-resolved" : ""];
+  const classes = ["alert", `alert-${alert.severity}`, rings(alert, calling) ? "alert-loud" : "", alert.workflow === "resolved" ? "alert-resolved" : ""];
   return (
     <article className={classes.join(" ")} aria-label={`${worded(text.severity, alert.severity)} ${kind} ${alert.place.name}`} data-alert={alert.id}>
       <div className="alert-what">
@@ -39,16 +40,16 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
           <span>{kind}</span>
         </h3>
         <p className="alert-where"><strong>{alert.place.name}</strong> <Address alert={alert} /></p>
-        <Standing alert={alert} />
-        {waiting && procedure !== undefined && (alert.kind !== "door_call" || isCalling(alert)) && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
-        {onAnswer !== undefined && isCalling(alert) && <CallDesk alert={alert} busy={busy} onAnswer={onAnswer} />}
+        <Standing alert={alert} calling={calling} />
+        {waiting && procedure !== undefined && (alert.kind !== "door_call" || calling) && <p className="hint"><b>{text.alerts.procedure}</b> {procedure}</p>}
+        {onAnswer !== undefined && calling && <CallDesk alert={alert} busy={busy} onAnswer={answer} />}
         <Receipts alert={alert} />
       </div>
       {mayAct && alert.workflow !== "resolved" && (
         <div className="alert-do">
           {waiting && (
             <Button
-              type={isCalling(alert) ? "default" : "primary"} size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { keepFocus(); onAcknowledge(alert); }}
+              type={calling ? "default" : "primary"} size="large" icon={<CheckOutlined aria-hidden />} loading={busy} onClick={() => { keepFocus(); onAcknowledge(alert); }}
               aria-label={text.alerts.acknowledgeOf(kind, alert.place.name)}
             >
               {text.alerts.acknowledge}
@@ -64,14 +65,15 @@ export const AlertCard = memo(function AlertCard({ alert, mayAct, busy, onAcknow
 });
 
 /** The button that was pressed goes away: leave the keyboard on the next one of its alert, without scrolling there. */
-function useKeptFocus(waiting: boolean): [RefObject<HTMLButtonElement | null>, () => void] {
+function useKeptFocus(waiting: boolean, calling: boolean): [RefObject<HTMLButtonElement | null>, () => void] {
   const ref = useRef<HTMLButtonElement>(null);
   const pressed = useRef(false);
   useEffect(() => {
-    if (waiting || !pressed.current) return;
-    pressed.current = false;
-    if (document.activeElement === document.body) ref.current?.focus({ preventScroll: true });
-  }, [waiting]);
+    if (!pressed.current) return;
+    const kept = document.activeElement !== document.body; // an answered call may stay, with its buttons, until the edge has ended it
+    if (!kept) ref.current?.focus({ preventScroll: true });
+    pressed.current = kept && (waiting || calling);
+  }, [waiting, calling]);
   return [ref, () => { pressed.current = true; }];
 }
 
@@ -84,7 +86,7 @@ function At({ at, zone }: { at: string; zone: string | undefined }): ReactElemen
   return <time dateTime={at}>{siteTime(at, { now, zone })}</time>;
 }
 
-function Standing({ alert }: { alert: Alert }): ReactElement {
+function Standing({ alert, calling }: { alert: Alert; calling: boolean }): ReactElement {
   const text = useText();
   const now = useNow();
   const zone = alert.place.timezone;
@@ -94,7 +96,7 @@ function Standing({ alert }: { alert: Alert }): ReactElement {
   const by = call ? answeredBy : text.alerts.acknowledgedBy;
   return (
     <p className="alert-how">
-      {isCalling(alert) ? <strong>{since(time(alert.raised_at))}</strong> : <span title={text.alerts.raised}><At at={alert.raised_at} zone={zone} /></span>}
+      {calling ? <strong>{since(time(alert.raised_at))}</strong> : <span title={text.alerts.raised}><At at={alert.raised_at} zone={zone} /></span>}
       <Mark tone={alert.condition === "active" ? "danger" : "good"} word={worded(text.condition, alert.condition)} />
       <Mark tone={WORKFLOW_TONES[alert.workflow] ?? "calm"} word={worded(text.workflow, alert.workflow)} />
       {alert.late && <Mark loud tone="note" word={text.alerts.late} title={text.alerts.lateHelp} />}

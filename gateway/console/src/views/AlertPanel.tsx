@@ -4,8 +4,8 @@ import type { ReactElement } from "react";
 import { useCallback, useMemo, useState } from "react";
 
 import type { Alert, Gateway, User } from "../api";
-import type { Board } from "../board";
-import { inOrder } from "../board";
+import type { Board, Calls } from "../board";
+import { inOrder, isCalling } from "../board";
 import type { Catalogue } from "../text/zh";
 import { useText, worded } from "../text/language";
 import { AlertCard } from "./AlertCard";
@@ -13,7 +13,7 @@ import type { Actions } from "./actions";
 import { useHistory } from "./history";
 import type { Draft } from "./ResolveForm";
 
-export interface AlertPanelProps { user: User; board: Board; gateway: Gateway; actions: Actions; waiting: number; onResolve: (draft: Draft) => void }
+export interface AlertPanelProps { user: User; board: Board; calls: Calls; gateway: Gateway; actions: Actions; waiting: number; onResolve: (draft: Draft) => void }
 const STEP = 50;
 
 function announcement(text: Catalogue, { newest }: Board, waiting: number): string {
@@ -22,12 +22,12 @@ function announcement(text: Catalogue, { newest }: Board, waiting: number): stri
   return waiting > 1 ? text.alerts.announceMany(waiting, words) : words;
 }
 
-export function AlertPanel({ user, board, gateway, actions, waiting, onResolve }: AlertPanelProps): ReactElement {
+export function AlertPanel({ user, board, calls, gateway, actions, waiting, onResolve }: AlertPanelProps): ReactElement {
   const text = useText();
   const [scope, setScope] = useState<"open" | "all">("open");
-  const open = useMemo(() => inOrder(board.alerts.values()), [board.alerts]);
+  const open = useMemo(() => inOrder(board.alerts.values(), calls), [board.alerts, calls]);
   const scopes = [{ value: "open" as const, label: text.alerts.open }, { value: "all" as const, label: text.alerts.all }];
-  const list = { actions, mayAct: user.scopes.includes("alerts:act"), mayOpen: user.scopes.includes("doors:unlock"), onResolve };
+  const list = { calls, actions, mayAct: user.scopes.includes("alerts:act"), mayOpen: user.scopes.includes("doors:unlock"), onResolve };
   if (!user.scopes.includes("alerts:read")) {
     const words = text.alerts.noRight(worded(text.role, user.role));
     return <section className="panel" id="alerts" data-section="alerts"><Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={words} /></section>;
@@ -49,9 +49,9 @@ export function AlertPanel({ user, board, gateway, actions, waiting, onResolve }
   );
 }
 
-interface AlertsProps { alerts: Alert[]; empty: string; actions: Actions; mayAct: boolean; mayOpen: boolean; onResolve: (draft: Draft) => void }
+interface AlertsProps { alerts: Alert[]; calls: Calls; empty: string; actions: Actions; mayAct: boolean; mayOpen: boolean; onResolve: (draft: Draft) => void }
 
-function Alerts({ alerts, empty, actions, mayAct, mayOpen, onResolve }: AlertsProps): ReactElement {
+function Alerts({ alerts, calls, empty, actions, mayAct, mayOpen, onResolve }: AlertsProps): ReactElement {
   const text = useText();
   const [shown, setShown] = useState(STEP);
   const begin = useCallback((alert: Alert) => { onResolve({ alert, disposition: null, note: "" }); }, [onResolve]);
@@ -61,7 +61,7 @@ function Alerts({ alerts, empty, actions, mayAct, mayOpen, onResolve }: AlertsPr
       <ul className="alerts">
         {alerts.slice(0, shown).map((alert) => (
           <li key={alert.id}>
-            <AlertCard alert={alert} mayAct={mayAct} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} onAnswer={mayOpen ? actions.answer : undefined} />
+            <AlertCard alert={alert} calling={isCalling(alert, calls)} mayAct={mayAct} busy={actions.busy.has(alert.id)} onAcknowledge={actions.acknowledge} onResolve={begin} onAnswer={mayOpen ? actions.answer : undefined} />
           </li>
         ))}
       </ul>

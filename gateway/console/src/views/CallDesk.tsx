@@ -17,20 +17,20 @@ export function CallDesk({ alert, busy, onAnswer }: { alert: Alert; busy: boolea
   const [reason, setReason] = useState("");
   const said = reason.trim();
   const door = alert.place.name;
-  const open = (why: string): void => { void onAnswer(alert, "open", why); };
   return (
-    <form className="call-desk" data-call={alert.place.door_id} onSubmit={(event) => { event.preventDefault(); if (said.length >= REASON_LEAST) open(said); }}>
+    <div className="call-desk" data-call={alert.place.door_id}>
       <label htmlFor={id}>{text.reason}</label>
       <div role="group" aria-label={text.quickLabel} className="tools">
         {text.quick.map((each) => (
           <Button key={each} size="small" disabled={busy} aria-pressed={said === each} type={said === each ? "primary" : "default"} ghost={said === each} onClick={() => { setReason(each); }}>{each}</Button>
         ))}
       </div>
+      {/* No form: a desk reader types the number of a card and presses Enter, which must open nothing. */}
       <Input id={id} autoComplete="off" maxLength={REASON_MOST} value={reason} placeholder={text.reasonHelp} onChange={(event) => { setReason(event.target.value); }} />
       <div className="call-ways">
-        <Button type="primary" size="large" htmlType="submit" icon={<UnlockOutlined aria-hidden />} loading={busy} disabled={said.length < REASON_LEAST} aria-label={text.openOf(door)}>{text.open}</Button>
+        <Button type="primary" size="large" icon={<UnlockOutlined aria-hidden />} loading={busy} disabled={said.length < REASON_LEAST} aria-label={text.openOf(door)} onClick={() => { void onAnswer(alert, "open", said); }}>{text.open}</Button>
         <Button danger size="large" icon={<CloseOutlined aria-hidden />} disabled={busy} aria-label={text.refuseOf(door)} onClick={() => { void onAnswer(alert, "refuse", text.refused); }}>{text.refuse}</Button>
       </div>
-    </form>
+    </div>
   );
 }

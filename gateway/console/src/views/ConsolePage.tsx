@@ -31,12 +31,12 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
   const { user, board, draft, setDraft, onLeft, appearance, gateway, dispatch, onExpired } = props;
   const text = useText();
   const look = useLive(props);
-  const sound = useSound(board.alerts);
+  const now = useClock();
+  const calls = useMemo(() => callsByDoor({ alerts: board.alerts, doors: board.doors }, now), [board.alerts, board.doors, now]);
+  const sound = useSound(board.alerts, calls);
   const waiting = useWaiting(board.alerts);
   const actions = useActions({ gateway, dispatch, onExpired, look });
   const office = useOffice({ user, gateway, doors: board.doors, onExpired });
-  const calls = useMemo(() => callsByDoor(board.alerts.values()), [board.alerts]);
-  const now = useClock();
   const [section, setSection] = useState<Section>("alerts");
   const stale = board.link === "lost" || board.heardAtMs === null;
   const tabs = SECTIONS.map((value) => ({
@@ -53,7 +53,7 @@ export function ConsolePage(props: ConsoleProps): ReactElement {
       <nav className="tabs"><Segmented block size="large" options={tabs} value={section} onChange={setSection} /></nav>
       <Now value={now}>
         <main className={stale ? "sections stale" : "sections"} data-shown={section}>
-          <AlertPanel {...{ user, board, gateway, actions, waiting }} onResolve={setDraft} />
+          <AlertPanel {...{ user, board, calls, gateway, actions, waiting }} onResolve={setDraft} />
           <div className="aside">
             <DoorPanel doors={board.doors} calls={calls} known={board.heardAtMs !== null} tools={office.tools} {...office.atDoor} />
             <CameraPanel cameras={board.cameras} known={board.heardAtMs !== null} onZone={office.onZone} />

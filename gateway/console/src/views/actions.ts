@@ -47,10 +47,11 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
       void message.error(reached ? text.alerts.failed(cause.message) : text.alerts.unreachable, SAID_S);
       look(); // somebody else may have been faster
     };
-    const act = async (alertId: string, ask: () => Promise<Alert>): Promise<boolean> => {
+    const act = async (alertId: string, ask: () => Promise<Alert | null>): Promise<boolean> => {
       setBusy((held) => new Set(held).add(alertId));
       try {
-        dispatch({ type: "alert", alert: await ask(), raised: false });
+        const alert = await ask();
+        if (alert !== null) dispatch({ type: "alert", alert, raised: false });
         return true;
       } catch (cause) {
         tell(cause);
@@ -59,22 +60,29 @@ export function useActions({ gateway, dispatch, onExpired, look }: Needs): Actio
         setBusy((held) => new Set([...held].filter((id) => id !== alertId)));
       }
     };
-    const answer = async (alert: Alert, way: "open" | "refuse", reason: string): Promise<boolean> => {
-      const door = alert.place.door_id ?? "";
-      const call = { over: false };
-      const done = await act(alert.id, async () => {
-        try {
-          await (way === "open" ? unlock : refuseCall)(gateway, door, reason);
-        } catch (cause) {
-          call.over = way === "refuse" && cause instanceof Problem && cause.status === CONFLICT;
-          if (!call.over) throw cause;
-        }
-        return call.over ? gateway.alert(alert.id) : acknowledged(gateway, alert, reason);
-      });
-      if (call.over) void message.warning(text.atDoors.call.over, SAID_S);
-      else if (done) void message.success(way === "open" ? text.atDoors.call.opened(alert.place.name) : text.atDoors.call.sentAway(alert.place.name));
-      return done;
+    // The door has done it: whatever fails from here on must not read as if it had not, or it is opened again.
+    const marked = async (alert: Alert, reason: string): Promise<Alert | null> => {
+      try {
+        return await acknowledged(gateway, alert, reason);
+      } catch (cause) {
+        if (cause instanceof Problem && cause.status === 401) throw cause;
+        void message.warning(text.atDoors.call.unmarked, SAID_S);
+        look();
+        return null;
+      }
     };
+    const answer = (alert: Alert, way: "open" | "refuse", reason: string): Promise<boolean> => act(alert.id, async () => {
+      const { door_id, name } = alert.place;
+      try {
+        await (way === "open" ? unlock : refuseCall)(gateway, door_id ?? "", reason);
+      } catch (cause) {
+        if (way === "open" || !(cause instanceof Problem) || cause.status !== CONFLICT) throw cause;
+        void message.warning(text.atDoors.call.over, SAID_S);
+        return gateway.alert(alert.id);
+      }
+      void message.success(way === "open" ? text.atDoors.call.opened(name) : text.atDoors.call.sentAway(name));
+      return marked(alert, reason);
+    });
     return {
       answer,
       acknowledge: (alert) => act(alert.id, () => gateway.acknowledge(alert.id)),

@@ -2,8 +2,8 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 
 import type { Alert, Gateway, Right, User } from "../api";
-import type { Step } from "../board";
-import { isWaiting } from "../board";
+import type { Calls, Step } from "../board";
+import { isCalling, isWaiting } from "../board";
 import type { Source } from "../live";
 import { LiveFeed } from "../live";
 import type { Armed } from "../sound";
@@ -39,12 +39,13 @@ const SETTLE_MS = 500;
 export interface Sound { armed: Armed | null; ringing: number; arm: () => void; silence: () => void; tryOut: () => void }
 
 /** Sound the alerts that ring. Any click or key arms a blocked siren, since browsers ask for one. */
-export function useSound(alerts: ReadonlyMap<string, Alert>): Sound {
+export function useSound(alerts: ReadonlyMap<string, Alert>, calls: Calls): Sound {
   const siren = useRef<Siren | null>(null);
   const [armed, setArmed] = useState<Armed | null>(null);
   const [silenced, setSilenced] = useState<ReadonlySet<string>>(new Set());
-  const tune = useMemo(() => tuneFor(alerts.values(), silenced), [alerts, silenced]);
-  const ringing = useMemo(() => [...alerts.values()].filter((alert) => rings(alert) && !silenced.has(alert.id)).length, [alerts, silenced]);
+  const tune = useMemo(() => tuneFor(alerts.values(), { calls, silenced }), [alerts, calls, silenced]);
+  const loud = useMemo(() => [...alerts.values()].filter((alert) => rings(alert, isCalling(alert, calls))).map(({ id }) => id), [alerts, calls]);
+  const ringing = loud.filter((id) => !silenced.has(id)).length;
   const arm = useCallback(() => { void siren.current?.arm(); }, []);
 
   useEffect(() => {
@@ -62,7 +63,7 @@ export function useSound(alerts: ReadonlyMap<string, Alert>): Sound {
   }, [arm]);
   useEffect(() => { siren.current?.play(tune); }, [tune]);
 
-  const silence = useCallback(() => { setSilenced(new Set([...alerts.values()].filter(rings).map((alert) => alert.id))); }, [alerts]);
+  const silence = useCallback(() => { setSilenced(new Set(loud)); }, [loud]);
   const tryOut = useCallback(() => { siren.current?.tryOut(); }, []);
   return { armed, ringing, arm, silence, tryOut };
 }
