@@ -182,7 +182,7 @@ class Adopting:
             return await (self._still(order) if order.act == "still" else self._at_door(order))
 
     async def _at_door(self, order: TryPart) -> Result:
-        ours = next((one.id for one in self._doors() if _is_tried(one, order)), None)
+        ours = await self._served_as(order)
         if ours is not None:
             return self._ended(order.id, "refused", reason="refused", detail=f"it is door {ours!r} here: unlock that")
         try:
@@ -198,6 +198,14 @@ class Adopting:
             return self._ended(order.id, "confirmed")
         reason = "refused" if ended.certain else "no_answer"
         return self._ended(order.id, "refused" if ended.certain else "failed", reason=reason, detail=ended.error or "")
+
+    async def _served_as(self, order: TryPart) -> str | None:
+        """Return the door here whose part of a device is to be tried, whatever name its line goes by."""
+        tried = [order.settings]
+        if order.wire in SURVEYS and self._lines is not None:
+            names = await self._lines.names(str(order.settings.get("port", "")))
+            tried = [{**order.settings, "port": name} for name in sorted(names)]
+        return next((door.id for door in self._doors() for one in tried if _is_tried(door, order, settings=one)), None)
 
     def _line_of(self, order: TryPart) -> contextlib.AbstractAsyncContextManager[None]:
         """Return the block in which a trial has the line of its device to itself, if it needs one."""
@@ -256,8 +264,8 @@ class Adopting:
         )  # fmt: skip
 
 
-def _is_tried(door: Door, order: TryPart) -> bool:
-    return drives(door.driver, door.id, part=order.part, wire=order.wire, settings=order.settings)
+def _is_tried(door: Door, order: TryPart, *, settings: Mapping[str, Setting]) -> bool:
+    return drives(door.driver, door.id, part=order.part, wire=order.wire, settings=settings)
 
 
 def better(known: Candidate, other: Candidate) -> Candidate:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from drivers.catalog import KEYINGS, SURVEYS
 from drivers.discovery import Keying, Survey
 from edge.clock import SteadyClock
+from edge.line_names import same_lines
 from edge.wires import Wires, line_of
 from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate, Wire
@@ -92,6 +93,10 @@ class Lines:
             return self._stopped(order.id, error)
         return self._ended(order.id, "confirmed")
 
+    async def names(self, line: str) -> frozenset[str]:
+        """Return the name of a line, and whatever else doors that are served here call the same one."""
+        return await same_lines(line, {line_of(door) for door in self._doors()})
+
     @contextlib.asynccontextmanager
     async def had(self, address: str, *, pause: bool) -> AsyncIterator[None]:
         """Have a line to oneself within the block.
@@ -101,13 +106,14 @@ class Lines:
             DeviceUnreachable: one has to let people out now; the block is broken off.
         """
         line = address.partition("#")[0].partition("?")[0]
-        served = sorted(door.id for door in self._doors() if line_of(door) == line)
+        names = await self.names(line)
+        served = sorted(door.id for door in self._doors() if line_of(door) in names)
         if served and not pause:
             raise Conflict(f"the line serves {', '.join(served)}: say that they may stand still for a moment")
         async with self._one_at_a_time:
             if (why := self._emergency(served)) is not None:
                 raise Conflict(f"{why}: its line cannot stand still").because(EMERGENCY)
-            async with self._wires.left(line), self._until_emergency(line, served):
+            async with self._wires.left(names), self._until_emergency(line, served):
                 yield
 
     @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Final
@@ -81,17 +81,17 @@ class Wires:
         return driver
 
     @contextlib.asynccontextmanager
-    async def left(self, line: str) -> AsyncIterator[None]:
-        """Have a line to oneself: its driver leaves it, and cannot be opened again within the block."""
-        self._left[line] += 1
+    async def left(self, names: Collection[str]) -> AsyncIterator[None]:
+        """Have a line to oneself, under all its names: its driver leaves it, and cannot be opened again within the block."""
+        self._left.update(names)
         try:
-            for key in [key for key, its in self._lines.items() if its == line]:
+            for key in [key for key, its in self._lines.items() if its in names]:
                 driver = self._drivers[key]
                 if isinstance(driver, HoldsLine):
                     await driver.leave_line()
             yield
         finally:
-            self._left[line] -= 1
+            self._left.subtract(names)
             self._given_back.set()
 
     async def free(self, doors: tuple[Door, ...], *, lent: Callable[[str], None]) -> None:

@@ -83,9 +83,10 @@ def drives(
     if wire == "osdp":
         # One that names the device which holds its key is that device's, whoever answers at its address now.
         mine = (one.get("address", 0) for one in readers_of(driver, door_id) if not isinstance(one.get("device"), str))
-        return driver.get("port") == settings.get("port") and settings.get("address") in mine
+        same_line = whereabouts(driver.get("port")) == whereabouts(settings.get("port"))
+        return same_line and settings.get("address") in mine
     told = {name: value for name, value in settings.items() if name not in _NOT_WHICH}
-    same = all(_whereabouts(driver.get(name)) == _whereabouts(value) for name, value in told.items())
+    same = all(whereabouts(driver.get(name)) == whereabouts(value) for name, value in told.items())
     return bool(told) and same
 
 
@@ -108,12 +109,12 @@ _NOT_WHICH: Final = frozenset({"kind", "user", "password", "fingerprint"})
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-def _whereabouts(value: object) -> object:
-    """Return the host and port of an address, and any other value as it is."""
+def whereabouts(value: object) -> object:
+    """Return the host and port of an address however it is written, no name resolved, and any other value as it is."""
     if not isinstance(value, str) or "://" not in value:
         return value
     try:
         parts = urlsplit(value)
-        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        return (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return value

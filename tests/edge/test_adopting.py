@@ -25,6 +25,7 @@ from edge import wire
 from edge.adopting import Adopting, better, fitting
 from edge.clock import SteadyClock
 from edge.facelink import FaceLink
+from edge.lines import Lines
 from edge.trial_eyes import TrialEyes
 from edge.wires import Wires
 from models.device_orders import Discover as Search
@@ -330,3 +331,22 @@ def test_a_door_on_trial_keeps_no_session_at_the_broker() -> None:
     assert isinstance(other, MqttDoors)
     assert other._endpoint.client_id != endpoint.client_id  # two trials at once leave each other alone
     assert wires.reached("onvif") == {}
+
+
+async def test_a_reader_of_a_door_here_is_not_tried_by_another_name_of_its_line(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to("/dev/ttyNONE0")
+    readers = [{"address": 0, "strike": 0, "key": "5a" * 16}]
+    gate = Door(
+        id="gate", site_id="s", name="gate", edge_id=EDGE, driver={"kind": "osdp", "port": "/dev/ttyNONE0", "readers": readers}
+    )  # fmt: skip
+    bench.doors = (gate,)
+    bench.adopting._lines = Lines(
+        clock=SteadyClock(), wires=Wires(BrokerLink(), edge_id=EDGE, now=now), doors=lambda: bench.doors,
+        mode=lambda _id: "normal", state=lambda _id: None,
+    )  # fmt: skip
+    order = TryPart(
+        id="o-8", wire="osdp", settings={"port": str(tmp_path / "by-id"), "address": 0, "strike": 0}, part="0",
+        act="unlock", reason="adoption", requested_by="u", pause=True, deadline=soon(15),
+    )  # fmt: skip
+    result = await bench.adopting.attempt(order)
+    assert (result.state, "door 'gate'" in result.detail, bench.trials) == ("refused", True, [])

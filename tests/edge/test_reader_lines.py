@@ -19,12 +19,13 @@ from drivers.osdp.simbus import SimulatedBus
 from drivers.osdp.simreader import SimulatedReader
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
+from edge.line_names import same_lines
 from edge.lines import Lines
 from edge.spool import Spool
 from edge.wires import Wires
 from models.access import Request
 from models.device_orders import InstallKey, ProbeDevice
-from models.devices import Candidate
+from models.devices import Candidate, drives
 from models.link import Result
 from models.openings import Expectation
 from models.places import Door
@@ -232,3 +233,43 @@ async def test_doors_that_stand_still_are_not_lost(yard: Yard, tmp_path: Path) -
         await until(lambda: keeper.statuses()[0].online, limit_s=2.0, what="the door")
         bodies = [row.body for row in await spool.oldest(1000, max_bytes=10**9)]
         assert not any(b"device_lost" in body for body in bodies)
+
+
+async def test_a_line_is_the_same_one_under_another_name(yard: Yard, tmp_path: Path) -> None:
+    other = tmp_path / "by-id"
+    other.symlink_to(yard.bus.port)
+    async with serving(yard, tmp_path) as (keeper, _):
+        order = ProbeDevice(id="o1", wire="osdp", address=f"{other}#3", deadline=soon(30))
+        refused = await yard.lines.survey(order)
+        assert (refused.state, refused.reason) == ("refused", "in_use")
+        found = await yard.lines.survey(msgspec.structs.replace(order, pause=True))
+        assert [one.reach for one in found.candidates] == ["answers"], "the door's driver left it"
+        await until(lambda: keeper.statuses()[0].online)
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [
+        ("tcp://localhost:4001", {"tcp://127.0.0.1:4001", "tcp://LOCALHOST.:4001"}),
+        ("tcp://no-such-host.invalid:4001", {"tcp://No-Such-Host.invalid.:4001"}),
+        ("tcp://localhost:4003", set()),
+        ("/dev/../dev/ttyNONE0", {"/dev/ttyNONE0"}),
+        ("", set()),
+        ("tcp://x:y", set()),
+    ],
+)
+async def test_names_of_a_line_are_compared_by_where_they_lead(line: str, same: set[str]) -> None:
+    others = {
+        "tcp://127.0.0.1:4001", "tcp://LOCALHOST.:4001", "tcp://127.0.0.1:4002", "tcp://No-Such-Host.invalid.:4001",
+        "/dev/ttyNONE0", "/dev/ttyNONE1", "/dev/tty\0",
+    }  # fmt: skip
+    assert await same_lines(line, others) == {line} | same
+
+
+@pytest.mark.parametrize(
+    ("port", "known"),
+    [("tcp://Converter.lan.:4001", True), ("tcp://converter.lan:4002", False), ("/dev/ttyUSB0", False)],
+)
+def test_the_gateway_knows_a_line_however_its_host_is_written(port: str, known: bool) -> None:
+    driver = {"kind": "osdp", "port": "tcp://converter.lan:4001", "readers": [{"address": 3, "key": NEW}]}
+    assert drives(driver, "gate", part="3", wire="osdp", settings={"port": port, "address": 3}) is known
