@@ -84,6 +84,8 @@ class OsdpDoors:
         self._doors = Doorways(tuple(self._readers.values()))
         self._undecided = set(self._readers)
         self._link: PanelLink | None = None
+        self._starting = asyncio.Lock()
+        self._settled = False
         self._decided = asyncio.Event()
         self._reports: asyncio.Queue[Reported | None] = asyncio.Queue()
         self._requests: asyncio.Queue[Request | None] = asyncio.Queue(REQUESTS_WAITING + 1)
@@ -105,14 +107,14 @@ class OsdpDoors:
             baud_rate=self._bus.baud_rate,
             readers=tuple(_setup_of(reader.settings) for reader in self._readers.values()),
         )
-        link = PanelLink(setup, on_record=self._on_record)
-        await link.__aenter__()
+        async with self._starting:
+            self._link = link = await PanelLink(setup, on_record=self._on_record).__aenter__()
         try:
             await self._settle(link)
         except BaseException:
             await link.__aexit__()
             raise
-        self._link = link
+        self._settled = True
         link.ended.add_done_callback(self._on_end)
         for door_id in sorted({reader.settings.door for reader in self._readers.values()}):
             self._tell_presence(door_id)
@@ -129,13 +131,13 @@ class OsdpDoors:
 
     async def __aexit__(self, *exc: object) -> None:
         """Leave the line; strikes fall back by their own timers."""
-        if self._link is not None:
-            await self._link.__aexit__()
+        await self.leave_line()
 
     async def leave_line(self) -> None:
-        """Leave the line to somebody else: the driver ends as if the line were gone."""
-        if self._link is not None:
-            await self._link.__aexit__()
+        """Leave the line to somebody else, also while it is entered: the driver ends as if the line were gone."""
+        async with self._starting:
+            if self._link is not None:
+                await self._link.__aexit__()
 
     def _on_end(self, _ended: asyncio.Future[str]) -> None:
         self._reports.put_nowait(None)
@@ -328,7 +330,7 @@ class OsdpDoors:
         self._undecided.discard(record.address)
         if not self._undecided:
             self._decided.set()
-        if self._link is not None:
+        if self._settled:
             self._tell_presence(reader.settings.door)
 
     def _request(self, reader: Reader, kind: Literal["card", "pin", "flat_pin"], value: str, *, waited: bool) -> None:

@@ -26,6 +26,7 @@ from edge.wires import Wires
 from models.access import Request
 from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate, drives
+from models.errors import DeviceUnreachable
 from models.link import Result
 from models.openings import Expectation
 from models.places import Door
@@ -233,6 +234,19 @@ async def test_doors_that_stand_still_are_not_lost(yard: Yard, tmp_path: Path) -
         await until(lambda: keeper.statuses()[0].online, limit_s=2.0, what="the door")
         bodies = [row.body for row in await spool.oldest(1000, max_bytes=10**9)]
         assert not any(b"device_lost" in body for body in bodies)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 1.0])
+async def test_a_driver_that_still_enters_its_line_leaves_it_too(yard: Yard, after_s: float) -> None:
+    door = yard.door({"address": 0, "side": "in", "key": KEY.hex()}, {"address": 9, "side": "out", "key": NEW})
+    yard.served.append(door)
+    driver = yard.wires.open((door,))
+    entering = asyncio.create_task(driver.__aenter__())  # reader 9 is not there: this takes 5 s
+    await asyncio.sleep(after_s)
+    found = await yard.ask("#3", pause=True)
+    assert (found.state, [one.reach for one in found.candidates]) == ("confirmed", ["answers"])
+    with pytest.raises(DeviceUnreachable):
+        await entering
 
 
 async def test_a_line_is_the_same_one_under_another_name(yard: Yard, tmp_path: Path) -> None:
