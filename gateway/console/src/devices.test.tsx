@@ -6,8 +6,9 @@ import type { Device, Order } from "./devices";
 import { cameraOf, json } from "./samples";
 
 const PIN = "ab".repeat(32);
-const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, capabilities: ["contact", "whistle"], adopted_as: null };
-const EYE = { id: "eye", kind: "camera", name: "Eye", width_px: 640, height_px: 360, capabilities: [], adopted_as: null };
+const PART = { id: "front", kind: "door", name: "Front", width_px: 0, height_px: 0, capabilities: ["contact", "whistle"], settings: {}, adopted_as: null };
+const EYE = { id: "eye", kind: "camera", name: "Eye", width_px: 640, height_px: 360, capabilities: [], settings: {}, adopted_as: null };
+const READER = { ...PART, id: "1", name: "reader 1", capabilities: ["card"], settings: { port: "/dev/ttyUSB0", address: 1, strike: 0 } };
 const deviceOf = (change: Partial<Device> = {}): Device => ({
   id: "dv1", edge_id: "edge-1", state: "found", wire: "onvif", address: "https://192.0.2.9/", reach: "known", trouble: "", detail: "", code: "", maker: "M",
   model: "X1", serial: "7", fingerprint: "", has_credentials: true, parts: [PART, EYE], ...change,
@@ -157,5 +158,73 @@ describe("adding devices", () => {
     fireEvent.click(await idle(/Offer again$/));
     expect(asked.filter(({ call }) => call === "GET devices").map(({ query }) => query)).toContain("state=removed");
     await waitFor(() => { expect(asked.some(({ call }) => call === "POST devices/dv3/offer")).toBe(true); });
+  });
+
+  describe("a card reader", () => {
+    const readerOf = (change: Partial<Device> = {}): Device => deviceOf({ wire: "osdp", address: "/dev/ttyUSB0#1", parts: [READER], ...change });
+
+    it("is tried and adopted with its side, the output of the lock and its inputs, its own output unless somebody says another", async () => {
+      let device = readerOf();
+      const { asked } = open("devices", {
+        ...EDGES, "GET devices": () => json({ items: [device] }), "POST devices/dv1/try": () => json(orderOf({ state: "confirmed" }), 202),
+        "POST devices/dv1/adopt": () => { device = readerOf({ state: "adopted", parts: [{ ...READER, adopted_as: "lobby" }] }); return json(device, 201); },
+      });
+      await screen.findByRole("group", { name: "Door reader 1" });
+      say();
+      expect(screen.getByLabelText("Output of the lock")).toHaveProperty("value", "0");
+      expect(screen.queryByLabelText("Reader of"), "no door to join").toBeNull();
+      fireEvent.change(screen.getByLabelText("Input of the door contact"), { target: { value: "0" } });
+      fireEvent.change(screen.getByLabelText("Input of the exit button"), { target: { value: "1" } });
+      fireEvent.click(screen.getByRole("checkbox", { name: "Input of the door contact: reversed" }));
+      fireEvent.click(await idle(/Unlock once/));
+      await screen.findByText("The device confirmed");
+      fireEvent.click(await idle(/Adopt$/));
+      await screen.findByText("Adopted as lobby");
+      const bodies = asked.filter(({ call }) => call.startsWith("POST")).map(({ body }) => body);
+      expect(bodies).toEqual([
+        { part: "1", act: "unlock", strike: 0 },
+        { part: "1", name: "reader 1", wiring: { side: "in", strike: 0, inputs: { open: 0, exit: 1, inverted: [0] } } },
+      ]);
+      expect(screen.queryByLabelText("Output of the lock"), "it stands at its door").toBeNull();
+    });
+
+    it("joins a door of its line on the other side, where the lock stays on the other reader", async () => {
+      const other = readerOf({ id: "dv2", state: "adopted", address: "/dev/ttyUSB0#0", parts: [{ ...READER, id: "0", adopted_as: "d1" }] });
+      const apart = readerOf({ id: "dv3", state: "adopted", address: "/dev/ttyUSB1#0", parts: [{ ...READER, id: "0", adopted_as: "d7" }] });
+      const { asked } = open("devices", { ...EDGES, "GET devices": () => json({ items: [readerOf(), other, apart] }), "POST devices/dv1/adopt": () => json({ detail: "x", reason: "side_taken" }, 409) });
+      fireEvent.mouseDown(await screen.findByLabelText("Reader of"));
+      say();
+      expect(screen.queryByText("d7"), "on another line").toBeNull();
+      fireEvent.click(await screen.findByText("East gate", { selector: ".ant-select-item-option-content" }));
+      fireEvent.mouseDown(screen.getByLabelText("Side of the door"));
+      fireEvent.click(await screen.findByText("inside: to go out", { selector: ".ant-select-item-option-content" }));
+      expect(screen.getByText("The lock stays on the door's other reader.")).toBeTruthy();
+      fireEvent.click(await idle(/Adopt$/));
+      await waitFor(() => { expect(asked.find(({ call }) => call === "POST devices/dv1/adopt")?.body).toEqual({ part: "1", name: "reader 1", wiring: { side: "out", strike: null, inputs: {} }, door_id: "d1" }); });
+      expect((await screen.findByRole("alert")).textContent).toContain("the door has a reader on that side");
+    });
+
+    it("says that it lacks a key, and is given one by a second click and with a reason", async () => {
+      let device = readerOf({ reach: "answers", has_credentials: false });
+      const { asked } = open("devices", {
+        ...EDGES, "GET devices": () => json({ items: [device] }),
+        "POST devices/dv1/key": () => {
+          const refused = asked.filter(({ call }) => call === "POST devices/dv1/key").length === 1;
+          if (!refused) device = readerOf();
+          return json(refused ? orderOf({ state: "refused", reason: "in_use" }) : orderOf({ state: "confirmed" }), 202);
+        },
+      });
+      await screen.findByText(/no key of its own/);
+      expect((await idle(/Install a key/) as HTMLButtonElement).disabled, "no reason yet").toBe(true);
+      say();
+      fireEvent.click(await idle(/Install a key/));
+      expect(asked.map(({ call }) => call)).not.toContain("POST devices/dv1/key");
+      fireEvent.click(await idle(/Install it now/));
+      expect((await screen.findByRole("alert")).textContent).toContain("the line is in use");
+      fireEvent.click(screen.getByRole("checkbox", { name: /may stand still/ }));
+      fireEvent.click(await idle(/Install it now/));
+      await waitFor(() => { expect(screen.queryByText(/no key of its own/)).toBeNull(); });
+      expect(asked.filter(({ call }) => call === "POST devices/dv1/key").map(({ body }) => body)).toEqual([{ pause: false }, { pause: true }]);
+    });
   });
 });

@@ -5,7 +5,7 @@ export const LADDER = ["heard", "answers", "trusted", "known", "ready"] as const
 export type Reach = (typeof LADDER)[number];
 export interface Edge { id: string; name: string; site_id: string; online: boolean; revoked_at: string | null }
 export interface Part {
-  id: string; kind: Known<"camera" | "door" | "relay">; name: string; width_px: number; height_px: number; capabilities: string[]; adopted_as: string | null;
+  id: string; kind: Known<"camera" | "door" | "relay">; name: string; width_px: number; height_px: number; capabilities: string[]; settings: Record<string, unknown>; adopted_as: string | null;
 }
 export interface Device {
   id: string; edge_id: string; state: Known<"found" | "adopted" | "removed">; wire: string; address: string; reach: Known<Reach>;
@@ -62,13 +62,60 @@ export interface Credentials { user: string; password: string; trust: boolean }
 export const askAgain = (gateway: Gateway, id: string, { user, password, trust, why }: Credentials & { why: string }): Promise<Order> =>
   ended(gateway, gateway.ask("POST", `devices/${name(id)}/probe`, { body: { user, trust, ...(password === "" ? {} : { password }) }, why }));
 
-export const tryPart = (gateway: Gateway, id: string, { part, why }: { part: Part; why: string }): Promise<Order> =>
-  ended(gateway, gateway.ask("POST", `devices/${name(id)}/try`, { body: { part: part.id, act: part.kind === "camera" ? "still" : "unlock" }, why }));
+/** Try a part once; at a reader `strike` is the output that is tried. */
+export const tryPart = (gateway: Gateway, id: string, { part, strike, why }: { part: Part; strike: number | null; why: string }): Promise<Order> =>
+  ended(gateway, gateway.ask("POST", `devices/${name(id)}/try`, {
+    body: { part: part.id, act: part.kind === "camera" ? "still" : "unlock", ...(strike === null ? {} : { strike }) }, why,
+  }));
 
 export const stillOf = (gateway: Gateway, orderId: string, why: string): Promise<Blob> => gateway.file(`devices/orders/${name(orderId)}/picture`, { why });
 
-export const adopt = (gateway: Gateway, id: string, { part, called, why }: { part: Part; called: string; why: string }): Promise<Device> =>
-  gateway.ask("POST", `devices/${name(id)}/adopt`, { body: { part: part.id, ...(called === "" ? {} : { name: called }) }, why });
+export const SIDES = ["in", "out"] as const;
+export const INPUTS = ["open", "exit", "emergency", "unlocked", "mains_lost", "battery_low"] as const;
+type Input = (typeof INPUTS)[number];
+/** How somebody says that a card reader stands at its door; an unsaid strike is the reader's own, an empty door a new one. */
+export interface Standing {
+  side: (typeof SIDES)[number]; door: string; strike?: number | null; inputs: Partial<Record<Input, number | null>>; inverted: Input[];
+}
+export const NOT_SAID: Standing = { side: "in", door: "", inputs: {}, inverted: [] };
+
+/** Return the output that the lock hangs on; a door that has a reader has its lock there, as long as nobody says otherwise. */
+export function strikeOf({ strike, door }: Standing, part: Part): number | null {
+  const own = part.settings["strike"];
+  return strike === undefined ? (door === "" && typeof own === "number" ? own : null) : strike;
+}
+
+/** Return the doors that other readers of a reader's line serve. */
+export function doorsBeside({ id, edge_id, address }: Device, others: Device[]): string[] {
+  const line = (whole: string): string => whole.split("#")[0] ?? "";
+  const beside = others.filter((one) => one.wire === "osdp" && one.id !== id && one.edge_id === edge_id && line(one.address) === line(address));
+  return [...new Set(beside.flatMap(({ parts }) => parts.flatMap(({ adopted_as }) => adopted_as ?? [])))];
+}
+
+/** Return a reader's wiring in the gateway's words. */
+function wiringOf(standing: Standing, part: Part): Record<string, unknown> {
+  const wired = INPUTS.flatMap((input) => { const number = standing.inputs[input]; return number == null ? [] : [{ input, number }]; });
+  const inverted = wired.filter(({ input }) => standing.inverted.includes(input)).map(({ number }) => number);
+  return { side: standing.side, strike: strikeOf(standing, part), inputs: { ...Object.fromEntries(wired.map(({ input, number }) => [input, number])), ...(inverted.length === 0 ? {} : { inverted }) } };
+}
+
+export interface Adoption { part: Part; called: string; why: string; /** Of a card reader. */ standing: Standing | null }
+export const adopt = (gateway: Gateway, id: string, { part, called, why, standing }: Adoption): Promise<Device> =>
+  gateway.ask("POST", `devices/${name(id)}/adopt`, {
+    body: {
+      part: part.id, ...(called === "" ? {} : { name: called }), ...(standing === null ? {} : { wiring: wiringOf(standing, part) }),
+      ...(standing === null || standing.door === "" ? {} : { door_id: standing.door }),
+    },
+    why,
+  });
+
+/** Say whether a card reader was not yet seen to answer by a key of its own. */
+export const lacksKey = ({ wire, state, has_credentials, reach }: Device): boolean =>
+  wire === "osdp" && state === "found" && !(has_credentials && (reach === "known" || reach === "ready"));
+
+/** Give a reader in install mode a key of its own, which nobody ever sees. */
+export const installKey = (gateway: Gateway, id: string, { pause, why }: { pause: boolean; why: string }): Promise<Order> =>
+  ended(gateway, gateway.ask("POST", `devices/${name(id)}/key`, { body: { pause }, why }));
 
 /** Which parts of another device may take over a part, the likely one first. */
 export function heirsOf(part: Part, by: Device): Part[] {

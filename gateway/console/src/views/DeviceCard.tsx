@@ -5,11 +5,12 @@ import { useId, useState } from "react";
 
 import type { Gateway } from "../api";
 import type { Device, Edge } from "../devices";
-import { askAgain, LADDER, nameOf, offer, remove } from "../devices";
+import { askAgain, lacksKey, LADDER, nameOf, offer, remove } from "../devices";
 import { told, useText, worded } from "../text/language";
 import { useActing } from "./Dialog";
 import { Mark } from "./Mark";
 import { PartRow } from "./PartRow";
+import { ReaderKey } from "./ReaderKey";
 import { ReplaceForm } from "./ReplaceForm";
 
 export interface AskingProps { gateway: Gateway; onExpired: () => void; why: string; unsaid: boolean; onChange: () => Promise<void> }
@@ -23,7 +24,7 @@ const MOST = { user: 128, password: 256 };
 
 export function DeviceCard({ device, ...props }: CardProps & { device: Device }): ReactElement {
   const text = useText().devices;
-  const { gateway, onExpired, why, unsaid, onChange, edges, called } = props;
+  const { gateway, onExpired, why, unsaid, onChange, edges } = props;
   const { busy, failure, say, act } = useActing(onExpired, text.reason);
   const [replacing, setReplacing] = useState(false);
   const title = useId();
@@ -39,7 +40,8 @@ export function DeviceCard({ device, ...props }: CardProps & { device: Device })
       {!removed && device.trouble !== "" && <p className="fault">{worded(text.trouble, device.trouble)}{stopped !== "" && <small className="faint"> {stopped}</small>}</p>}
       {device.fingerprint !== "" && device.trouble === "certificate" && <p>{text.fingerprint} <code>{device.fingerprint}</code></p>}
       {!removed && device.wire !== "mqtt" && <Credentials {...{ device, gateway, why, unsaid, busy, act, say, onChange }} />}
-      {!removed && device.parts.map((part) => <PartRow key={part.id} {...{ part, gateway, onExpired, why, unsaid, onChange, called }} deviceId={device.id} />)}
+      {lacksKey(device) && <ReaderKey {...{ device, gateway, why, unsaid, busy, act, say, onChange }} />}
+      {!removed && device.parts.map((part) => <PartRow key={part.id} {...props} {...{ device, part }} />)}
       {replacing && <ReplaceForm {...props} device={device} onEnd={() => { setReplacing(false); }} />}
       <p className="at-door">
         {device.state === "adopted" && !replacing && <Button size="small" onClick={() => { setReplacing(true); }}>{text.replace.open}</Button>}
@@ -62,7 +64,7 @@ function Ladder({ device: { reach } }: { device: Device }): ReactElement {
   );
 }
 
-type Asking = Omit<AskingProps, "onExpired"> & Pick<ReturnType<typeof useActing>, "busy" | "act" | "say"> & { device: Device };
+export type Asking = Omit<AskingProps, "onExpired"> & Pick<ReturnType<typeof useActing>, "busy" | "act" | "say"> & { device: Device };
 
 function Credentials({ device, gateway, why, unsaid, busy, act, say, onChange }: Asking): ReactElement {
   const text = useText().devices;
