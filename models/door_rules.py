@@ -24,9 +24,9 @@ NOT_BESIDE_A_PAIR: Final = frozenset({"card", "pin", "flat_pin", "face+card", "f
 def passable(state: DoorState, *, at: datetime) -> bool:
     """Return whether somebody may go through a door now: it is open, unlocked, or was granted and not passed since.
 
-    A door whose controller is lost counts as closed: a dead one must shut nobody in a sluice.
+    A door whose controller is away or lost counts as closed at once: a dead one must shut nobody in a sluice.
     """
-    if state.lost:
+    if state.lost or state.away_since is not None:
         return False
     if state.contact == "open" or state.lock == "unlocked":
         return True

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.door_rules import First, awaits_second, inside, interlocked, passable
-from models.doors import DoorState, expect_opening
+from models.doors import DoorState, Presence, advance, expect_opening, resume
 from models.errors import InvalidInput
 from models.places import Door, Reader, check_door
 
@@ -27,6 +27,8 @@ def state(**more: Any) -> DoorState:
 
 
 GRANTED = expect_opening(state(contact="closed", lock="locked"), attempt="a", at=T0, until=after(9))
+DOOR = Door(id="d", site_id="s", name="d", edge_id="e", driver={})
+AWAY, _ = advance(state(contact="open", lock="unlocked", online=True), Presence(at=T0, online=False), door=DOOR)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,9 @@ GRANTED = expect_opening(state(contact="closed", lock="locked"), attempt="a", at
         (state(contact="open"), T0, True),
         (state(contact="closed", lock="unlocked"), T0, True),
         (state(contact="open", lost=True), T0, False),
+        (AWAY, T0, False),
+        (resume(AWAY, at=T0), T0, False),
+        (advance(AWAY, Presence(at=T0, online=True), door=DOOR)[0], T0, True),
         (GRANTED, after(1), True),
         (GRANTED, after(9.1), False),
         (GRANTED, after(-1), False),
