@@ -120,7 +120,7 @@ class MqttDoors:
             await link.close()
             raise
         link.ended.add_done_callback(self._on_end)
-        self._wakefulness = Wakefulness()
+        self._wakefulness = Wakefulness(now=self._now)
         return self
 
     def _catch_up(self, *, within: timedelta) -> None:
@@ -231,8 +231,8 @@ class MqttDoors:
         answer: asyncio.Future[Executed] = asyncio.get_running_loop().create_future()
         self._answers[order.id] = (order.door_id, answer)
         try:
-            if not outgoing.dated:
-                await link.ask(limit_s=min(order.valid_ms / 1000, ASKED_S))  # one that stands still sends it late
+            if not outgoing.dated and (silence := await _silence(link, order)):
+                return Executed(ok=False, error=silence)
             link.publish(outgoing.topic, outgoing.payload, qos=0, expiry_s=ceil(order.valid_ms / 1000))
             self._count("commands")
             if not outgoing.answered:
@@ -255,7 +255,8 @@ class MqttDoors:
 
     def _on_message(self, message: MQTTMessage) -> None:
         """Take one message: nothing that it holds may raise, and a QoS 1 message is always acknowledged some time."""
-        if self._wakefulness is not None and self._wakefulness.was_held_up():
+        held_up = self._wakefulness is not None and self._wakefulness.held_up()
+        if held_up:
             self._catch_up(within=CATCH_UP)  # what waited in the socket meanwhile is not about now
         waiting = Unacknowledged(mid=message.mid) if message.qos else None
         if waiting is not None:
@@ -271,6 +272,7 @@ class MqttDoors:
                 at=self._now(),
                 retained=message.retain,
                 redelivered=message.dup,
+                held_up=held_up,
             )
             heard = self._speech.hear(arrived, catching_up=partial(self._catches_up, arrived.at))
         except InvalidInput as error:
@@ -360,6 +362,15 @@ class MqttDoors:
 
     def _count(self, name: str) -> None:
         self.counters[name] += 1
+
+
+async def _silence(link: Link, order: UnlockDoor | GiveFeedback | Warn) -> str | None:
+    """Return why nothing may be sent: the broker does not answer now, and would hand the order on late."""
+    try:
+        await link.ask(limit_s=min(order.valid_ms / 1000, ASKED_S))
+    except DeviceUnreachable as error:
+        return str(error)
+    return None
 
 
 def _end_unless_subscribed(link: Link, subscribing: asyncio.Future[None]) -> None:

@@ -21,13 +21,17 @@ ANNOUNCED: Final = 1000
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one message as it came; `redelivered` if the broker says that it sent it before."""
+    """Hold one message as it came.
+
+    It is `redelivered` if the broker says that it sent it before, `held_up` if it may have waited while we stood still.
+    """
 
     topic: str
     payload: bytes
     at: datetime
     retained: bool = False
     redelivered: bool = False
+    held_up: bool = False
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +115,9 @@ class ContractSpeech:
         """Return the one thing that a message says. Raises `InvalidInput` as the protocol says."""
         door_id, kind = wire.parse_topic(message.topic, doors=self._doors)
         waited = message.redelivered or (kind != "request" and catching_up(door_id))
-        delivery = wire.Delivery(door_id=door_id, at=message.at, retained=message.retained, backlog=waited)
+        delivery = wire.Delivery(
+            door_id=door_id, at=message.at, retained=message.retained, backlog=waited, doubted=message.held_up
+        )
         what = _parsed(kind, message.payload, delivery)
         if isinstance(what, wire.Hello) and (door_id in self._doors or len(self.announced) < ANNOUNCED):
             self.announced[door_id] = what

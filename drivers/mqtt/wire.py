@@ -143,6 +143,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     retained: bool = False
     backlog: bool = False
+    doubted: bool = False
+    """True if only its own time can say whether a request is about now."""
 
 
 P = TypeVar("P", bound=Payload)
@@ -202,14 +204,15 @@ def parse_request(payload: bytes, *, delivery: Delivery) -> Request:
         InvalidInput: as `parse_report`; the text never quotes a presented value.
     """
     request = _parse(payload, RequestPayload, door_id=delivery.door_id)
+    device_at = sane(request.at)
     return Request(
         id=request.id,
         door_id=delivery.door_id,
         kind=request.kind,
         reader=request.reader,
         value=request.value,
-        device_at=sane(request.at),
-        redelivered=delivery.retained or delivery.backlog,
+        device_at=device_at,
+        redelivered=delivery.retained or delivery.backlog or (delivery.doubted and device_at is None),
     )
 
 

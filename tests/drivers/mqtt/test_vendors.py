@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -166,6 +168,25 @@ async def test_a_bare_relay_is_pulsed_once_and_nothing_stays_on_the_broker(mosqu
     check = mosquitto.client("sub", "-t", "yard/#", "-t", f"{ROOT}/gate/#", "-W", "1", "-F", "%t")
     kept = await asyncio.to_thread(subprocess.run, check, capture_output=True, check=False, timeout=10)
     assert kept.stdout == b""
+
+
+async def test_a_pulse_that_a_silent_broker_would_hand_on_late_has_certainly_not_been_sent(
+    mosquitto: RunningBroker,
+) -> None:
+    settings: dict[str, Any] = {"map": "relay", "names": {"topic": "yard/relay-1", "payload": "pulse"}}
+    async with (
+        listening(mosquitto, "yard/relay-1", user="relay-1") as lines,
+        mosquitto.driver("gate", client_id="edge-relay-1", **settings) as driver,
+    ):
+        os.kill(mosquitto.pid, signal.SIGSTOP)
+        try:
+            executed = await soon(driver.execute(unlock("gate", "u1")))
+        finally:
+            os.kill(mosquitto.pid, signal.SIGCONT)
+        assert (executed.ok, executed.certain) == (False, True)
+        assert "does not answer now" in str(executed.error)
+        await publish(mosquitto, "yard/relay-1", "later", user="relay-1")
+        assert await told(lines) == "later", "nothing was sent once the broker went on"
 
 
 async def test_a_relay_by_the_contract_says_so_and_is_asked_for_nothing_else(mosquitto: RunningBroker) -> None:
