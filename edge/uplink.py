@@ -22,6 +22,7 @@ from edge.channel import Channel, say
 from edge.clock import SteadyClock
 from edge.policies import PolicyAnswer
 from edge.spool import Spool, SpooledFact
+from models.card_lessons import LearnCards
 from models.errors import DeviceRefused, DeviceUnreachable, GatehouseError, InvalidInput, StorageUnavailable
 from models.link import (
     HEADER_CHECKPOINT,
@@ -51,6 +52,7 @@ STATUS_S = 15.0
 STATUS_AT_MOST_EVERY_S = 0.2
 REMEMBERED_COMMANDS = 1024
 COMMANDS_AT_ONCE = 16
+LESSONS_AT_ONCE = 16
 ENDED_KEY = "ended commands"
 ENDED_KEPT = 64
 """Results that outlive a restart: a command without a result comes again."""
@@ -117,6 +119,7 @@ class Uplink:
         self._results: asyncio.Queue[Result] = asyncio.Queue(RESULTS_WAITING)
         self._result: Result | None = None
         self._busy = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._learning = asyncio.Semaphore(LESSONS_AT_ONCE)
         self.counters: dict[str, int] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -295,8 +298,8 @@ class Uplink:
             self._seen.popitem(last=False)
         if isinstance(command, Unlock):  # over within seconds: sixteen dead doors must not delay the next one
             result = await self._in_time(command)
-        else:
-            async with self._busy:
+        else:  # a lesson waits minutes for people with their cards: it must not delay what is done at once
+            async with self._learning if isinstance(command, LearnCards) else self._busy:
                 result = await self._in_time(command)
         self._seen[command.id] = result
         if not isinstance(command, Unlock):

@@ -17,6 +17,8 @@ from starlette.responses import Response
 from edge.checkpoints import KEPT, Checkpoints
 from edge.checkpoints import KEY as CHECKPOINTS
 from edge.spool import Spool
+from edge.uplink import LESSONS_AT_ONCE
+from models.card_lessons import LearnCards
 from models.errors import DeviceUnreachable
 from models.events import DoorFaulted, fact_id
 from models.link import Checkpoint, Command, EraseFace, Progress, Result, Unlock
@@ -265,6 +267,29 @@ async def test_one_dead_door_of_twenty_delays_no_other_however_often_it_is_asked
         assert all(result.command_id.startswith("good") for result in gateway.results)
         at_work.set()
         await until(lambda: len(gateway.results) == 39)
+
+
+async def test_readers_that_learn_keep_no_erasure_waiting_and_have_a_limit_of_their_own(tmp_path: Path) -> None:
+    async with GatewayDouble(policy()) as gateway, linked(tmp_path, gateway) as side:
+        await until(lambda: gateway.listeners == 1)
+        over, obey = asyncio.Event(), side.obey
+        learning: set[str] = set()
+
+        async def learn(command: Command) -> Result:
+            if isinstance(command, LearnCards):
+                learning.add(command.id)
+                await over.wait()
+            return await obey(command)
+
+        side.obey = learn  # type: ignore[method-assign]
+        soon = now() + timedelta(seconds=30)
+        for n in range(LESSONS_AT_ONCE + 1):
+            gateway.send(LearnCards(id=f"lesson-{n}", door_id=f"d{n}", deadline=soon))
+        gateway.send(EraseFace(id="erase-1", person_id="p1", deadline=soon))
+        await until(lambda: [result.command_id for result in gateway.results] == ["erase-1"], what="the erasure")
+        assert len(learning) == LESSONS_AT_ONCE
+        over.set()
+        await until(lambda: len(gateway.results) == LESSONS_AT_ONCE + 2)
 
 
 async def test_a_command_that_comes_again_after_a_restart_is_answered_and_not_obeyed_again(tmp_path: Path) -> None:
