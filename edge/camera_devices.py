@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from datetime import datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import partial
 from typing import Final
 
@@ -18,6 +17,7 @@ from config.process import Good, keep_running
 from drivers.camera_device import CameraDevice
 from drivers.catalog import open_camera_device
 from edge.camera_troubles import CameraTroubles
+from edge.clock import SteadyClock
 from edge.looks import CLOCK_LASTS_S, ClockLook
 from edge.served import Noting
 from models.errors import DeviceRefused, DeviceUnreachable, InvalidInput
@@ -30,6 +30,8 @@ TAMPERED_FOR_S: Final = 3.0
 """How long a camera must say so: a hand that cleans the lens is no tampering."""
 CLOCK_EVERY_S: Final = 20.0
 """How often a device is asked for its time."""
+JUMP_S: Final = 1.0
+"""From here on the wall clock was moved between two answers: steady time leans towards it by less."""
 ANSWER_S: Final = 1.0
 """How long an answer about the time is waited for when the connection ends."""
 
@@ -39,18 +41,18 @@ class CameraDevices:
 
     Args:
         troubles: told what devices say.
-        now: the edge's clock.
+        clock: the edge's.
         hold_s: how long tampering must last.
         clock_every_s: how often a device is asked for its time.
         clock_lasts_s: how long its clock must be wrong.
     """
 
     def __init__(
-        self, troubles: CameraTroubles, *, now: Callable[[], datetime], hold_s: float = TAMPERED_FOR_S,
+        self, troubles: CameraTroubles, *, clock: SteadyClock, hold_s: float = TAMPERED_FOR_S,
         clock_every_s: float = CLOCK_EVERY_S, clock_lasts_s: float = CLOCK_LASTS_S,
     ) -> None:  # fmt: skip
         self._troubles = troubles
-        self._now = now
+        self._clock = clock
         self._hold_s = hold_s
         self._clock_every_s = clock_every_s
         self._clock_lasts_s = clock_lasts_s
@@ -65,11 +67,16 @@ class CameraDevices:
 
     def apply(self, cameras: Iterable[Camera]) -> None:
         """Keep the devices of these cameras from now on; one whose settings did not change is not touched."""
+        cameras = tuple(cameras)
         wanted = {camera.id: camera for camera in cameras if camera.device}
+        bare = {camera.id for camera in cameras} - wanted.keys()
         for camera_id in [name for name, (camera, _) in self._kept.items() if not _same(camera, wanted.get(name))]:
             self._kept.pop(camera_id)[1].cancel()
             self.wrong.pop(camera_id, None)
-            self._troubles.withdraw(camera_id, by="device")
+            only = self._troubles.withdraw(camera_id, by="device")
+            if only and camera_id in bare and self._group is not None:
+                settling = self._troubles.say(camera_id, absent=only, by="device")
+                self._group.create_task(settling, name=f"device of camera {camera_id} is gone")
         for camera in wanted.values():
             if camera.id not in self._kept and self._group is not None:
                 name = f"device of camera {camera.id}"
@@ -80,7 +87,7 @@ class CameraDevices:
     async def _run(self, camera: Camera, clock: ClockLook, good: Good) -> None:
         settings = {"user": camera.user, "password": camera.password, **(camera.device or {})}
         with Noting(partial(self._note, camera), settings=[settings]):
-            async with open_camera_device(settings, now=self._now) as device:
+            async with open_camera_device(settings, now=self._clock.now) as device:
                 good()
                 self.wrong.pop(camera.id, None)
                 await self._listen(camera.id, device, clock=clock)
@@ -113,11 +120,18 @@ class CameraDevices:
     async def _watch_clock(
         self, camera_id: str, device: CameraDevice, *, clock: ClockLook, over: asyncio.Event
     ) -> None:
-        """Ask for the time again and again; that a device does not answer is told by what listens to it."""
+        """Ask for the time again and again; that a device does not answer is told by what listens to it.
+
+        It is measured against the wall clock, which is right at once when it was corrected, as the eye does; nothing can
+        be told while ours is doubted, nor across a jump.
+        """
+        jumped_s = self._clock.jumped_s()
         while not await _within(self._clock_every_s, over):
             with contextlib.suppress(DeviceUnreachable, DeviceRefused, InvalidInput, TimeoutError):
                 off_s = await device.clock_off_s()
-                clock.observe(off_s, self._now().timestamp())
+                before_s, jumped_s = jumped_s, self._clock.jumped_s()
+                told = off_s is not None and self._clock.trusted() and abs(jumped_s - before_s) < JUMP_S
+                clock.observe(off_s - jumped_s if off_s is not None and told else None, self._clock.unix())
                 if clock.wrong is not None:
                     await self._say(camera_id, "clock_skew", so=clock.wrong)
 

@@ -51,9 +51,15 @@ class CameraTroubles:
         """Tell what an eye finds; waits until it is stored."""
         await self.say(health.camera_id, present=health.troubles, absent=health.absent, by="eye")
 
-    def withdraw(self, camera_id: str, *, by: Judge) -> None:
-        """Forget what a judge that is gone saw of a camera: from now on the other one alone says when it is over."""
-        self._seen = {seen for seen in self._seen if (seen[0], seen[2]) != (camera_id, by)}
+    def withdraw(self, camera_id: str, *, by: Judge) -> tuple[Trouble, ...]:
+        """Forget what a judge that is gone saw of a camera: from now on the other one alone says when it is over.
+
+        Returns what no other judge sees: if this one does not come back, nobody else may ever say that it is over.
+        """
+        gone = {seen for seen in self._seen if (seen[0], seen[2]) == (camera_id, by)}
+        self._seen -= gone
+        others = {trouble for camera, trouble, _ in self._seen if camera == camera_id}
+        return tuple(sorted({trouble for _, trouble, _ in gone} - others))
 
     async def say(
         self, camera_id: str, *, present: Iterable[Trouble] = (), absent: Iterable[Trouble] = (), by: Judge

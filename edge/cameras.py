@@ -79,7 +79,7 @@ class Cameras:
         self._lost: dict[str, str] = {}
         self._troubles = CameraTroubles(edge_id=edge_id, spool=spool, clock=clock)
         self._troubles.on_change = self._changed
-        self._devices = CameraDevices(self._troubles, now=clock.now)
+        self._devices = CameraDevices(self._troubles, clock=clock)
         self.on_change: Callable[[], None] = lambda: None
         self.counters: dict[str, int] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,23 @@ from tests.edge.doubles import EDGE
 
 
 @dataclass
+class Moved:
+    """The wall clock of the box."""
+
+    by_s: float = 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.by_s
+
+
+@dataclass
 class Yard:
     devices: CameraDevices
     troubles: CameraTroubles
     spool: Spool
     site: Site
+    clock: SteadyClock
+    moved: Moved
 
     def camera(self, **device: Any) -> Camera:
         url = f"{self.site.unit.origin}/onvif/device_service"
@@ -50,11 +63,12 @@ class Yard:
 async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
     house = Spool(tmp_path / "spool.db", budget_bytes=10**8)
     async with house as spool, running(simulated()) as site, asyncio.TaskGroup() as tasks:
-        clock = SteadyClock()
+        moved = Moved()
+        clock = SteadyClock(wall=moved.wall)
         troubles = CameraTroubles(edge_id=EDGE, spool=spool, clock=clock)
-        devices = CameraDevices(troubles, now=clock.now, hold_s=0.2, clock_every_s=0.1, clock_lasts_s=0.3)
+        devices = CameraDevices(troubles, clock=clock, hold_s=0.2, clock_every_s=0.1, clock_lasts_s=0.3)
         devices.begin(tasks)
-        yield Yard(devices, troubles, spool, site)
+        yield Yard(devices, troubles, spool, site, clock, moved)
         devices.apply([])
 
 
@@ -158,6 +172,71 @@ async def test_a_clock_that_is_right_says_nothing_and_one_whose_device_is_taken_
     assert yard.troubles.of("c1") == ()
 
 
+async def test_a_wall_clock_that_was_set_right_makes_no_right_camera_wrong(tmp_path: Path) -> None:
+    moved = Moved(-60.0)  # the box boots a minute behind, and is set right at once
+    clock = SteadyClock(wall=moved.wall)
+    moved.by_s = 0.0
+    async with (
+        Spool(tmp_path / "s.db", budget_bytes=10**8) as spool,
+        running(simulated()) as site,
+        asyncio.TaskGroup() as tasks,
+    ):
+        troubles = CameraTroubles(edge_id=EDGE, spool=spool, clock=clock)
+        devices = CameraDevices(troubles, clock=clock, hold_s=0.2, clock_every_s=0.05, clock_lasts_s=0.2)
+        devices.begin(tasks)
+        yard = Yard(devices, troubles, spool, site, clock, moved)
+        devices.apply([yard.camera()])
+        await yard.listening()
+        await asyncio.sleep(1.0)
+        assert troubles.of("c1") == ()
+        site.unit.faults.add("clock_hour_off")
+        await eventually(lambda: troubles.of("c1") == ("clock_skew",))
+        devices.apply([])
+
+
+async def test_no_camera_is_judged_by_a_clock_that_is_doubted_or_has_just_been_moved(yard: Yard) -> None:
+    yard.clock.compare(4000.0)
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.devices.apply([yard.camera()])
+    await yard.listening()
+    await asyncio.sleep(0.8)
+    assert yard.troubles.of("c1") == ()
+    yard.clock.confirm()
+    moving = asyncio.create_task(keep_moving(yard.moved))
+    await asyncio.sleep(0.8)
+    moving.cancel()
+    assert yard.troubles.of("c1") == ()
+    await eventually(lambda: yard.troubles.of("c1") == ("clock_skew",))
+
+
+async def keep_moving(moved: Moved) -> None:
+    while True:
+        moved.by_s += 2.0
+        await asyncio.sleep(0.02)
+
+
+async def test_what_only_a_device_told_is_over_when_it_is_taken_out_of_the_settings(yard: Yard) -> None:
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.devices.apply([yard.camera()])
+    await eventually(lambda: yard.troubles.of("c1") == ("clock_skew",))
+    yard.devices.apply([yard.camera(pull_s=2)])
+    assert yard.troubles.of("c1") == ("clock_skew",), "other settings settle nothing"
+    await eventually(lambda: ("c1", "clock_skew", "device") in yard.troubles._seen)
+    yard.devices.apply([msgspec.structs.replace(yard.camera(), device=None)])
+    await eventually(lambda: yard.troubles.of("c1") == ())
+    assert isinstance((await yard.facts())[-1], CameraSettled)
+
+
+async def test_what_the_eye_sees_too_stays_when_the_device_is_taken_out(yard: Yard) -> None:
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.devices.apply([yard.camera()])
+    await eventually(lambda: yard.troubles.of("c1") == ("clock_skew",))
+    await yard.troubles.say("c1", present=("clock_skew",), by="eye")
+    yard.devices.apply([msgspec.structs.replace(yard.camera(), device=None)])
+    await asyncio.sleep(0.2)
+    assert yard.troubles.of("c1") == ("clock_skew",)
+
+
 async def test_a_moment_is_no_lasting_state() -> None:
     states: asyncio.Queue[bool] = asyncio.Queue()
 
@@ -171,4 +250,4 @@ async def test_a_moment_is_no_lasting_state() -> None:
     async with asyncio.timeout(5):
         assert [await anext(following), await anext(following)] == [False, True]
     with contextlib.suppress(RuntimeError):
-        await following.aclose()  # type: ignore[attr-defined]
+        await following.aclose()
