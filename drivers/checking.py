@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from drivers.catalog import BUILDERS, PART_KEYS, kinds, open_camera_device, open_door
+from drivers.catalog import BUILDERS, LINES, PART_KEYS, kinds, open_camera_device, open_door
 from models.driver_checks import LINE_BYTES, SECTIONS_MOST, Finding, Section, Verdict
 from models.driver_secrets import DEVICE, unsaid
 from models.errors import GatehouseError, InvalidInput
@@ -64,23 +64,45 @@ def _read(lines: IO[bytes]) -> Iterator[Section]:
             raise InvalidInput(f"line {number}", f"at most {SECTIONS_MOST} lines of {LINE_BYTES} bytes are read")
         try:
             yield _section.decode(line)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise InvalidInput(f"line {number}", "is no section: id, part, edge and settings are needed") from None
 
 
 def judge(sections: Iterable[Section]) -> Iterator[Verdict]:
     """Yield a verdict on each section, then one more on each that is right alone and not beside others of its wire."""
     wires: defaultdict[tuple[str, str, bytes], list[Section]] = defaultdict(list)
+    lines: defaultdict[tuple[str, str, object], dict[bytes, Section]] = defaultdict(dict)
     for section in sections:
         verdict = _verdict(section)
         yield verdict
         if section.part == "driver" and not verdict.errors and not verdict.warnings:
             shared = msgspec.json.encode(_apart(_here(section))[0], order="deterministic")
-            wires[section.edge, str(section.settings.get("kind")), shared].append(section)
+            kind = str(section.settings.get("kind"))
+            wires[section.edge, kind, shared].append(section)
+            if kind in LINES:
+                lines[section.edge, kind, section.settings.get(LINES[kind])].setdefault(shared, section)
     for group in wires.values():
-        if len(group) > 1 and (error := _refusal(group)) is not None:
-            together = Finding(where="driver", what=_plain(f"beside {group[0].id}: {error.what}", group))
-            yield Verdict(id=group[-1].id, part="driver", errors=(together,))
+        if len(group) > 1 and (beside := _together(group)) is not None:
+            yield beside
+    for (_, kind, _), unlike in lines.items():
+        if len(unlike) > 1:
+            first, *_, last = unlike.values()
+            what = f"beside {first.id}: a {LINES[kind]} has one driver, so all else that its doors share must be alike there"
+            yield Verdict(
+                id=last.id, part="driver", errors=(Finding(where="driver", what=_plain(what, [first, last])),)
+            )
+
+
+def _together(group: list[Section]) -> Verdict | None:
+    """Judge sections that share a wire and are right alone; None if they are right together, too."""
+    try:
+        error = _refusal(group)
+    except Exception:  # whatever a third party's driver raises says nothing about the settings
+        log.exception("the driver of %d doors on one wire failed", len(group))
+        return _unchecked(group[-1])
+    if error is None:
+        return None
+    return _told(group[-1], errors=[Finding(where="driver", what=_plain(f"beside {group[0].id}: {error.what}", group))])
 
 
 def _verdict(section: Section) -> Verdict:
@@ -94,11 +116,17 @@ def _verdict(section: Section) -> Verdict:
         return _told(section, errors=[Finding(where=f"{section.part}.{strange}", what=what)])
     try:
         error = _refusal([section])
-    except Exception:  # whatever a third party's driver raises says nothing about the settings
+    except Exception:
         log.exception("the driver of kind %s failed", kind)
-        what = f"the driver {str(kind)[:80]!r} failed on this machine, so its settings were not checked"
-        return _told(section, warnings=[Finding(where=f"{section.part}.kind", what=what)])
+        return _unchecked(section)
     return _told(section, errors=[] if error is None else [_explained(section, error)])
+
+
+def _unchecked(section: Section) -> Verdict:
+    """Say that a third party's driver failed, and so judges nothing."""
+    kind = str(section.settings.get("kind", "mqtt"))[:80]
+    what = f"the driver {kind!r} failed on this machine, so its settings were not checked"
+    return _told(section, warnings=[Finding(where=f"{section.part}.kind", what=what)])
 
 
 def _unknown_kind(section: Section, kind: str, *, known: list[str]) -> Verdict:

@@ -99,12 +99,40 @@ def test_doors_that_share_a_wire_are_judged_together() -> None:
     assert told.what == "beside a: needs either `door` or `relay`"
 
 
+def test_doors_of_one_port_agree_on_all_else_since_one_driver_has_it() -> None:
+    lines = [
+        section(
+            {"kind": "osdp", "port": "/dev/ttyUSB7", "baud_rate": rate, "address": rate % 100, "key": KEY}, name=name
+        )
+        for name, rate in (("east", 9600), ("west", 115_200))
+    ]
+    (told,) = [(verdict.id, error.what) for verdict in judge(lines) for error in verdict.errors]
+    assert (told[0], told[1].startswith("beside east: a port has one driver")) == ("west", True)
+    elsewhere = msgspec.structs.replace(lines[1], edge="edge-2")
+    assert not [error for verdict in judge([lines[0], elsewhere]) for error in verdict.errors]
+
+
 def test_a_third_partys_driver_is_judged_by_its_own_builder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drivers.catalog.entry_points", lambda *, group: ENTRIES if group == catalog.GROUP else [])
     (error,) = judged({"kind": "strict", "password": KEY}).errors
     assert (error.where, error.what) == ("driver.port", "must be a number, not …")
     verdict = judged({"kind": "broken"})
     assert (verdict.errors, "were not checked" in verdict.warnings[0].what) == ((), True)
+
+
+def test_a_third_partys_driver_that_fails_for_two_doors_is_told_as_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.catalog.entry_points", lambda *, group: ENTRIES if group == catalog.GROUP else [])
+    told = list(judge([section({"kind": "lone"}, name=name) for name in ("gate", "back")]))
+    assert [(one.id, one.errors, len(one.warnings)) for one in told] == [
+        ("gate", (), 0),
+        ("back", (), 0),
+        ("back", (), 1),
+    ]
+    assert "were not checked" in told[-1].warnings[0].what
+
+
+def lone(_settings: Settings, *, doors: tuple[str, ...], **_more: object) -> None:
+    (_only,) = doors
 
 
 def strict(settings: Settings, **_more: object) -> NoReturn:
@@ -115,7 +143,9 @@ def broken(_settings: Settings, **_more: object) -> NoReturn:
     raise KeyError("port")
 
 
-ENTRIES = [EntryPoint(name=name, value=f"{__name__}:{name}", group=catalog.GROUP) for name in ("strict", "broken")]
+ENTRIES = [
+    EntryPoint(name=name, value=f"{__name__}:{name}", group=catalog.GROUP) for name in ("lone", "strict", "broken")
+]
 
 
 def run(told: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -130,7 +160,9 @@ def test_the_program_reads_sections_and_writes_verdicts_line_by_line() -> None:
     assert (ran.returncode, [(one.id, len(one.errors)) for one in told]) == (0, [("mqtt", 0), ("onvif", 1)])
 
 
-@pytest.mark.parametrize("told", [b"{", b'{"id": "x"}\n', b'"' + b"x" * LINE_BYTES + b'"\n', b"[" * 40_000 + b"\n"])
+@pytest.mark.parametrize(
+    "told", [b"{", b'{"id": "\xff"}\n', b'{"id": "x"}\n', b'"' + b"x" * LINE_BYTES + b'"\n', b"[" * 40_000 + b"\n"]
+)
 def test_what_is_no_section_is_refused_without_being_repeated(told: bytes) -> None:
     ran = run(told)
     assert (ran.returncode, ran.stdout) == (2, b"")
