@@ -192,7 +192,8 @@ def remove(connection: Connection, key: str, *, caller: Caller, at: datetime) ->
 
     Raises:
         NotFound: there is no such device in the caller's scope.
-        Conflict: a door or camera here is still a part of it, or a door's driver names it for its credentials.
+        Conflict: a door or camera here is still a part of it, or a door's driver names it for its credentials, or it is
+            not known yet whether it took the key that it was sent.
     """
     device = device_by_id(connection, key, site_ids=caller.sites)
     if device.adopted:
@@ -200,6 +201,9 @@ def remove(connection: Connection, key: str, *, caller: Caller, at: datetime) ->
             f"it is {', '.join(sorted(device.adopted.values()))} here: delete that first, or replace it"
         ).because("device_in_use")
     _check_not_named(connection, device)
+    if credentials_of(connection, key, site_id=device.site_id).pending:
+        what = "it was sent a key and has not said whether it took it: send the key again or ask it, else it is lost"
+        raise Conflict(what).because("key_pending")
     set_device(connection, device, state="removed", adopted={})
     note(connection, caller, action="device.remove", subject=key, at=at, site=device.site_id)
 

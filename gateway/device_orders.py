@@ -114,7 +114,8 @@ async def ask(runtime: Runtime, edge_id: str, *, question: Question, caller: Cal
         id=uuid.uuid4().hex, wire=question.wire, address=question.address, user=told.user, password=told.password,
         fingerprint=question.fingerprint, pause=question.pause, deadline=runtime.clock() + PROBE_TIME,
     )  # fmt: skip
-    entry = entry_of(caller, "device.probe", subject=edge_id, wire=question.wire)
+    where = {"wire": question.wire, "address": _bare(question.address)}
+    entry = entry_of(caller, "device.probe", subject=edge_id, **where, pause=_yes(question.pause))
     view = await runtime.store.write(give, order, edge_id=edge_id, caller=caller, runtime=runtime, entry=entry)
     runtime.bells.edge(edge_id).ring()
     return view
@@ -143,8 +144,18 @@ def _ask_again(connection: Connection, key: str, *, again: Again, caller: Caller
         password=held.password or held.pending, fingerprint=told.fingerprint if trust else device.trusted,
         pause=again.pause, deadline=runtime.clock() + PROBE_TIME,
     )  # fmt: skip
-    entry = entry_of(caller, "device.probe", subject=key, trust="yes" if trust else "no")
+    asked = {"trust": _yes(trust), "address": _bare(told.address), "pause": _yes(again.pause)}
+    entry = entry_of(caller, "device.probe", subject=key, **asked)
     return give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
+
+
+def _bare(address: str) -> str:
+    """Return an address as it is put on record: what stands behind a `?` may be a password."""
+    return address.partition("?")[0][:TEXT_CHARS]
+
+
+def _yes(said: bool) -> Literal["yes", "no"]:
+    return "yes" if said else "no"
 
 
 async def attempt(runtime: Runtime, key: str, *, trial: Trial, caller: Caller) -> DeviceOrderView:
@@ -295,8 +306,10 @@ def _keep_credentials(connection: Connection, key: str, order: ProbeDevice, *, t
     if LADDER.index(told.reach) >= LADDER.index("trusted") and order.fingerprint:
         trust_certificate(connection, key, fingerprint=order.fingerprint)
     if LADDER.index(told.reach) >= LADDER.index("known") and (order.user or order.password):
-        held = Credentials(user=order.user, password=order.password)
-        if held != credentials_of(connection, key, site_id=site_id):
+        kept = credentials_of(connection, key, site_id=site_id)
+        pending = "" if order.password == kept.pending else kept.pending
+        held = Credentials(user=order.user, password=order.password, pending=pending)
+        if held != kept:
             set_credentials(connection, key, credentials=held, site_id=site_id)
 
 

@@ -25,7 +25,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """Say how a reader stands at its door: its side, the output of the strike, what its inputs say, and its keypad."""
 
     side: Literal["in", "out"] = "in"
-    strike: int | None = None
+    strike: int | msgspec.UnsetType | None = msgspec.UNSET
+    """None if the lock hangs on no output of it; unsaid, it is the output that the reader itself named."""
     inputs: dict[str, int | list[int]] = {}
     keypad: Literal["pin", "flat_pin", "off"] = "pin"
     plain: bool = False
@@ -56,10 +57,15 @@ def adopt_reader(connection: Connection, device: KeptDevice, *, part: Part, want
         InvalidInput: the door is not on the reader's line, or its settings cannot be used.
     """
     _check_free(connection, device, part=part)
-    entry = _entry(connection, device, part=part, wiring=wanted.wiring)
     line = {"kind": "osdp", "port": part.settings.get("port"), "baud_rate": part.settings.get("baud_rate")}
     side, kinds = wanted.wiring.side, ("card",) if wanted.wiring.keypad == "off" else ("card", "pin")
     if wanted.door_id is None:
+        entry = _entry(connection, device, part=part, wiring=wanted.wiring)
+        if "strike" not in entry and wanted.wiring.strike is msgspec.UNSET:
+            told = InvalidInput(
+                "wiring.strike", "say which output the lock hangs on, or null if it hangs on none of it"
+            )
+            raise told.because("no_strike")
         reader = Reader(id=f"r-{wanted.id}"[:64], side=side, kinds=kinds)
         door = Door(
             id=wanted.id, site_id=device.site_id, edge_id=device.edge_id, name=wanted.name or part.name,
@@ -69,9 +75,11 @@ def adopt_reader(connection: Connection, device: KeptDevice, *, part: Part, want
         return door.id
     door = _door_on(connection, device, line, door_id=wanted.door_id)
     if any(reader.side == side for reader in door.readers):
-        told = Conflict(f"door {door.id!r} has a reader on that side: say the other one, or replace that device")
-        raise told.because("side_taken")
+        what = f"door {door.id!r} has a reader on that side: say the other one, or replace that device"
+        raise Conflict(what).because("side_taken")
     entries = list(door.driver["readers"])  # type: ignore[call-overload]
+    has_strike = any(isinstance(one, dict) and one.get("strike") is not None for one in entries)
+    entry = _entry(connection, device, part=part, wiring=wanted.wiring, has_strike=has_strike)
     reader = Reader(id=f"r-{device.id}"[:64], side=side, kinds=kinds)
     changes: dict[str, Any] = {
         "readers": msgspec.to_builtins([*door.readers, reader]),
@@ -94,11 +102,15 @@ def _check_free(connection: Connection, device: KeptDevice, *, part: Part) -> No
             raise taken.because("address_taken")
 
 
-def _entry(connection: Connection, device: KeptDevice, *, part: Part, wiring: Wiring) -> dict[str, Any]:
-    """Return a reader as its door's driver names it."""
+def _entry(
+    connection: Connection, device: KeptDevice, *, part: Part, wiring: Wiring, has_strike: bool = False
+) -> dict[str, Any]:
+    """Return a reader as its door's driver names it; the output that it named is its strike unless the door has one."""
     entry: dict[str, Any] = {"address": part.settings.get("address", 0), "side": wiring.side, "keypad": wiring.keypad}
-    if wiring.strike is not None:
-        entry["strike"] = wiring.strike
+    own = None if has_strike else part.settings.get("strike")
+    strike = own if wiring.strike is msgspec.UNSET else wiring.strike
+    if strike is not None:
+        entry["strike"] = strike
     if wiring.inputs:
         entry["inputs"] = wiring.inputs
     return entry | _trust(connection, device, plain=wiring.plain)
@@ -133,6 +145,8 @@ def heir_driver(
 ) -> dict[str, object]:
     """Return the driver of a door in which one reader takes the place of another; what is wired to it stays.
 
+    It speaks by its key if it has one, also in the place of one that spoke in clear.
+
     Raises:
         Conflict: the new reader has no key, or the door no longer names the old one.
         InvalidInput: it is on another line than the door's other reader.
@@ -147,7 +161,7 @@ def heir_driver(
     line = {"port": part.settings.get("port"), "baud_rate": part.settings.get("baud_rate")}
     if len(entries) > 1 and any(driver.get(name) != value for name, value in line.items()):
         raise InvalidInput("by", f"it is on another line than the other reader of door {door_id!r}")
-    plain = bool(goes.get("plain"))
+    plain = bool(goes.get("plain")) and not credentials_of(connection, new.id, site_id=new.site_id).password
     kept = {name: value for name, value in goes.items() if name not in {KEY, "plain", "key_file"}}
     comes = kept | {"address": part.settings.get("address", 0)} | _trust(connection, new, plain=plain)
     return {**driver, **line, "readers": [comes if one is goes else one for one in entries]}

@@ -70,8 +70,9 @@ def take_key(connection: Connection, order: InstallKey, *, result: Result, edge:
     except NotFound:
         return
     held = credentials_of(connection, key, site_id=edge.site_id)
-    if result.state == "confirmed" and device.state != "removed" and held.pending == order.key:
-        set_credentials(connection, key, credentials=Credentials(password=order.key), site_id=edge.site_id)
+    if result.state == "confirmed" and device.state != "removed":
+        taken = Credentials(password=order.key, pending="" if held.pending == order.key else held.pending)
+        set_credentials(connection, key, credentials=taken, site_id=edge.site_id)
         mark_reached(connection, key, reach="known")
     detail = {"command": order.id, "site": edge.site_id}
     append_audit(

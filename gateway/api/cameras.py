@@ -149,13 +149,15 @@ async def create_camera(
 ) -> Response:
     """Add a camera. Without a register entry its stream stays off."""
     site_id = site_of(caller, body.site_id)
-    await _check_device(runtime, body, camera_id=body.id or "camera")
+
+    async def judge() -> None:
+        await _check_device(runtime, body, camera_id=body.id or "camera")
 
     def make() -> Camera:
         given = {"password": "", **body.given()}
         return record_from(body, Camera, id=id_of(body.id, "c"), site_id=site_id, **given)
 
-    return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make)
+    return await create_kept(request, runtime, caller=caller, key=key, kind=CAMERAS, make=make, judge=judge)
 
 
 async def _check_device(runtime: Runtime, body: CameraChange, *, camera_id: str) -> None:

@@ -6,6 +6,7 @@ go in and never come out.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,11 +16,13 @@ from pydantic import AfterValidator, Field
 
 from gateway.adoption import adopt, offer, remove, replace
 from gateway.api.cameras import Password, RegisterBody
-from gateway.api.deps import Shared, StatedReason
+from gateway.api.deps import Shared, StatedReason, stated_reason
 from gateway.api.places import Body, DeviceWriter, Filter, Id, Key, Name, Text, id_of
 from gateway.api.replies import Page, reply, shows
+from gateway.auth.roles import Caller
 from gateway.device_orders import Again, Question, Trial, ask, ask_again, attempt, order_view, picture_file, search
 from gateway.device_views import DeviceOrderView, DeviceView, view_of
+from gateway.driver_checks import write_judged
 from gateway.reader_adoption import Adoption, Wiring
 from gateway.reader_keys import install_key
 from gateway.store.devices_found import Credentials, DeviceState, device_by_id, devices_found
@@ -119,13 +122,21 @@ class InputsBody(Body):
 
 
 class WiringBody(Body):
-    """Say how a card reader stands at its door; `plain` lets it speak in clear, without a key of its own."""
+    """Say how a card reader stands at its door; `plain` lets it speak in clear, without a key of its own.
+
+    Without `strike` it is the output that the reader named itself; null, the lock hangs on none of it.
+    """
 
     side: Literal["in", "out"] = "in"
     strike: Wire255 | None = None
     inputs: InputsBody = InputsBody()
     keypad: Literal["pin", "flat_pin", "off"] = "pin"
     plain: bool = False
+
+    def meant(self) -> Wiring:
+        """Return it as it was given: a strike that is left out is another word than one that is null."""
+        inputs = self.inputs.model_dump(mode="json", exclude_defaults=True)
+        return msgspec.convert(self.model_dump(mode="json", exclude_unset=True) | {"inputs": inputs}, Wiring)
 
 
 class AdoptBody(Body):
@@ -171,11 +182,18 @@ async def create_discovery(body: DiscoverBody, caller: DeviceWriter, *, runtime:
 
 @router.post("/probe", **shows(DeviceOrderView, 202))
 async def create_probe(body: ProbeBody, caller: DeviceWriter, *, runtime: Shared) -> Response:
-    """Have an edge ask a device at an address what it is."""
+    """Have an edge ask a device at an address what it is; with a reason, where doors stand still for it (`pause`)."""
+    _check_pause(body.pause, caller)
     question = Question(
         wire=body.wire, address=body.address, credentials=body.held(), fingerprint=body.fingerprint, pause=body.pause
     )  # fmt: skip
     return reply(await ask(runtime, body.edge_id, question=question, caller=caller), 202)
+
+
+def _check_pause(pause: bool, caller: Caller) -> None:
+    """Pass unless doors would stand still and nobody says why."""
+    if pause:
+        stated_reason(caller.reason)
 
 
 @router.get("/orders/{order_id}", **shows(DeviceOrderView))
@@ -199,7 +217,11 @@ async def show_device(device_id: Key, caller: DeviceWriter, *, runtime: Shared) 
 
 @router.post("/{device_id}/probe", **shows(DeviceOrderView, 202))
 async def probe_again(device_id: Key, body: AgainBody, *, caller: DeviceWriter, runtime: Shared) -> Response:
-    """Have a known device asked again, with other credentials, or with its certificate trusted from now on."""
+    """Have a known device asked again, with other credentials, or with its certificate trusted from now on.
+
+    With a reason, where doors stand still for it (`pause`).
+    """
+    _check_pause(body.pause, caller)
     given = body.held()
     told = given if given != Credentials() else None
     again = Again(credentials=told, trust=body.trust, pause=body.pause)
@@ -232,9 +254,10 @@ async def adopt_part(device_id: Key, body: AdoptBody, *, caller: DeviceWriter, r
     wanted = Adoption(
         part=body.part, id=id_of(body.id, "a"), name=body.name or "", address=body.address, door_id=body.door_id,
         register=None if entry is None else msgspec.convert(entry, CameraRegister),
-        wiring=msgspec.convert(body.wiring.model_dump(mode="json", exclude_defaults=True), Wiring),
+        wiring=body.wiring.meant(),
     )  # fmt: skip
-    device = await runtime.store.write(adopt, device_id, wanted=wanted, caller=caller, at=runtime.clock())
+    act = partial(adopt, key=device_id, wanted=wanted, caller=caller, at=runtime.clock())
+    device = await write_judged(runtime, act, wrote=lambda made: [made.adopted[body.part]])
     runtime.bells.policies_changed()
     return reply(view_of(device), 201)
 
@@ -242,9 +265,8 @@ async def adopt_part(device_id: Key, body: AdoptBody, *, caller: DeviceWriter, r
 @router.post("/{device_id}/replace", **shows(DeviceView))
 async def replace_device(device_id: Key, body: ReplaceBody, *, caller: DeviceWriter, runtime: Shared) -> Response:
     """Let another device take over this one's doors and cameras under their ids: rights and history stay."""
-    device = await runtime.store.write(
-        replace, device_id, by=body.by, parts=body.parts, caller=caller, at=runtime.clock()
-    )
+    act = partial(replace, key=device_id, by=body.by, parts=body.parts, caller=caller, at=runtime.clock())
+    device = await write_judged(runtime, act, wrote=lambda made: made.adopted.values())
     runtime.bells.policies_changed()
     return reply(view_of(device))
 

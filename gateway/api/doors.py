@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -20,27 +21,24 @@ from gateway.api.places import (
     Key,
     Name,
     Text,
-    change_kept,
     changes_in,
-    create_kept,
     id_of,
     record_from,
     remove_kept,
     show_kept,
     site_of,
 )
-from gateway.api.replies import Page, reply, shows
+from gateway.api.replies import Page, etag_of, reply, shows, version_in
 from gateway.auth.roles import Caller
 from gateway.calls import refuse_call
-from gateway.driver_checks import check_section
+from gateway.driver_checks import write_judged
 from gateway.orders import unlock_door
 from gateway.place_views import DoorSettings
 from gateway.runtime import Runtime
 from gateway.store.devices import DOORS
-from gateway.store.door_secrets import as_meant
+from gateway.store.kept import Act
 from gateway.store.places import door_by_id, door_views
 from gateway.views import DoorView
-from models.driver_checks import Section
 from models.errors import NotFound
 from models.liveness import Provider, Species
 from models.places import Door, ExitKind, Factor, Fail, Passback, Reader, WhenPolicyEnds
@@ -135,14 +133,16 @@ async def create_door(
     body: DoorBody, request: Request, *, caller: DeviceWriter, runtime: Shared, key: Once = None
 ) -> Response:
     """Add a door with one reader; its edge learns of it at once."""
-    site_id = site_of(caller, body.site_id)
-    await check_section(runtime, Section(id=body.id or "door", part="driver", edge=body.edge_id, settings=body.driver))
+    readers = msgspec.to_builtins((Reader(id=new_id("r")),))
+    door = record_from(body, Door, id=id_of(body.id, "d"), site_id=site_of(caller, body.site_id), readers=readers)
 
-    def make() -> Door:
-        readers = msgspec.to_builtins((Reader(id=new_id("r")),))
-        return record_from(body, Door, id=id_of(body.id, "d"), site_id=site_id, readers=readers)
+    async def work() -> Response:
+        add = partial(DOORS.added, record=door, by=Act(caller=caller, at=runtime.clock()))
+        view = await write_judged(runtime, add, wrote=lambda made: [made.id])
+        runtime.bells.policies_changed()
+        return reply(view, 201, headers=etag_of(view.version))
 
-    return await create_kept(request, runtime, caller=caller, key=key, kind=DOORS, make=make)
+    return await once(request, runtime, caller=caller, key=key, work=work)
 
 
 @router.get("/doors/{door_id}", **shows(DoorView))
@@ -197,12 +197,12 @@ async def change_settings(
 ) -> Response:
     """Change a door; its edge follows at once."""
     changes = changes_in(body)
-    if "driver" in changes:
-        door = await runtime.store.read(DOORS.shown, door_id, caller=caller)
-        settings = await runtime.store.read(as_meant, changes["driver"], door_id=door_id)
-        edge = body.edge_id or door.edge_id
-        await check_section(runtime, Section(id=door_id, part="driver", edge=edge, settings=settings))
-    return await change_kept(runtime, DOORS, key=door_id, caller=caller, changes=changes, if_match=if_match)
+    by = Act(caller=caller, at=runtime.clock(), version=version_in(if_match))
+    change = partial(DOORS.changed, key=door_id, changes=changes, by=by)
+    moves = not {"driver", "edge_id"}.isdisjoint(changes)
+    view = await write_judged(runtime, change, wrote=lambda made: [made.id] if moves else [])
+    runtime.bells.policies_changed()
+    return reply(view, headers=etag_of(view.version))
 
 
 @router.delete("/doors/{door_id}", status_code=204)

@@ -130,11 +130,13 @@ async def show_kept(runtime: Runtime, kind: Kind[R, V], *, key: str, caller: Cal
 
 async def create_kept(
     request: Request, runtime: Runtime, *, caller: Caller, key: str | None, kind: Kind[R, V],
-    make: Callable[[], R],
+    make: Callable[[], R], judge: Callable[[], Awaitable[None]] | None = None,
 ) -> Response:  # fmt: skip
-    """Write something new, once; edges learn of it at once."""
+    """Write something new, once, unless `judge` raises; edges learn of it at once."""
 
     async def work() -> Response:
+        if judge is not None:
+            await judge()
         by = Act(caller=caller, at=runtime.clock())
         view = await runtime.store.write(kind.added, make(), by=by)
         runtime.bells.policies_changed()

@@ -159,6 +159,7 @@ def adopt(
     ] = "",
     side: Annotated[str, typer.Option(help="of a reader: in or out")] = "in",
     strike: Strike = None,
+    no_strike: Annotated[bool, typer.Option("--no-strike", help="of a reader: the lock hangs on none of it")] = False,
     inputs: Annotated[list[str] | None, typer.Option("--input", help="of a reader: WHAT=NUMBER, as open=0")] = None,
     keypad: Annotated[str, typer.Option(help="of a reader: pin, flat_pin or off")] = "pin",
     plain: Annotated[bool, typer.Option("--plain", help="of a reader: speak in clear, without a key")] = False,
@@ -169,7 +170,9 @@ def adopt(
     chosen = _part(found, part)
     given = {"id": as_id, "name": name, "door_id": door}
     wired = {name: int(number) for name, number in map(_input, inputs or [])}
-    wiring: dict[str, Any] = {"side": side, "strike": strike, "inputs": wired, "keypad": keypad, "plain": plain}
+    wiring: dict[str, Any] = {"side": side, "inputs": wired, "keypad": keypad, "plain": plain}
+    if strike is not None or no_strike:
+        wiring["strike"] = None if no_strike else strike
     body: dict[str, Any] = {"part": chosen["id"]} | {key: value for key, value in given.items() if value}
     if found["wire"] == "osdp":
         body["wiring"] = wiring

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -35,6 +36,21 @@ def whole_door(connection: Connection, row: Row[Any]) -> Door:
     return msgspec.structs.replace(door, driver=joined(door.driver, secrets)) if secrets else door
 
 
+def whole_doors(connection: Connection, door_ids: Iterable[str]) -> list[Door]:
+    """Return the doors with these ids, by id, with the secrets of their drivers."""
+    rows = connection.execute(select(doors).where(doors.c.id.in_(tuple(door_ids))).order_by(doors.c.id))
+    return [whole_door(connection, row) for row in rows]
+
+
+def doors_sharing(connection: Connection, name: str, *, value: str, kind: str, edge_id: str) -> list[Door]:
+    """Return the doors of an edge whose drivers are of a kind and agree in one setting, by id, with their secrets."""
+    named = doors.c.record.contains(f'"{name}":', autoescape=True)
+    rows = connection.execute(select(doors).where(doors.c.edge_id == edge_id, named).order_by(doors.c.id)).all()
+    drivers = [msgspec.json.decode(row.record, type=Door).driver for row in rows]
+    same = [driver.get("kind") == kind and str(driver.get(name)) == value for driver in drivers]
+    return [whole_door(connection, row) for row, is_same in zip(rows, same, strict=True) if is_same]
+
+
 def parted(connection: Connection, door: Door, *, keep: bool) -> dict[str, str]:
     """Return the columns of a door's record and secrets; secrets that stay the same stay wrapped as they are.
 
@@ -58,16 +74,6 @@ def parted(connection: Connection, door: Door, *, keep: bool) -> dict[str, str]:
 
 def _sealed(connection: Connection, secrets: tuple[Secret, ...], *, door_id: str) -> str:
     return wrapped(connection, as_text(secrets), about=_about(door_id)) if secrets else ""
-
-
-def as_meant(connection: Connection, driver: dict[str, Any], *, door_id: str) -> dict[str, Any]:
-    """Return new driver settings of a door with the secrets that they leave out and mean to keep."""
-    row = _row(connection, door_id)
-    if row is None or not row.secrets:
-        return driver
-    before = msgspec.json.decode(row.record, type=Door).driver
-    held = _held(connection, row.secrets, door_id=door_id)
-    return joined(driver, still_meant(held, before=before, after=driver))
 
 
 def check_door_secrets(connection: Connection, door: Door) -> None:

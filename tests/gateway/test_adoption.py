@@ -236,7 +236,7 @@ async def test_a_replacement_that_is_not_plain_is_asked_for(desk: Desk) -> None:
     await desk.call("POST", f"/{old}/adopt", 201, json={"part": "front", "id": "lobby"})
     two = Candidate(
         id="onvif-9", wire="onvif", address=URL, reach="known",
-        parts=tuple(Part(id=f"d{n}", kind="door", settings={"door": f"d{n}"}) for n in (1, 2)),
+        parts=tuple(Part(id=f"d{n}", kind="door", settings={"url": URL, "door": f"d{n}"}) for n in (1, 2)),
     )  # fmt: skip
     new = await desk.found(two)
     await desk.call("POST", f"/{old}/replace", 422, json={"by": new})

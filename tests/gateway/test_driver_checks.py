@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -42,6 +43,33 @@ def test_a_check_that_cannot_run_says_so(argv: tuple[str, ...], why: str) -> Non
     with pytest.raises(NotJudged, match=why) as caught:
         judged([GATE], argv=argv, limit_s=1.0)
     assert "nothing was stored" in caught.value.told
+
+
+def test_many_sections_may_take_longer_than_one() -> None:
+    slow = 'import sys, time; lines = sys.stdin.readlines(); time.sleep(1.2); print(\'{"id":"gate","part":"driver"}\')'
+    with pytest.raises(NotJudged, match="no answer within 0 s"):
+        judged([GATE], argv=python(slow), limit_s=0.2)
+    assert judged([GATE] * 2000, argv=python(slow), limit_s=0.2) == []
+
+
+async def test_a_repeated_request_for_a_door_is_answered_as_the_first_was_also_when_nothing_can_be_judged(
+    manager: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"id": "new", "name": "New", "edge_id": EDGE, "driver": LINE}
+    device = {"kind": "onvif", "url": "http://192.0.2.9/onvif/device_service"}
+    eye = {"id": "eye", "name": "Eye", "edge_id": EDGE, "url": "rtsp://192.0.2.9/s", "device": device}
+    sent = {"/doors": body, "/cameras": eye}
+    for path, wanted in sent.items():
+        first = await manager.post(f"{API}{path}", json=wanted, headers={"Idempotency-Key": f"once{path}"})
+        assert first.status_code == 201, first.text
+    monkeypatch.setattr(asyncio, "to_thread", _away)
+    for path, wanted in sent.items():
+        again = await manager.post(f"{API}{path}", json=wanted, headers={"Idempotency-Key": f"once{path}"})
+        assert (again.status_code, again.headers.get("Idempotent-Replayed")) == (201, "true")
+
+
+async def _away(*_given: object) -> None:
+    raise NotJudged("no answer within 20 s")
 
 
 async def test_a_door_whose_driver_no_edge_could_use_is_not_made(manager: httpx.AsyncClient, runtime: Runtime) -> None:

@@ -17,9 +17,13 @@ from gateway.runtime import Runtime
 from gateway.store import Store
 from gateway.store.audit import audit_rows
 from gateway.store.devices_found import credentials_of
+from gateway.store.edges import waiting_commands
+from gateway.store.places import put_door
 from gateway.store.tables import commands, devices, doors
 from models.device_orders import InstallKey, ProbeDevice, TryPart
 from models.devices import Candidate, Part, Setting
+from models.link import Result
+from models.places import Door
 from tests.gateway.finding import WHY, Desk
 from tests.gateway.support import EDGE, SigningEdge
 
@@ -237,3 +241,149 @@ async def test_a_new_reader_takes_the_place_of_one_with_its_wiring_and_its_own_k
     assert (inside["address"], inside["key"]) == (1, kept)
     assert (await desk.call("GET", f"/{first}"))["state"] == "removed"
     assert msgspec.json.encode(desk.policy())
+
+
+# ---- a line stays in service ------------------------------------------------------------------------------------------
+
+
+async def refused(desk: Desk, method: str, path: str, **body: Any) -> str:
+    """Have the door or device API refuse something for what it would do to a line; return what it says."""
+    answer = await desk.client.request(method, f"/api/v1/{path}", headers=WHY, json=body)
+    told = answer.json()
+    assert (answer.status_code, told.get("reason")) == (422, "driver_refused"), answer.text
+    return str(told["detail"])
+
+
+def by_hand(door_id: str, *, address: int, edge_id: str = EDGE, **line: Any) -> dict[str, Any]:
+    driver = {"kind": "osdp", "port": PORT, "baud_rate": 9600, "readers": [{"address": address, "plain": True}]}
+    return {"id": door_id, "name": door_id, "site_id": "a", "edge_id": edge_id, "driver": driver | line}
+
+
+async def porch(desk: Desk) -> tuple[str, str]:
+    """Adopt one of two readers of a line; return their devices."""
+    first, second = await line_of(desk, reader(0), reader(1))
+    for key in (first, second):
+        await keyed(desk, key)
+    await desk.call("POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch"})
+    return first, second
+
+
+async def test_a_reader_that_would_give_its_door_a_second_strike_is_not_adopted(desk: Desk) -> None:
+    _, second = await porch(desk)
+    before = in_policy(desk, "porch")
+    body = {"part": "1", "door_id": "porch", "wiring": {"side": "out", "strike": 0}}
+    assert "two strikes" in await refused(desk, "POST", f"devices/{second}/adopt", **body)
+    assert in_policy(desk, "porch") == before
+    assert (await desk.call("GET", f"/{second}"))["parts"][0]["adopted_as"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (by_hand("back", address=0), "an address of its own"),
+        (by_hand("back", address=4, baud_rate=38400), "one driver"),
+        (by_hand("back", address=4) | {"driver": {"kind": "osdp", "port": PORT}}, "key"),
+    ],
+)
+async def test_no_door_is_made_that_would_put_the_others_of_its_line_out_of_service(
+    desk: Desk, body: dict[str, Any], why: str
+) -> None:
+    await porch(desk)
+    assert why in await refused(desk, "POST", "doors", **body)
+    assert {door.id for door in desk.policy().doors if door.driver.get("kind") == "osdp"} == {"porch"}
+
+
+async def test_a_door_is_neither_changed_nor_moved_to_where_it_would_do_so(desk: Desk, runtime: Runtime) -> None:
+    await porch(desk)
+    elsewhere = msgspec.convert(by_hand("yard", address=0, edge_id="edge-2"), Door)
+    runtime.store.write_now(put_door, elsewhere)
+    assert "beside porch" in await refused(desk, "PATCH", "doors/yard/settings", edge_id=EDGE)
+    beside = by_hand("back", address=5)
+    assert (await desk.client.post("/api/v1/doors", json=beside, headers=WHY)).status_code == 201
+    assert "beside porch" in await refused(
+        desk, "PATCH", "doors/back/settings", driver=by_hand("", address=0)["driver"]
+    )
+    renamed = await desk.client.patch("/api/v1/doors/yard/settings", headers=WHY, json={"name": "Yard"})
+    assert renamed.status_code == 200
+
+
+async def test_a_line_that_is_out_of_service_already_is_put_right_door_by_door(desk: Desk, runtime: Runtime) -> None:
+    for name in ("d1", "d2", "d3"):
+        runtime.store.write_now(put_door, msgspec.convert(by_hand(name, address=0), Door))
+    right = by_hand("", address=1)["driver"]
+    answer = await desk.client.patch("/api/v1/doors/d1/settings", headers=WHY, json={"driver": right})
+    assert answer.status_code == 200, answer.text
+    await refused(desk, "PATCH", "doors/d1/settings", driver=right | {"baud_rate": 9601})
+
+
+async def test_what_a_device_says_of_itself_is_judged_before_it_is_a_door(desk: Desk) -> None:
+    part = Part(id="d", kind="door", settings={"kind": "onvif", "url": "http://192.0.2.9/x", "door": "d", "wibble": 1})
+    told = Candidate(id="onvif-9", wire="onvif", address="http://192.0.2.9/x", reach="known", parts=(part,))
+    key = await desk.known(told)
+    assert "no such setting" in await refused(desk, "POST", f"devices/{key}/adopt", part="d", id="z")
+
+
+# ---- keys and wiring --------------------------------------------------------------------------------------------------
+
+
+async def test_a_question_that_was_asked_before_a_new_key_loses_none(desk: Desk, runtime: Runtime) -> None:
+    (first,) = await line_of(desk, reader(0))
+    old = await keyed(desk, first)
+    await desk.call("POST", f"/{first}/probe", 202, json={})
+    await desk.call("POST", f"/{first}/key", 202, json={})
+    waiting = runtime.store.read_now(waiting_commands, EDGE, at=runtime.clock())
+    asked = next(one for one in waiting if isinstance(one, ProbeDevice))
+    sent = next(one for one in waiting if isinstance(one, InstallKey))
+    for order, told in ((asked, (reader(0, reach="known"),)), (sent, ())):
+        result = Result(command_id=order.id, state="confirmed", at=desk.edge.clock(), candidates=told)
+        if order is sent:
+            assert runtime.store.read_now(credentials_of, first, site_id="a").pending == sent.key
+            await desk.call("DELETE", f"/{first}", 409)
+        assert (await desk.edge.send("POST", "/edge/v1/results", result)).status_code == 204
+    held = runtime.store.read_now(credentials_of, first, site_id="a")
+    assert (held.password, held.pending, old != sent.key) == (sent.key, "", True)
+    await desk.call("DELETE", f"/{first}", 204)
+
+
+async def test_a_new_door_has_the_strike_that_its_reader_named_unless_another_is_said(desk: Desk) -> None:
+    (first,) = await line_of(desk, reader(0))
+    await keyed(desk, first)
+    await desk.call("POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch", "wiring": {"inputs": INPUTS}})
+    (entry,) = in_policy(desk, "porch")["readers"]
+    assert (entry["strike"], entry["inputs"]) == (0, INPUTS)
+
+
+async def test_a_door_without_a_strike_is_made_only_by_who_says_so(desk: Desk) -> None:
+    told = reader(0)
+    (part,) = told.parts
+    bare = msgspec.structs.replace(
+        part, settings={name: part.settings[name] for name in ("port", "baud_rate", "address")}
+    )
+    (first,) = await line_of(desk, msgspec.structs.replace(told, parts=(bare,)))
+    await keyed(desk, first)
+    answer = await desk.call("POST", f"/{first}/adopt", 422, json={"part": "0", "id": "porch"})
+    assert answer["reason"] == "no_strike"
+    await desk.call("POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch", "wiring": {"strike": None}})
+    assert "strike" not in in_policy(desk, "porch")["readers"][0]
+
+
+async def test_a_reader_with_a_key_speaks_by_it_in_the_place_of_one_in_clear(desk: Desk) -> None:
+    first, second = await line_of(desk, reader(0), reader(1))
+    await desk.call("POST", f"/{first}/adopt", 201, json={"part": "0", "id": "porch", "wiring": {"plain": True}})
+    secret = await keyed(desk, second)
+    await desk.call("POST", f"/{first}/replace", json={"by": second})
+    (entry,) = in_policy(desk, "porch")["readers"]
+    assert (entry["address"], entry["key"], "plain" in entry) == (1, secret, False)
+
+
+async def test_doors_stand_still_for_a_question_only_for_a_reason_that_is_on_record(
+    desk: Desk, runtime: Runtime
+) -> None:
+    (first,) = await line_of(desk, reader(0))
+    for path, body in (("probe", LINE), (f"{first}/probe", {})):
+        bare = await desk.client.post(f"/api/v1/devices/{path}", json=body | {"pause": True})
+        assert (bare.status_code, "say why" in bare.text) == (422, True)
+        await desk.call("POST", f"/{path}", 202, json=body | {"pause": True})
+    rows = [row for row in runtime.store.read_now(audit_rows) if row.action == "device.probe" and row.result == "sent"]
+    told = [(row.detail["address"], row.detail["pause"]) for row in rows]
+    assert sorted(told) == [(PORT, "no"), (PORT, "yes"), (f"{PORT}#0", "yes")]
