@@ -24,7 +24,7 @@ from gateway.store.audit import AuditEntry, append_audit
 from gateway.store.card_formats import CARD_FORMATS, format_named, formats_of
 from gateway.store.devices import DOORS, READERS
 from gateway.store.edges import EdgeIdentity, add_command, edge_view
-from gateway.store.enrolments import KeptLesson, call_off, card_lesson, look_at, was_called_off
+from gateway.store.enrolments import KeptLesson, call_off, card_lesson, look_at, use, was_called_off
 from gateway.store.kept import Act
 from gateway.store.places import credential_key
 from gateway.store.rights import card_digest
@@ -206,7 +206,12 @@ async def propose_format(runtime: Runtime, lesson_id: str, *, cards: Iterable[Ca
         Forbidden: the caller names somebody's card and may not look at people.
     """
     named = tuple(cards)
-    if any(one.credential_id is not None for one in named):
+    if any(one.credential_id is not None for one in named) and not caller.may("people:read"):
+        entry = AuditEntry(
+            actor=caller.id, action="refused", subject="people:read", result="forbidden",
+            detail={"command": lesson_id}, reason=caller.reason,
+        )  # fmt: skip
+        await runtime.store.write(append_audit, entry, at=runtime.clock())
         caller.require("people:read")
     held = await _gathered(runtime, lesson_id, caller=caller)
     proof = await runtime.store.write(
@@ -229,7 +234,7 @@ def _prove(
     lesson_id: str,
     *,
     readings: tuple[str, ...],
-    cards: Iterable[Card],
+    cards: tuple[Card, ...],
     caller: Caller,
     at: datetime,
 ) -> Proof:
@@ -237,6 +242,8 @@ def _prove(
     named = [_named(connection, card, readings=readings, site_id=door.site_id) for card in cards]
     proof = propose(named)
     told = {"command": lesson_id, "site": door.site_id, "cards": str(len(named)), "formats": str(len(proof.fits))}
+    if whose := [card.credential_id for card in cards if card.credential_id is not None]:
+        told["credentials"] = ",".join(whose)
     entry = AuditEntry(
         actor=caller.id, action="card_format.learn", subject=door.id, result=proof.hint or "ok", detail=told,
         reason=caller.reason,
@@ -273,7 +280,7 @@ async def set_format(
 
     Raises:
         NotFound: there is no such lesson in the caller's scope.
-        Conflict: nothing was proposed, what was read is forgotten, or the site file describes the reader.
+        Conflict: nothing was proposed, what was read is forgotten or used, or the site file describes the reader.
     """
     held = await _gathered(runtime, lesson_id, caller=caller)
     if not 0 <= choice < len(held.fits):
@@ -288,18 +295,28 @@ async def set_format(
 
 
 def _set(connection: Connection, lesson_id: str, *, fit: CardFormat, format_id: str, by: Act) -> Set:
+    if not use(connection, lesson_id):
+        raise Conflict("this lesson was called off, or its format is set already: begin again").because("used")
     command = card_lesson(connection, lesson_id).command
     door = DOORS.shown(connection, command.door_id, caller=by.caller)
+    reader = _reader_now(door, command)
     view = None if fit.id == AS_IT_COMES.id else _kept_format(connection, fit, door=door, format_id=format_id, by=by)
-    call_off(connection, lesson_id)
     named = "" if view is None else view.id
-    if command.reader_id:
-        reader = READERS.changed(connection, command.reader_id, changes={"format": named}, by=by)
-        return Set(reader=reader, format=view)
-    nameless = next((one for one in door.readers if one.side == command.reader and not one.id), Reader())
-    given = msgspec.structs.replace(nameless, id=f"r-{uuid.uuid4().hex}", format=named)
+    if reader.id:
+        return Set(reader=READERS.changed(connection, reader.id, changes={"format": named}, by=by), format=view)
+    given = msgspec.structs.replace(reader, id=f"r-{uuid.uuid4().hex}", format=named)
     record = DoorReader(door_id=door.id, **msgspec.structs.asdict(given))
     return Set(reader=READERS.added(connection, record, by=by), format=view)
+
+
+def _reader_now(door: DoorSettings, command: LearnCards) -> Reader:
+    """Return the reader that a lesson was held at, as the door has it by now; a fresh one where it has none on that side."""
+    if command.reader_id:
+        return Reader(id=command.reader_id)
+    there = [one for one in door.readers if one.side == command.reader and "card" in one.kinds]
+    if len(there) > 1:
+        raise Conflict("this side has several readers of cards by now: begin again at one of them").because("used")
+    return there[0] if there else Reader(side=command.reader)
 
 
 def _kept_format(

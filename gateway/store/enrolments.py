@@ -108,6 +108,19 @@ def call_off(connection: Connection, command_id: str) -> bool:
     return True
 
 
+def use(connection: Connection, command_id: str) -> bool:
+    """Note that what a command gathered is used and no more wanted; return False if it was already, or was called off."""
+    its = commands.c.id == command_id
+    row = connection.execute(select(commands.c.progress, commands.c.ended_at).where(its).with_for_update()).one()
+    kept = _kept(row.progress)
+    if kept.called_off or kept.why:
+        return False
+    going = row.ended_at is None
+    used = msgspec.structs.replace(kept, called_off=going, why="" if going else "used")
+    connection.execute(update(commands).where(its).values(progress=as_text(used)))
+    return True
+
+
 def was_called_off(connection: Connection, command_id: str) -> bool:
     """Return whether a command was called off before it ended."""
     text = connection.execute(select(commands.c.progress).where(commands.c.id == command_id)).scalar()

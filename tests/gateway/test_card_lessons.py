@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
+from gateway.auth.roles import Caller
+from gateway.card_lessons import Card, propose_format
 from gateway.readings import KEPT_FOR, LESSONS_MOST, Readings
 from gateway.runtime import Runtime
+from gateway.store.audit import audit_rows
+from models.errors import Forbidden
 from models.link import Progress
 from tests.gateway.card_lessons import (
     NAMED,
@@ -16,6 +22,7 @@ from tests.gateway.card_lessons import (
     begun,
     gathered,
     hello,
+    resident,
     rows,
     sqlite_only,
     tell,
@@ -195,3 +202,50 @@ async def test_an_edge_tells_readings_of_its_lessons_only(
         told = await edge.send("POST", "/edge/v1/progress", good | wrong)
         assert (told.status_code, READ[0] in told.text) == (422, False), wrong
     assert runtime.readings.of(command.id, at=clock()) is None
+
+
+@sqlite_only
+async def test_a_format_is_set_once_and_on_the_reader_that_is_there(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
+) -> None:
+    path = await gathered(manager, runtime, edge)
+    await call(manager, "POST", f"{path}/propose", json=NAMED)
+    both = await asyncio.gather(*(manager.post(f"/api/v1/{path}/set", json={}) for _ in range(2)))
+    assert sorted(answer.status_code for answer in both) == [200, 409]
+    (reader,) = (await call(manager, "GET", "readers?door_id=gate"))["items"]
+    path = await gathered(manager, runtime, edge, *CARDS)
+    await call(manager, "POST", f"{path}/propose", json=NAMED)
+    done = await call(manager, "POST", f"{path}/set", json={})
+    assert (done["reader"]["id"], done["reader"]["format"]) == (reader["id"], "")
+
+
+@sqlite_only
+async def test_a_reader_that_came_meanwhile_is_the_one_that_is_set(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
+) -> None:
+    path = await gathered(manager, runtime, edge)
+    await call(manager, "POST", f"{path}/propose", json=NAMED)
+    await call(manager, "POST", "readers", 201, json={"id": "r1", "door_id": "gate", "kinds": ["card"]})
+    done = await call(manager, "POST", f"{path}/set", json={})
+    assert done["reader"]["id"] == "r1"
+    assert [one["id"] for one in (await call(manager, "GET", "readers?door_id=gate"))["items"]] == ["r1"]
+
+
+@sqlite_only
+async def test_whose_card_was_asked_about_is_on_record_and_so_is_who_may_not(
+    edge: SigningEdge, manager: httpx.AsyncClient, *, runtime: Runtime
+) -> None:
+    held = await resident(manager, runtime)
+    path = await gathered(manager, runtime, edge)
+    cards = (Card(presented=1, credential_id=held), Card(presented=2, number=CARDS[1]))
+    await call(
+        manager, "POST", f"{path}/propose", json={"cards": [{"presented": 1, "credential_id": held}, NAMED["cards"][1]]}
+    )
+    told = [row.detail["credentials"] for row in runtime.store.read_now(audit_rows) if "credentials" in row.detail]
+    assert told == [held]
+    engineer = Caller(id="t-engineer", username="e", role="integrator", sites=frozenset({"a"}))
+    assert not engineer.may("people:read")
+    with pytest.raises(Forbidden):
+        await propose_format(runtime, path.partition("/")[2], cards=cards, caller=engineer)
+    refusal = next(row for row in runtime.store.read_now(audit_rows) if row.action == "refused")
+    assert (refusal.actor, refusal.subject, refusal.result) == ("t-engineer", "people:read", "forbidden")
