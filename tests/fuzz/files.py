@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 
 from models.errors import ModelFileError
 from tests.fuzz.target import Take
 
 ROOT = Path(__file__).resolve().parents[2]
+_folder = TemporaryDirectory(prefix="gatehouse-fuzz-")
+"""Of this process alone: several fuzz at a time. It goes when the process ends."""
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -46,7 +48,7 @@ def onnx() -> Take:
     from models.faces.own_files import OwnNetwork
     from models.faces.own_models import OwnModel
 
-    file = Path(gettempdir()) / "gatehouse-fuzz.onnx"
+    file = Path(_folder.name) / "input.onnx"
 
     def take(data: bytes) -> None:
         file.write_bytes(data)
@@ -94,7 +96,7 @@ def read_by(module: str, function: str) -> Take:
     import importlib
 
     read = getattr(importlib.import_module(module), function)
-    file = Path(gettempdir()) / f"gatehouse-fuzz-{function}.yaml"
+    file = Path(_folder.name) / f"{function}.yaml"
 
     def take(data: bytes) -> None:
         file.write_bytes(data)
