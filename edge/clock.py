@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from drivers.since_boot import since_boot_s
+
 SLEW = 0.01
 """At most this part of the passed time is corrected towards the wall clock."""
 EARLIER_BY_S = 5.0
@@ -23,12 +25,6 @@ LATER_BY_S = 30 * 86_400.0
 """A start this much after it does, too: a box that was away so long asks the gateway before it believes its clock."""
 OFF_BY_S = 300.0
 """So far from the gateway's clock, ours is the one that is wrong."""
-
-
-def since_boot_s() -> float:
-    """Return seconds on a clock that never goes back and counts suspended time where the system has one."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ import httpx
 
 from config.process import Backoff, Good, Supervisor, keep_running, run, set_up_logging
 from config.settings import Settings, read_settings
+from drivers.since_boot import since_boot_s
 from edge.admission import Admission
 from edge.adopting import Adopting
 from edge.attention import Faces
 from edge.cameras import Cameras
 from edge.channel import TIMEOUT, Channel
 from edge.checkpoints import Checkpoints
-from edge.clock import SteadyClock, since_boot_s
+from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.face_parts import Around, FaceParts, faces_allowed
 from edge.facelink import FaceLink

@@ -39,6 +39,7 @@ from drivers.osdp.messages import (
 from drivers.osdp.orders import answering
 from drivers.osdp.reader import Reader, card_value
 from drivers.osdp.settings import BusSettings, ReaderSettings, key_of
+from drivers.since_boot import since_boot_s
 from models.access import Request
 from models.errors import CommandExpired, Conflict, DeviceUnreachable, InvalidInput
 from models.reports import Event, EventType, Presence, Report, Snapshot
@@ -74,12 +75,16 @@ class OsdpDoors:
     Args:
         bus: the line and its readers, all of doors that are served here.
         now: the caller's clock.
+        clock: seconds since the machine started; a card or an order that sleeps with it is old.
     """
 
-    def __init__(self, bus: BusSettings, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, bus: BusSettings, *, now: Callable[[], datetime], clock: Callable[[], float] = since_boot_s
+    ) -> None:
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._bus = bus
         self._now = now
+        self._clock = clock
         self._readers = {settings.address: Reader(settings) for settings in bus.readers}
         self._doors = Doorways(tuple(self._readers.values()))
         self._undecided = set(self._readers)
@@ -108,7 +113,7 @@ class OsdpDoors:
             readers=tuple(_setup_of(reader.settings) for reader in self._readers.values()),
         )
         async with self._starting:
-            self._link = link = await PanelLink(setup, on_record=self._on_record).__aenter__()
+            self._link = link = await PanelLink(setup, on_record=self._on_record, clock=self._clock).__aenter__()
         try:
             await self._settle(link)
         except BaseException:
@@ -198,8 +203,7 @@ class OsdpDoors:
             raise Conflict(f"command {order.id} is under way")
         self._executing.add(order.id)
         try:
-            until = asyncio.get_running_loop().time() + order.valid_ms / 1000
-            return await self._execute(order, until)
+            return await self._execute(order, self._clock() + order.valid_ms / 1000)
         finally:
             self._executing.discard(order.id)
 
@@ -239,8 +243,7 @@ class OsdpDoors:
         if order.mode == "locked_down":  # in force from now on, whatever the reader answers
             self._doors.set_mode(order.door_id, version=order.version, mode=order.mode)
         turn: Literal["on", "off"] = "on" if order.mode in OPEN_MODES else "off"
-        until = asyncio.get_running_loop().time() + MODE_S
-        executed = await self._order(number, Output(number=strike, turn=turn), until)
+        executed = await self._order(number, Output(number=strike, turn=turn), self._clock() + MODE_S)
         if executed.ok and order.version >= self._doors.mode(order.door_id)[0]:
             self._doors.set_mode(order.door_id, version=order.version, mode=order.mode)
             self._tell_standing(order.door_id)
@@ -271,8 +274,7 @@ class OsdpDoors:
         """Tell the person at a reader something that nothing depends on."""
         able = reader.has_light() if isinstance(command, Light) else reader.has_sound()
         if able and reader.online and not self._connected().ended.done():
-            until = asyncio.get_running_loop().time() + 1.0
-            self._connected().tell(reader.settings.address, command, until=until)
+            self._connected().tell(reader.settings.address, command, until=self._clock() + 1.0)
 
     # ---- what the panel tells ---------------------------------------------------------------------------------------
 
@@ -306,11 +308,10 @@ class OsdpDoors:
             self._tell_standing(reader.settings.door)
 
     def _on_keys(self, reader: Reader, record: Keys) -> None:
-        loop = asyncio.get_running_loop()
         kind: Literal["pin", "flat_pin"] = "flat_pin" if reader.settings.keypad == "flat_pin" else "pin"
-        for value in reader.keypad.press(record.keys, at=loop.time()):
+        for value in reader.keypad.press(record.keys, at=self._clock()):
             self._request(reader, kind, value, waited=record.waited)
-        loop.call_later(PAUSE_S + 0.1, lambda: reader.keypad.forget(at=loop.time()))
+        asyncio.get_running_loop().call_later(PAUSE_S + 0.1, lambda: reader.keypad.forget(at=self._clock()))
 
     def _on_reach(self, reader: Reader, record: Online | Offline) -> None:
         trouble = isinstance(record, Offline) and record.why in TROUBLES

@@ -41,13 +41,15 @@ class PanelLink(asyncio.SubprocessProtocol):
     Args:
         setup: the port and its readers.
         on_record: takes what the panel tells, except for answers.
+        clock: seconds since the machine started, as the panel counts them.
     """
 
-    def __init__(self, setup: Setup, *, on_record: Callable[[FromPanel], None]) -> None:
+    def __init__(self, setup: Setup, *, on_record: Callable[[FromPanel], None], clock: Callable[[], float]) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the panel has ended, once it has."""
         self._setup = setup
         self._on_record = on_record
+        self._clock = clock
         self._exited = asyncio.Event()
         self._rest = b""
         self._last = 0
@@ -84,7 +86,7 @@ class PanelLink(asyncio.SubprocessProtocol):
             self._output().resume_reading()
 
     def tell(self, address: Address, command: Command, *, until: float) -> asyncio.Future[Done]:
-        """Have a command carried out before `until` (the loop's time) or not at all; return its answer to be.
+        """Have a command carried out before `until` (by `clock`) or not at all; return its answer to be.
 
         The answer is there shortly after `until` at the latest: not certain, if the panel itself said nothing.
         """
@@ -93,7 +95,7 @@ class PanelLink(asyncio.SubprocessProtocol):
         number, answer = self._last, loop.create_future()
         self._answers[number] = answer
         unsaid = Done(number=number, ok=False, certain=False, error="no answer in time")
-        timer = loop.call_at(until + LATE_S, self._answer, unsaid)
+        timer = loop.call_later(until - self._clock() + LATE_S, self._answer, unsaid)
         answer.add_done_callback(lambda _: timer.cancel())
         self._write(encode(Act(number=number, address=address, until=until, command=command)))
         return answer
@@ -121,7 +123,7 @@ class PanelLink(asyncio.SubprocessProtocol):
 
     def _dated(self, record: FromPanel) -> FromPanel:
         """Return what the panel told, marked if it is not about now: this process may have been stopped meanwhile."""
-        if isinstance(record, Card | Keys) and asyncio.get_running_loop().time() - record.at > STALE_S:
+        if isinstance(record, Card | Keys) and self._clock() - record.at > STALE_S:
             return msgspec.structs.replace(record, waited=True)
         return record
 

@@ -77,7 +77,7 @@ Command = Output | Light | Beep | Show
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Carry out a command before `until` (this machine's monotonic clock, in s), or not at all."""
+    """Carry out a command before `until` (since this machine started, in s), or not at all."""
 
     number: int
     address: Address
@@ -112,7 +112,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bits: int
     raw: bytes
     at: float
-    """When the panel took it (this machine's monotonic clock, in s)."""
+    """When the panel took it (since this machine started, in s)."""
     waited: bool
     """True if it is not about now: it was read before the reader was reached, or waited on its way to the driver."""
 

@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +33,7 @@ from drivers.osdp.messages import (
     to_panel,
 )  # fmt: skip
 from drivers.osdp.session import Session
+from drivers.since_boot import since_boot_s
 from models.errors import DeviceUnreachable
 
 STEP_S: Final = 0.01
@@ -143,7 +143,7 @@ def main() -> int:
         return 1
     os.set_blocking(told, False)
     os.set_blocking(telling, False)
-    panel = Panel(setup, line=line, told=told, telling=telling, clock=time.monotonic)
+    panel = Panel(setup, line=line, told=told, telling=telling, clock=since_boot_s)
     try:
         panel.run()
     except DeviceUnreachable as error:

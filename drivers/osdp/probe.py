@@ -17,6 +17,7 @@ from drivers.osdp.messages import Address, FromPanel, Offline, Online, ReaderSet
 from drivers.osdp.place import Place
 from drivers.osdp.reader import Reader
 from drivers.osdp.settings import Inputs, ReaderSettings, key_of
+from drivers.since_boot import since_boot_s
 from models.devices import Candidate, Part, Setting
 from models.errors import DeviceUnreachable, GatehouseError, InvalidInput
 
@@ -105,7 +106,8 @@ async def reach(port: str, setup: ReaderSetup, *, baud_rate: int) -> Online | Of
         if isinstance(record, Online | Offline) and not first.done():
             first.set_result(record)
 
-    async with PanelLink(Setup(port=port, baud_rate=baud_rate, readers=(setup,)), on_record=on_record) as link:
+    asked = Setup(port=port, baud_rate=baud_rate, readers=(setup,))
+    async with PanelLink(asked, on_record=on_record, clock=since_boot_s) as link:
         link.ended.add_done_callback(lambda ended: None if first.done() else first.set_exception(_gone(port, ended)))
         try:
             async with asyncio.timeout(ANSWER_S):

@@ -16,6 +16,7 @@ from drivers.osdp.messages import (
     Act,
     Beep,
     Broken,
+    Card,
     Done,
     FromPanel,
     Keys,
@@ -196,7 +197,18 @@ async def test_a_panel_raises_when_its_line_is_gone(site: Site) -> None:
 )
 async def test_a_panel_that_talks_nonsense_or_says_that_it_ends_ends_the_link(lines: bytes, why: str) -> None:
     heard: list[FromPanel] = []
-    link = PanelLink(Setup(port="/dev/x", baud_rate=9600, readers=()), on_record=heard.append)
+    link = PanelLink(Setup(port="/dev/x", baud_rate=9600, readers=()), on_record=heard.append, clock=lambda: 0.0)
     link.pipe_data_received(1, lines)
     assert why in link.ended.result()
     assert heard == []
+
+
+async def test_a_card_from_before_the_machine_slept_has_waited() -> None:
+    heard: list[FromPanel] = []
+    clock = [100.0]
+    link = PanelLink(Setup(port="/dev/x", baud_rate=9600, readers=()), on_record=heard.append, clock=lambda: clock[0])
+    card = encode(Card(address=1, bits=32, raw=bytes.fromhex("7186A61E"), at=100.0, waited=False))
+    link.pipe_data_received(1, card)
+    clock[0] += 40 * 60  # asleep: the machine's clock goes on, the loop's does not
+    link.pipe_data_received(1, card)
+    assert [record.waited for record in heard if isinstance(record, Card)] == [False, True]
