@@ -147,5 +147,5 @@ def status_of(kept: Kept, *, served: Served | None, at: datetime) -> DoorStatus:
         tamper=state.tamper,
         alarm=state.alarm,
         at=at,
-        trouble=None if served is None else served.trouble,
+        trouble=None if served is None else served.trouble_of(state.door_id),
     )

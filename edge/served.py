@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from config.process import blotted
 from drivers.door import DoorDriver
+from edge.partly import Partly
 from models.driver_secrets import unsaid
 from models.errors import GatehouseError
 from models.link import TROUBLE_CHARS, DoorStatus
@@ -63,6 +64,11 @@ class Served:
     trouble: str | None = None
     lent: bool = False
     """Whether an order of the gateway has the line."""
+
+    def trouble_of(self, door_id: str) -> str | None:
+        """Return why one of the doors cannot be served, if it cannot."""
+        left_out = self.driver.left_out if isinstance(self.driver, Partly) else {}
+        return left_out.get(door_id, self.trouble)
 
     def noting(self) -> Noting:
         """Return the context of one run."""

@@ -9,18 +9,24 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, cast
 
 from config.settings import BrokerLink, secret
 from drivers.catalog import LINES, PART_KEYS, open_door
 from drivers.door import DoorDriver, HoldsLine
+from edge.partly import LineDriver, Partly
+from edge.served import told
 from models.devices import Wire
-from models.errors import DeviceUnreachable
+from models.errors import DeviceUnreachable, InvalidInput
 from models.places import Door
+
+log = logging.getLogger("gatehouse.edge.wires")
 
 LENT: Final = "an order of the gateway uses the line for the moment"
 
@@ -56,29 +62,56 @@ class Wires:
     def open(self, doors: tuple[Door, ...]) -> DoorDriver:
         """Return the driver of doors that share a wire, not yet entered.
 
+        On a line, doors whose settings are refused, alone or beside those before them, are left out (edge.partly).
+
         Raises:
             DeviceUnreachable: an order of the gateway has the line for the moment.
-            InvalidInput: settings that the driver refuses.
+            InvalidInput: settings that the driver refuses, on a line those of every door.
             SettingsError: the broker's password file cannot be read.
         """
         line = line_of(doors[0])
         if self._left[line]:
             raise DeviceUnreachable(line, LENT)
+        try:
+            driver = self._made(doors)
+        except InvalidInput:
+            driver = self._made_without_some(doors)
+        key = self.key(doors[0])
+        if key in self._drivers:
+            self._ended.update(self._drivers[key].counters)
+        self._drivers[key], self._lines[key] = driver, line
+        return driver
+
+    def _made_without_some(self, doors: tuple[Door, ...]) -> DoorDriver:
+        """Return the driver of those doors of a line that can be served. Raises `InvalidInput` if that is none of them."""
+        fits: tuple[Door, ...] = ()
+        left_out: dict[str, str] = {}
+        for door in doors:
+            try:
+                driver = self._made((*fits, door))
+            except InvalidInput as error:
+                left_out[door.id], why = told(error, settings=[door.driver]), error
+            else:
+                fits, serving = (*fits, door), driver
+        if not fits or not isinstance(serving, HoldsLine):
+            raise why
+        log.warning(
+            "the line %s is served without %s", line_of(doors[0]), "; ".join(f"{i}: {w}" for i, w in left_out.items())
+        )
+        return Partly(cast("LineDriver", serving), left_out=left_out, check=partial(self._made, doors), now=self._now)
+
+    def _made(self, doors: tuple[Door, ...]) -> DoorDriver:
         own, part = _settings(doors[0])
         if part:
             own["doors"] = {door.id: _settings(door)[1] for door in doors}
         settings = {**self._from_broker(), **own} if own.get("kind", "mqtt") == "mqtt" else own
         key = self.key(doors[0])
-        driver = open_door(
+        return open_door(
             {"kind": "mqtt", **settings},
             doors=tuple(door.id for door in doors),
             client_id=f"gatehouse-{self._edge_id}-{key}",
             now=self._now,
         )
-        if key in self._drivers:
-            self._ended.update(self._drivers[key].counters)
-        self._drivers[key], self._lines[key] = driver, line
-        return driver
 
     @contextlib.asynccontextmanager
     async def left(self, names: Collection[str]) -> AsyncIterator[None]:

@@ -26,7 +26,7 @@ from edge.wires import Wires
 from models.access import Request
 from models.device_orders import InstallKey, ProbeDevice
 from models.devices import Candidate, drives
-from models.errors import DeviceUnreachable
+from models.errors import DeviceUnreachable, InvalidInput
 from models.link import Result
 from models.openings import Expectation
 from models.places import Door
@@ -234,6 +234,41 @@ async def test_doors_that_stand_still_are_not_lost(yard: Yard, tmp_path: Path) -
         await until(lambda: keeper.statuses()[0].online, limit_s=2.0, what="the door")
         bodies = [row.body for row in await spool.oldest(1000, max_bytes=10**9)]
         assert not any(b"device_lost" in body for body in bodies)
+
+
+@pytest.mark.parametrize("fault", ["key file", "no key", "address"])
+async def test_a_door_that_cannot_be_served_keeps_no_other_of_its_line_from_being_served(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("edge.partly.AGAIN_S", 0.2)
+    file = tmp_path / "key"
+    others: dict[str, dict[str, Any]] = {
+        "key file": {"address": 3, "key_file": str(file)}, "no key": {"address": 3}, "address": {"address": 0, "key": NEW},
+    }  # fmt: skip
+    assert (await yard.install("#3")).state == "confirmed"
+    shed = yard.door({"side": "in", **others[fault]})
+    shed = msgspec.structs.replace(shed, id="shed", name="shed")
+    async with serving(yard, tmp_path, lost_after_s=1.0) as (keeper, _):
+        keeper.apply([yard.served[0], shed], [])
+        await until(lambda: len(keeper.statuses()) == 2 and keeper.statuses()[0].online)
+        await until(lambda: bool(keeper.statuses()[1].trouble))
+        gate, away = keeper.statuses()
+        assert (gate.online, gate.trouble, away.online) == (True, None, False)
+        assert {"key file": "cannot be read", "no key": "32 hexadecimal", "address": "its own"}[fault] in (
+            away.trouble or ""
+        )
+        assert NEW not in (away.trouble or "")
+        assert (await keeper.open("gate", attempt="a1")).ok
+        assert not (await keeper.open("shed", attempt="a2")).ok
+        await until(lambda: keeper.state("shed").lost, limit_s=3.0)  # type: ignore[union-attr]
+        if fault == "key file":
+            file.write_text(NEW)
+            await until(lambda: all(one.online and not one.trouble for one in keeper.statuses()), limit_s=12.0)
+
+
+async def test_a_line_of_which_no_door_can_be_served_is_refused(yard: Yard) -> None:
+    with pytest.raises(InvalidInput, match="hexadecimal"):
+        yard.wires.open((yard.door({"address": 0}), msgspec.structs.replace(yard.door({"address": 3}), id="shed")))
 
 
 @pytest.mark.parametrize("after_s", [0.0, 1.0])
