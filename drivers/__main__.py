@@ -24,15 +24,22 @@ PROGRAMS: Final[dict[tuple[str, ...], str]] = {
 """Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
 
 
+CALLED: Final = "--called"
+"""Before the program: the words that somebody typed to run it, for its help."""
+
+
 def main(arguments: list[str]) -> int:
     """Run one of the programs and return its exit status."""
+    typed = ""
+    if arguments[:1] == [CALLED]:
+        typed, *arguments = arguments[1:]
     words = next((words for words in PROGRAMS if words == tuple(arguments[: len(words)])), None)
     if words is None:
         known = "\n".join(f"  python -m drivers {' '.join(words)} --help" for words in PROGRAMS)
         sys.stderr.write(f"use one of:\n{known}\n")
         return 0 if arguments in ([], ["--help"]) else 2
     program = importlib.import_module(PROGRAMS[words])
-    parser = argparse.ArgumentParser(prog=f"python -m drivers {' '.join(words)}")
+    parser = argparse.ArgumentParser(prog=typed or f"python -m drivers {' '.join(words)}")
     program.add_arguments(parser)
     args = parser.parse_args(arguments[len(words) :])
     try:

@@ -58,6 +58,7 @@ MESSAGES_MOST: Final = 1_000_000
 LINE_BYTES: Final = 4 * wire.MAX_PAYLOAD_BYTES
 SUBSCRIBE_S: Final = 10.0
 DEPTH_MOST: Final = 32
+NAMED_MOST: Final = 20
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -116,6 +117,14 @@ def _kind(topic: str) -> str | None:
     head, _, rest = topic.partition(f"{wire.ROOT}/")
     kind = rest.partition("/")[2]
     return kind if not head and kind in wire.QOS else None
+
+
+def _speaker(topic: str) -> str | None:
+    """Return the door that said what stands under a topic, if one did."""
+    head, _, rest = topic.partition(f"{wire.ROOT}/")
+    door_id, _, kind = rest.partition("/")
+    ours = not head and kind in wire.FROM_DOOR and len(door_id) <= 64
+    return door_id if ours and door_id.isprintable() else None
 
 
 def _secret(name: str) -> bool:
@@ -245,6 +254,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     else:
         help_text = "another maker's topic filter: what is said there keeps its form only; may repeat"
         add("--topic", action="append", default=[], help=help_text)
+        add("--force", action="store_true", help="write over an earlier recording")
         add("--most", type=int, default=100_000, help="stop after so many messages (default: %(default)s)")
         parser.set_defaults(replays=False)
 
@@ -270,15 +280,25 @@ async def _record(args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with _private(args.file) as out:
+    with _private(args.file, force=args.force) as out:
         return await record(_endpoint(args, "record"), topics, out=out, most=args.most, over=stop)
 
 
-def _private(path: Path) -> IO[str]:
-    """Return an empty file that only its owner reads, also where there was one already."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _private(path: Path, *, force: bool) -> IO[str]:
+    """Return an empty file that only its owner reads, also where there was one already.
+
+    Raises:
+        InvalidInput: there is an earlier recording, and nobody said that it may go.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    file = os.fdopen(descriptor, "w", encoding="utf-8")
+    if os.fstat(descriptor).st_size:
+        if not force:
+            file.close()
+            raise InvalidInput("--file", f"{path} holds something already: name another file, or say --force")
+        os.ftruncate(descriptor, 0)
     os.fchmod(descriptor, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+    return file
 
 
 async def _replay(args: argparse.Namespace) -> int:
@@ -287,6 +307,12 @@ async def _replay(args: argparse.Namespace) -> int:
     if not 0.01 <= args.speed <= 1000:
         raise InvalidInput("--speed", "use 0.01 to 1000")
     messages = list(read_recording(args.file))
+    there = {door for message in messages if (door := _speaker(message.topic)) is not None}
+    if absent := [door for door in args.door if door not in there]:
+        named = ", ".join(sorted(there)[:NAMED_MOST]) or "none"
+        raise InvalidInput(
+            "--door", f"nothing that {absent[0][:80]!r} said was recorded; doors in {args.file}: {named}"
+        )
     return await replay(_endpoint(args, "replay"), messages, doors=frozenset(args.door), speed=args.speed)
 
 

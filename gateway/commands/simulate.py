@@ -95,7 +95,8 @@ def replay(context: typer.Context) -> None:
 
 def _drivers(kind: str, arguments: list[str], *, group: str = "simulate") -> None:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "drivers", group, kind, *arguments])
+    called = f"gatehouse {'simulate' if group == 'simulate' else 'traffic'} {kind}"
+    os.execv(sys.executable, [sys.executable, "-m", "drivers", "--called", called, group, kind, *arguments])
 
 
 @simulate.command("centre")

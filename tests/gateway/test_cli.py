@@ -196,3 +196,10 @@ async def test_one_box_starts_enrols_its_edge_and_leaves_nothing_running(home: P
     async with httpx.AsyncClient(base_url=ready["url"], trust_env=False, timeout=2) as client:
         with pytest.raises(httpx.HTTPError):
             await client.get("/healthz")
+
+
+@pytest.mark.parametrize("words", [("simulate", "door"), ("traffic", "replay")])
+def test_the_help_of_a_program_names_the_command_that_was_typed(home: Path, words: tuple[str, str]) -> None:
+    ran = gatehouse(home, *words, "--help")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(f"usage: gatehouse {' '.join(words)} ")

@@ -93,7 +93,12 @@ async def test_a_recording_over_an_open_file_is_its_owners_alone(mosquitto: Runn
     file.write_text("from before\n", "utf-8")
     file.chmod(0o644)
     argv = ["--broker", f"127.0.0.1:{mosquitto.port}", "--file", str(file), "--door", "gate"]
-    recording = await asyncio.create_subprocess_exec(sys.executable, "-m", "drivers", "mqtt", "record", *argv)
+    command = [sys.executable, "-m", "drivers", "mqtt", "record", *argv]
+    careful = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    _, told = await soon(careful.communicate())
+    assert (careful.returncode, b"say --force" in told) == (1, True)
+    assert file.read_text("utf-8") == "from before\n"
+    recording = await asyncio.create_subprocess_exec(*command, "--force")
     await soon(recording.wait())  # nobody logs in without a password
     assert (file.stat().st_mode & 0o777, file.read_text("utf-8")) == (0o600, "")
 
@@ -171,3 +176,8 @@ def test_the_programs_say_what_is_missing(mosquitto: RunningBroker, tmp_path: Pa
     file.write_text(json.dumps({"at_s": 0}) + "\n", "utf-8")
     status, words = run("replay", "--file", str(file), "--door", "gate")
     assert (status, "said.jsonl:1" in words) == (1, True)
+    said_by_gate = Said(at_s=0, topic=topic_of("gate", "event"), payload={"id": "e", "seq": 1, "type": "forced"})
+    file.write_bytes(msgspec.json.encode(said_by_gate) + b"\n")
+    status, words = run("replay", "--file", str(file), "--door", "gate", "--door", "side")
+    assert status == 1
+    assert f"nothing that 'side' said was recorded; doors in {file}: gate" in words
