@@ -93,6 +93,8 @@ class Wires:
                 left_out[door.id], why = told(error, settings=[door.driver]), error
             else:
                 fits, serving = (*fits, door), driver
+        if not left_out:
+            return serving  # what was wrong has just been mended
         if not fits or not isinstance(serving, HoldsLine):
             raise why
         log.warning(
