@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.auth.roles import Caller
+from gateway.device_credentials import keep_credentials
 from gateway.device_views import DeviceOrderView, OrderKind
 from gateway.media import file_of, folder_of
 from gateway.on_record import note
@@ -34,13 +35,11 @@ from gateway.store.devices_found import (
     in_use,
     keep_candidate,
     mark_reached,
-    set_credentials,
-    trust_certificate,
 )
 from gateway.store.edges import EdgeIdentity, add_command, edge_view
 from gateway.store.media import Medium
 from models.device_orders import Discover, InstallKey, ProbeDevice, TryPart
-from models.devices import CANDIDATES_MOST, LADDER, PARTS_MOST, Candidate, Note, Part, Setting, Wire, lent
+from models.devices import CANDIDATES_MOST, PARTS_MOST, Candidate, Note, Part, Setting, Wire, lent
 from models.errors import Conflict, InvalidInput, NotFound
 from models.link import Result
 
@@ -68,11 +67,15 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how a known device is asked again: as whom, if not as before; and whether its certificate is trusted from now on."""
+    """Say how a known device is asked again: as whom, if not as before; and whether its certificate is trusted from now on.
+
+    `pass_on` has its doors and cameras here take the credentials over, if they open it.
+    """
 
     credentials: Credentials | None = None
     trust: bool = False
     pause: bool = False
+    pass_on: bool = False
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,9 +145,10 @@ def _ask_again(connection: Connection, key: str, *, again: Again, caller: Caller
     order = ProbeDevice(
         id=f"{key}.{uuid.uuid4().hex}", wire=told.wire, address=told.address, user=held.user,
         password=held.password or held.pending, fingerprint=told.fingerprint if trust else device.trusted,
-        pause=again.pause, deadline=runtime.clock() + PROBE_TIME,
+        pause=again.pause, passed_on_by=caller.id if again.pass_on else "", deadline=runtime.clock() + PROBE_TIME,
     )  # fmt: skip
     asked = {"trust": _yes(trust), "address": _bare(told.address), "pause": _yes(again.pause)}
+    asked |= {"pass_on": _yes(again.pass_on)}
     entry = entry_of(caller, "device.probe", subject=key, **asked)
     return give(connection, order, edge_id=device.edge_id, caller=caller, runtime=runtime, entry=entry)
 
@@ -283,7 +287,7 @@ def take_devices(
             connection, told, here=here, site_id=edge.site_id, edge_id=edge.id, at=at, asked=asked
         )
         if isinstance(order, ProbeDevice):
-            _keep_credentials(connection, kept, order, told=candidate, site_id=edge.site_id)
+            keep_credentials(connection, kept, order, told=candidate, site_id=edge.site_id, at=at)
             entry = AuditEntry(
                 actor=edge.id, action="device.probe", subject=kept, result=candidate.trouble[:64] or "ok", detail=detail
             )
@@ -297,20 +301,6 @@ def _asked(connection: Connection, order: Discover | ProbeDevice, *, key: str | 
     given = Credentials(user=order.user, password=order.password)
     kept = Credentials() if key is None else credentials_of(connection, key, site_id=site_id)
     return Asked(key=key, fresh=given not in (Credentials(), kept), fingerprint=order.fingerprint)
-
-
-def _keep_credentials(connection: Connection, key: str, order: ProbeDevice, *, told: Candidate, site_id: str) -> None:
-    """Keep credentials that opened a device, and the certificate that it was trusted by; what it refused is forgotten."""
-    if told.trouble == "moved" or device_by_id(connection, key, site_ids=frozenset({site_id})).state == "removed":
-        return
-    if LADDER.index(told.reach) >= LADDER.index("trusted") and order.fingerprint:
-        trust_certificate(connection, key, fingerprint=order.fingerprint)
-    if LADDER.index(told.reach) >= LADDER.index("known") and (order.user or order.password):
-        kept = credentials_of(connection, key, site_id=site_id)
-        pending = "" if order.password == kept.pending else kept.pending
-        held = Credentials(user=order.user, password=order.password, pending=pending)
-        if held != kept:
-            set_credentials(connection, key, credentials=held, site_id=site_id)
 
 
 def _about(order: DeviceOrder) -> str | None:

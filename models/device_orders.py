@@ -32,6 +32,8 @@ class ProbeDevice(msgspec.Struct, frozen=True, kw_only=True, tag="probe_device")
     """Hex SHA-256 of the only certificate to trust; empty trusts none that cannot be verified, and reports it."""
     pause: bool = False
     """Whether the doors of a line that only one may use are left alone meanwhile."""
+    passed_on_by: str = ""
+    """Who said that doors and cameras here take over credentials that open it; empty for nobody. No matter to an edge."""
     deadline: datetime
 
     def __repr__(self) -> str:

@@ -82,10 +82,14 @@ class ProbeBody(CredentialsBody):
 
 
 class AgainBody(CredentialsBody):
-    """Ask a known device again. With neither user nor password the kept ones are used; `trust` pins its certificate."""
+    """Ask a known device again. With neither user nor password the kept ones are used; `trust` pins its certificate.
+
+    `pass_on` has the doors and cameras that it is here take those credentials over, if they open it.
+    """
 
     trust: bool = False
     pause: bool = False
+    pass_on: bool = False
 
 
 class TryBody(Body):
@@ -224,7 +228,7 @@ async def probe_again(device_id: Key, body: AgainBody, *, caller: DeviceWriter, 
     _check_pause(body.pause, caller)
     given = body.held()
     told = given if given != Credentials() else None
-    again = Again(credentials=told, trust=body.trust, pause=body.pause)
+    again = Again(credentials=told, trust=body.trust, pause=body.pause, pass_on=body.pass_on)
     return reply(await ask_again(runtime, device_id, again=again, caller=caller), 202)
 
 

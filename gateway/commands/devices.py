@@ -89,12 +89,17 @@ def probe(
     edge: Annotated[str, typer.Option("--edge", help="id of the edge that asks, for an address")] = "",
     user: User = "", password_file: PasswordFile = None,
     trust: Annotated[bool, typer.Option("--trust", help="trust the certificate that it shows from now on")] = False,
+    pass_on: Annotated[
+        bool, typer.Option("--pass-on", help="have its doors and cameras here take these credentials over")
+    ] = False,
     pause: Pause = False,
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Ask a device, or a line of card readers, what it is, with credentials if it wants some; they are kept sealed."""
     if edge and trust:
         raise InvalidInput("--trust", "ask without it first, compare the fingerprint, then `device probe ID --trust`")
+    if edge and pass_on:
+        raise InvalidInput("--pass-on", "ask without it first, then `device probe ID --pass-on`")
     if not edge and ("://" in target or target.startswith("/")):
         raise InvalidInput("--edge", "say which edge asks this address; of a device that was found, give its id")
     body: dict[str, Any] = {"user": user, "password": _password(password_file), "pause": pause}
@@ -103,12 +108,15 @@ def probe(
         body |= {"edge_id": edge, "wire": _wire(target), "address": target}
     else:
         path = f"devices/{target}/probe"
-        body["trust"] = trust
+        body |= {"trust": trust, "pass_on": pass_on}
     order = _ordered(path, body, reason=reason, url=url, token=token)
     if not order["devices"]:
         raise InvalidInput(target, order["detail"] or order["reason"] or order["state"])
     told = [ask("GET", f"devices/{key}", url=url, token=token) for key in order["devices"]]
-    show(told[0] if len(told) == 1 else {"items": told}, "\n".join(_lines(one) for one in told), as_json=as_json)
+    lines = [_lines(one) for one in told]
+    if (user or body["password"]) and not pass_on:
+        lines += [_kept_theirs(one) for one in told if one["wire"] != "osdp"]
+    show(told[0] if len(told) == 1 else {"items": told}, "\n".join(filter(None, lines)), as_json=as_json)
     if any(one["trouble"] for one in told):
         raise typer.Exit(1)
 
@@ -259,6 +267,13 @@ def _pair(text: str) -> tuple[str, str]:
     if not (old and equals and new):
         raise InvalidInput("--part", f"write OLD=NEW, not {text[:80]!r}")
     return old, new
+
+
+def _kept_theirs(one: dict[str, Any]) -> str:
+    """Return which doors and cameras of a device went on with the credentials that they have; nothing if it is none here."""
+    ours = ", ".join(sorted(part["adopted_as"] for part in one["parts"] if part["adopted_as"]))
+    told = f"    unchanged: {ours}; to have them take these credentials over: `device probe {one['id']} --pass-on`"
+    return told if ours else ""
 
 
 def _lines(one: dict[str, Any]) -> str:

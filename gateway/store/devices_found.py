@@ -280,17 +280,24 @@ def set_device(
 
 
 def set_credentials(connection: Connection, key: str, *, credentials: Credentials, site_id: str) -> None:
-    """Keep the credentials of a device, wrapped; its doors and cameras use them from the next policy on."""
+    """Keep the credentials of a device of a site, wrapped; doors that name it use them from the next policy on."""
     about, empty = f"devices.credentials {key}", credentials == Credentials()
     sealed = "" if empty else wrapped(connection, as_text(credentials), about=about)
-    connection.execute(update(devices).where(devices.c.id == key).values(credentials=sealed))
-    record = _record(connection, key)
-    ours = () if record is None else tuple(record.adopted.values())
-    rows = connection.execute(select(cameras.c.record).where(cameras.c.id.in_(ours), cameras.c.site_id == site_id))
-    for text in rows.scalars().all():
-        camera = msgspec.json.decode(text, type=Camera)
-        held = {"user": credentials.user, "password": credentials.password}
-        put_camera(connection, msgspec.structs.replace(camera, **held))
+    mine = (devices.c.id == key) & (devices.c.site_id == site_id)
+    connection.execute(update(devices).where(mine).values(credentials=sealed))
+
+
+def hand_to_cameras(connection: Connection, device: KeptDevice, *, user: str, password: str) -> list[str]:
+    """Write credentials into the cameras that a device is here, and return their ids.
+
+    Those of the site file keep theirs, as does one whose stream was described anew since.
+    """
+    streams = InUse(doors=(), cameras=in_use(connection, device.site_id).cameras).of(device.candidate).values()
+    query = select(cameras.c.record).where(cameras.c.id.in_(tuple(streams)), ~cameras.c.seeded).order_by(cameras.c.id)
+    found = [msgspec.json.decode(text, type=Camera) for text in connection.execute(query).scalars().all()]
+    for camera in found:
+        put_camera(connection, msgspec.structs.replace(camera, user=user, password=password))
+    return [camera.id for camera in found]
 
 
 def credentials_of(connection: Connection, key: str, *, site_id: str) -> Credentials:

@@ -7,24 +7,25 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from gateway.auth.vault import Vault, is_wrapped
 from gateway.media import drop_old_stills
 from gateway.runtime import Runtime
 from gateway.store import Store
 from gateway.store.audit import audit_rows
-from gateway.store.places import put_door
+from gateway.store.places import put_camera, put_door
 from gateway.store.policy import current_policy
 from gateway.store.tables import cameras
 from models.device_orders import TryPart
 from models.devices import Candidate, Part
-from models.places import Door
+from models.places import Camera, Door
 from tests.gateway.conftest import seated
 from tests.gateway.finding import DEVICE, EYE, FRONT, SECRET, URL, WHY, Desk
 from tests.gateway.support import BEGINNING, EDGE, Clock, SigningEdge
@@ -166,15 +167,53 @@ async def test_parts_become_a_camera_and_a_door_whose_credentials_only_the_edge_
     await desk.call("POST", f"/{key}/adopt", 409, json={"part": "front"})
 
 
-async def test_credentials_that_changed_reach_the_doors_and_cameras_of_a_device(desk: Desk) -> None:
+async def test_credentials_that_changed_reach_doors_and_cameras_only_once_somebody_says_so(
+    desk: Desk, runtime: Runtime
+) -> None:
     key = await desk.known()
     await desk.call("POST", f"/{key}/adopt", 201, json={"part": "front", "id": "lobby"})
-    before = desk.policy().n
-    await desk.call("POST", f"/{key}/probe", 202, json={"user": "admin", "password": "the next one"})
+    entry = {"purpose": "the lobby", "place_class": "community_common", "sign_confirmed_on": "2026-01-01",
+             "banned_area_checked": True}  # fmt: skip
+    await desk.call("POST", f"/{key}/adopt", 201, json={"part": "eye", "id": "lobby-eye", "register": entry})
+    before, asked = desk.policy(), {"user": "other", "password": "the next one"}
+    await desk.call("POST", f"/{key}/probe", 202, json=asked)
+    await desk.ends(candidates=(DEVICE,))
+    assert (desk.policy().doors, desk.policy().cameras) == (before.doors, before.cameras)
+    assert changes(runtime) == []
+    await desk.call("POST", f"/{key}/probe", 202, json=asked | {"pass_on": True})
     await desk.ends(candidates=(DEVICE,))
     after = desk.policy()
-    assert after.n > before
-    assert next(one for one in after.doors if one.id == "lobby").driver["password"] == "the next one"
+    lobby = next(one for one in after.doors if one.id == "lobby").driver
+    eye = next(one for one in after.cameras if one.id == "lobby-eye")
+    assert [(lobby["user"], lobby["password"]), (eye.user, eye.password)] == [("other", "the next one")] * 2
+    assert changes(runtime) == [("camera.change", "u-manager", "lobby-eye"), ("door.change", "u-manager", "lobby")]
+
+
+async def test_a_camera_of_the_site_file_keeps_its_credentials_whatever_opened_its_device(
+    desk: Desk, runtime: Runtime
+) -> None:
+    def described(connection: Connection) -> None:
+        file = Camera(id="hall", site_id="a", edge_id=EDGE, name="Hall", url=EYE.url, user="gatehouse", password="own")
+        put_camera(connection, file, seeded=True)
+
+    def row(connection: Connection) -> Any:
+        return connection.execute(select(cameras).where(cameras.c.id == "hall")).one()
+
+    runtime.store.write_now(described)
+    before = runtime.store.read_now(row)
+    key = await desk.known()
+    assert (await desk.call("GET", f"/{key}"))["parts"][0]["adopted_as"] == "hall"
+    assert runtime.store.read_now(row) == before
+    await desk.call("POST", f"/{key}/probe", 202, json={"user": "admin", "password": "new", "pass_on": True})
+    await desk.ends(candidates=(DEVICE,))
+    assert runtime.store.read_now(row) == before
+    assert changes(runtime) == []
+
+
+def changes(runtime: Runtime) -> list[tuple[str, str, str]]:
+    """Return which doors and cameras were changed by whom, from the record."""
+    rows = runtime.store.read_now(audit_rows)
+    return sorted((row.action, row.actor, row.subject) for row in rows if row.action.endswith(".change"))
 
 
 async def test_a_camera_without_a_register_entry_is_adopted_and_stays_off(desk: Desk) -> None:

@@ -57,6 +57,20 @@ describe("adding devices", () => {
     expect(screen.queryByText(PIN)).toBeNull();
   });
 
+  it("hands new credentials to what is in use here only when somebody says so", async () => {
+    const { asked } = open("devices", {
+      ...EDGES, "GET devices": () => json({ items: [deviceOf({ state: "adopted" })] }),
+      "POST devices/dv1/probe": () => json(orderOf({ state: "confirmed", devices: ["dv1"] }), 202),
+    });
+    const passOn = await screen.findByRole("checkbox", { name: /take these credentials over/ });
+    say();
+    fireEvent.click(await idle(/Ask the device/));
+    await waitFor(() => { expect(asked.filter(({ call }) => call === "POST devices/dv1/probe").map(({ body }) => body)).toEqual([{ user: "", trust: false }]); });
+    fireEvent.click(passOn);
+    fireEvent.click(await idle(/Ask the device/));
+    await waitFor(() => { expect(asked.findLast(({ call }) => call === "POST devices/dv1/probe")?.body).toEqual({ user: "", trust: false, pass_on: true }); });
+  });
+
   it("tries a camera and a door, says how that ended, and adopts under a name", async () => {
     let device = deviceOf();
     vi.spyOn(URL, "createObjectURL").mockReturnValue("blob:look");

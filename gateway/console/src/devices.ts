@@ -58,9 +58,10 @@ export function streamOf(address: string, path: string): { address: string; user
   }
 }
 
-export interface Credentials { user: string; password: string; trust: boolean }
-export const askAgain = (gateway: Gateway, id: string, { user, password, trust, why }: Credentials & { why: string }): Promise<Order> =>
-  ended(gateway, gateway.ask("POST", `devices/${name(id)}/probe`, { body: { user, trust, ...(password === "" ? {} : { password }) }, why }));
+/** `passOn`: its doors and cameras here take the credentials over, if they open it. */
+export interface Credentials { user: string; password: string; trust: boolean; passOn: boolean }
+export const askAgain = (gateway: Gateway, id: string, { user, password, trust, passOn, why }: Credentials & { why: string }): Promise<Order> =>
+  ended(gateway, gateway.ask("POST", `devices/${name(id)}/probe`, { body: { user, trust, ...(passOn ? { pass_on: true } : {}), ...(password === "" ? {} : { password }) }, why }));
 
 /** Try a part once; at a reader `strike` is the output that is tried. */
 export const tryPart = (gateway: Gateway, id: string, { part, strike, why }: { part: Part; strike: number | null; why: string }): Promise<Order> =>

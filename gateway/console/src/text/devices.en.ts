@@ -68,6 +68,7 @@ export const devicesEn: Catalogue["devices"] = {
   user: "User of the device",
   password: "Password of the device",
   trust: "The fingerprint is right: trust this certificate",
+  passOn: "Its doors and cameras here take these credentials over (not those of the site file)",
   ask: "Ask the device",
   remove: "Do not show it again",
   kind: { camera: "Camera", door: "Door", relay: "Relay" },

@@ -63,6 +63,7 @@ export const devicesZh = {
   user: "设备用户名",
   password: "设备密码",
   trust: "指纹已核对，信任此证书",
+  passOn: "本系统中属于此设备的门和摄像头改用此用户名和密码（站点文件中的除外）",
   ask: "询问设备",
   remove: "不再显示",
   kind: { camera: "摄像机", door: "门", relay: "继电器" } as Record<string, string>,

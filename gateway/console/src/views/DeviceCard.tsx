@@ -71,12 +71,14 @@ function Credentials({ device, gateway, why, unsaid, busy, act, say, onChange }:
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
   const [trust, setTrust] = useState(false);
+  const [passOn, setPassOn] = useState(false);
   const reader = device.wire === "osdp";
   const ids = { user: useId(), password: useId() };
   const ask = (): void => {
     void act(async () => {
-      const order = await askAgain(gateway, device.id, { user, password, trust, why: why.trim() });
+      const order = await askAgain(gateway, device.id, { user, password, trust, passOn, why: why.trim() });
       setPassword("");
+      setPassOn(false);
       await onChange();
       if (order.state !== "confirmed") say(worded(text.reason, order.reason));
     });
@@ -88,6 +90,7 @@ function Credentials({ device, gateway, why, unsaid, busy, act, say, onChange }:
       <label htmlFor={ids.password}>{reader ? text.byHand.key : text.password}</label>
       <span><Input id={ids.password} type="password" size="small" autoComplete="new-password" maxLength={MOST.password} value={password} onChange={(event) => { setPassword(event.target.value); }} /></span>
       {device.trouble === "certificate" && <Checkbox checked={trust} onChange={(event) => { setTrust(event.target.checked); }}>{text.trust}</Checkbox>}
+      {!reader && device.state === "adopted" && <Checkbox checked={passOn} onChange={(event) => { setPassOn(event.target.checked); }}>{text.passOn}</Checkbox>}
       <Button size="small" htmlType="submit" loading={busy} disabled={unsaid}>{text.ask}</Button>
     </form>
   );
