@@ -13,6 +13,7 @@ from drivers.door import Executed
 from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from models.access import Claim, Request, fresh
+from models.device_clock import DeviceClock, believed
 from models.events import AccessDenied, AccessGranted, DenialReason, DuressReported, PassbackNoticed, fact_id
 
 UNLOCK_VALID_MS = 3000
@@ -110,7 +111,8 @@ class Answers:
         refusal teaches the offset. A request never does: old ones that come twice would be taken for a slow clock.
         """
         state = self._keeper.state(request.door_id)
-        measured = None if state is None else state.offset_s
+        clock = believed(DeviceClock() if state is None else state.clock, request.offset_s)
+        measured = clock.offset_s
         offset_s = measured if measured is not None else self._offsets.get(request.door_id, 0.0)
         offset = timedelta(seconds=offset_s)
         return fresh(request.device_at, offset=offset, redelivered=request.redelivered, at=at)

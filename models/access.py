@@ -31,6 +31,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     device_at: datetime | None = None
     redelivered: bool = False
     """True if the wire flagged it retained or duplicate: it is not about now."""
+    offset_s: float | None = None
+    """What to add to `device_at` to get our time, where the wire asked the device for its clock itself."""
 
     def __repr__(self) -> str:
         return f"Request(id={self.id!r}, door_id={self.door_id!r}, kind={self.kind!r})"

@@ -31,6 +31,18 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     leeway_s: float = LEEWAY_S
 
 
+def believed(clock: DeviceClock, asked_s: float | None) -> DeviceClock:
+    """Return the clock as it is once the wire has asked the device for it: one that is far off was set meanwhile.
+
+    Args:
+        clock: as learnt from events, which is finer.
+        asked_s: the offset by the device's own answer; None where the wire did not ask.
+    """
+    if asked_s is None or (clock.offset_s is not None and abs(clock.offset_s - asked_s) <= LATE_AFTER_S):
+        return clock
+    return DeviceClock(offset_s=asked_s)
+
+
 def measure(clock: DeviceClock, device_at: datetime | None, *, at: datetime, backlog: bool) -> DeviceClock:
     """Return the clock after an event that arrived at `at`; what is known to have waited measures nothing.
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from models.device_clock import Placed, measure, place
+from models.device_clock import Placed, believed, measure, place
 from models.events import (
     AnyFact,
     BatteryGood,
@@ -191,7 +191,8 @@ def _on_event(state: DoorState, event: Event, *, door: Door) -> Step:
     state = msgspec.structs.replace(state, numbers=numbers)
     if not new:
         return state, ()
-    clock = measure(state.clock, event.device_at, at=event.at, backlog=event.backlog)
+    clock = believed(state.clock, event.offset_s)
+    clock = measure(clock, event.device_at, at=event.at, backlog=event.backlog)
     return _in_turn(msgspec.structs.replace(state, clock=clock, heard=True), door=door, at=event.at)
 
 

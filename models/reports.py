@@ -25,6 +25,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", tag="
     device_at: datetime | None = None
     backlog: bool = False
     """True if the wire knows that it waited: redelivered, or kept while one side was away."""
+    offset_s: float | None = None
+    """What to add to `device_at` to get our time, where the wire asked the device for its clock itself."""
     detail: str = ""
 
 

@@ -126,8 +126,12 @@ class Listener:
         subscription: str,
     ) -> None:
         self.standing: dict[str, Standing] = dict.fromkeys(parts, Standing())
+        self.sought = False
+        """Whether the device brings back what it stored: until a pull is empty."""
         self.sought_until: datetime | None = None
         """While the device brings back what it stored, at the longest until then: a request without a time may be old."""
+        self.offset_s: float | None = None
+        """What to add to the device's clock to get ours; None where it does not tell its clock."""
         self._subscription = subscription
         self._timeless = 0
         self._readers = dict(readers)
@@ -148,15 +152,17 @@ class Listener:
         Args:
             notifications: in the device's order.
             at: our time of arrival.
-            since: the device's time of the subscription: what happened before it has waited.
+            since: the device's time of the subscription: what it brings back from before has waited. What it tells by
+                itself is about now, whatever its stamp says: its clock may have been set meanwhile.
         """
         self._events, self._changed, self._asked = [], set(), []
         over: list[str] = []
         notifications = tuple(notifications)
-        if not notifications or (self.sought_until is not None and at >= self.sought_until):
+        self.sought = self.sought and bool(notifications)
+        if not self.sought or (self.sought_until is not None and at >= self.sought_until):
             self.sought_until = None  # nothing is left of what was stored
         for told in notifications:
-            waited = since is not None and told.device_at is not None and told.device_at < since
+            waited = self.sought and since is not None and told.device_at is not None and told.device_at < since
             topic = told.topic
             if topic.startswith("Door/State/"):
                 self._on_door(told, at=at, waited=waited)
@@ -231,6 +237,7 @@ class Listener:
             kind="call",
             device_at=told.device_at,
             redelivered=self._may_be_old(told, waited=waited),
+            offset_s=self.offset_s,
         )
         self._asked.extend((Asked(request=request, access_point="", credential=None),) if active else ())
 
@@ -281,6 +288,7 @@ class Listener:
             value=value,
             device_at=told.device_at,
             redelivered=self._may_be_old(told, waited=waited),
+            offset_s=self.offset_s,
         )
         credential = told.value("CredentialToken") or None
         self._asked.append(Asked(request=request, access_point=point, credential=credential))
@@ -311,7 +319,10 @@ class Listener:
             del self._repeats[next(iter(self._repeats))]
         self._repeats[place] = again + 1
         key = f"{own}-{again}" if again else own
-        event = Event(id=key, seq=None, type=kind, at=at, device_at=told.device_at, backlog=waited, detail=detail)
+        event = Event(
+            id=key, seq=None, type=kind, at=at, device_at=told.device_at, backlog=waited, detail=detail,
+            offset_s=self.offset_s,
+        )  # fmt: skip
         self._events.append((door_id, event))
 
     def _is_news(self, door_id: str, told: Notification, *, state: str, before: str) -> bool:

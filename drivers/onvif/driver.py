@@ -8,6 +8,7 @@ opens it again: each time the state is read afresh, what was stored is sought ba
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -31,7 +32,7 @@ from drivers.onvif.parts import (
     our_readers,
     standing_of,
 )
-from drivers.onvif.positions import POSITIONS, Deliveries, Delivery, Positions
+from drivers.onvif.positions import CLOCK_SET, POSITIONS, Deliveries, Delivery, Positions
 from drivers.onvif.refusals import REFUSALS, Refusals
 from drivers.onvif.wire import Batch
 from models.access import Request
@@ -225,6 +226,7 @@ class OnvifDoors:
         listener = Listener(self._parts, readers=self._readers, subscription=new_message_id()[:SUBSCRIPTION_CHARS])
         listener.standing.update(self._listener.standing)
         self._listener = listener
+        await self._follow_clock(opened_at)
         self._deliveries = Deliveries(self._positions, self._device)
         await asyncio.gather(*(self._look_at(door_id, part) for door_id, part in self._parts.items()))
         if self._endpoint.seek:
@@ -233,8 +235,18 @@ class OnvifDoors:
         await subscription.synchronise()
         return subscription
 
+    async def _follow_clock(self, told: datetime | None) -> timedelta:
+        """Measure the device's clock anew where it says another time than it should; return by how much it was set."""
+        client = self._client
+        if told is not None and client.told_time and abs(told - client.device_time(self._now())) > CLOCK_SET:
+            with contextlib.suppress(DeviceUnreachable, InvalidInput):
+                await client.measure_clock()
+        self._listener.offset_s = -client.offset.total_seconds() if client.told_time else None
+        return self._positions.follow_clock(self._device, client.offset)
+
     async def _seek(self, subscription: PullPoint, since: datetime) -> None:
         self._stores = await subscription.seek(since)
+        self._listener.sought = self._stores
         self._listener.sought_until = self._now() + FORGOTTEN if self._stores else None
 
     async def _look_at(self, door_id: str, part: DoorPart) -> None:
@@ -249,6 +261,12 @@ class OnvifDoors:
         self._report(door_id, Presence(at=self._now(), online=online))
         if online:
             self._report_standing(door_id)
+
+    async def _look_again(self, moved: timedelta) -> None:
+        """Read how the doors stand after the device's clock was set: its times are no help in telling new from old."""
+        seconds = round(moved.total_seconds())
+        log.warning("%s: its clock was set by %+d s; its doors are read anew", self._endpoint.address, seconds)
+        await asyncio.gather(*(self._look_at(door_id, part) for door_id, part in self._parts.items()))
 
     async def _pull(self, subscription: PullPoint) -> None:
         """Pull until the connection ends; raises why."""
@@ -269,7 +287,12 @@ class OnvifDoors:
                     subscription = await self._subscribe_again(fault)
                     continue
                 self._garbled = 0
+                moved = await self._follow_clock(batch.now)
+                if moved and subscription.opened_at is not None:
+                    subscription.opened_at += moved
                 await self._take(batch, since=subscription.opened_at)
+                if moved:
+                    await self._look_again(moved)
         except asyncio.CancelledError:
             await subscription.close()
             raise
@@ -300,7 +323,7 @@ class OnvifDoors:
             raise DeviceUnreachable(self._endpoint.address, "nobody takes its reports; it is asked for them again")
         for door_id, event in heard.events:
             self._count("events")
-            self._report(door_id, event, delivery=self._deliveries.hand_out(event.device_at))
+            self._report(door_id, event, delivery=self._deliveries.hand_out(_until(event.device_at, batch.now)))
         for door_id in heard.changed:
             self._report_standing(door_id)
         await self._until_committed()
@@ -363,3 +386,8 @@ class OnvifDoors:
 
     def _count(self, name: str) -> None:
         self.counters[name] += 1
+
+
+def _until(device_at: datetime | None, now: datetime | None) -> datetime | None:
+    """Return a device's time of an event; one after its own now was stamped before its clock was set back."""
+    return device_at if device_at is None or now is None else min(device_at, now)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 DEVICES_MOST: Final = 1000
+CLOCK_SET: Final = timedelta(seconds=2)
+"""A device's clock that is off by this much more or less than before was set; less is drift and delay."""
 
 
 class Positions:
-    """Hold one time for each device, at most `DEVICES_MOST` of them."""
+    """Hold one time for each device, and how far its clock is ahead of ours, of at most `DEVICES_MOST` of them."""
 
     def __init__(self) -> None:
         self._at: dict[str, datetime] = {}
+        self._ahead: dict[str, timedelta] = {}
 
     def at(self, device: str) -> datetime | None:
         """Return up to where a device's events are committed, or None if that is not known."""
@@ -26,10 +29,27 @@ class Positions:
 
     def advance(self, device: str, at: datetime) -> None:
         """Note that a device's events up to a time of its own are committed; a time before is none of news."""
-        if device not in self._at:
-            while len(self._at) >= DEVICES_MOST:
-                del self._at[next(iter(self._at))]
+        self._make_room(self._at, device)
         self._at[device] = max(at, self._at.get(device, at))
+
+    def follow_clock(self, device: str, ahead: timedelta) -> timedelta:
+        """Note how far a device's clock is ahead of ours; return by how much it was set since, zero if it was not.
+
+        The position of one that was set back goes back with it; one set forward is asked for a little more than needed.
+        """
+        moved = ahead - self._ahead.get(device, ahead)
+        self._make_room(self._ahead, device)
+        self._ahead[device] = ahead
+        if abs(moved) <= CLOCK_SET:
+            return timedelta(0)
+        if device in self._at:
+            self._at[device] = min(self._at[device], self._at[device] + moved)
+        return moved
+
+    @staticmethod
+    def _make_room(kept: dict[str, Any], device: str) -> None:
+        while device not in kept and len(kept) >= DEVICES_MOST:
+            del kept[next(iter(kept))]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from edge.clock import SteadyClock
 from edge.doorkeeper import DoorKeeper
 from edge.spool import Spool
 from models.access import Request, fresh
-from models.events import AnyFact, DeviceLost, DoorForced, DoorHeldOpen, DoorOpened
+from models.events import AnyFact, DeviceLost, DoorClosed, DoorForced, DoorHeldOpen, DoorOpened, DoorTampered
 from models.places import Door
 from tests.drivers.onvif.rigs import Gate, Site, eventually, running, simulated
 from tests.edge.doubles import EDGE
@@ -135,3 +135,50 @@ async def test_who_asked_while_the_wire_was_away_is_not_let_in_by_its_return(yar
     assert request.redelivered
     assert not fresh(request.device_at, offset=timedelta(0), redelivered=request.redelivered, at=clock())
     assert yard.gate.unlocks == 0
+
+
+async def test_a_device_whose_clock_is_set_back_keeps_no_door_wrong(yard: Yard) -> None:
+    """Its times then are before the subscription, and before all that was heard of it."""
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.serve(since=SteadyClock().now())
+    await yard.ready()
+    assert (await yard.keeper.open("gate", attempt="a")).ok
+    await eventually(lambda: yard.keeper.state("gate").lock == "unlocked")  # type: ignore[union-attr]
+    yard.gate.open()
+    await yard.until_fact(DoorOpened)
+    yard.site.unit.misbehave("clock_hour_off", on=False)
+    yard.gate.close()
+    await eventually(lambda: yard.keeper.state("gate").lock == "locked")  # type: ignore[union-attr]
+    await yard.until_fact(DoorClosed)
+
+
+async def test_a_device_whose_clock_is_set_back_hides_no_force(yard: Yard) -> None:
+    """Its times then are before the door was adopted, which is for what it stored only."""
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.serve(since=SteadyClock().now())
+    await yard.ready()
+    await yard.site.act("tamper")
+    await yard.until_fact(DoorTampered)
+    yard.site.unit.misbehave("clock_hour_off", on=False)
+    yard.gate.force()
+    forced = await yard.until_fact(DoorForced)
+    assert not forced.late
+    state = yard.keeper.state("gate")
+    assert state is not None
+    assert (state.contact, state.lock, state.alarm) == ("open", "locked", "forced")
+
+
+async def test_who_asks_after_the_clock_was_set_is_not_taken_for_old(yard: Yard) -> None:
+    yard.site.unit.faults.add("clock_hour_off")
+    yard.serve()
+    await yard.ready()
+    device, clock = yard.site.unit.device, yard.site.unit.clock
+    yard.gate.force()
+    await yard.until_fact(DoorForced)
+    yard.site.unit.misbehave("clock_hour_off", on=False)
+    device.ask(device.points["gate-in"], "card", value="4711", now=clock())
+    await eventually(lambda: bool(yard.heard))
+    (request,) = yard.heard
+    assert not request.redelivered
+    assert request.offset_s is not None
+    assert abs(request.offset_s) < 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.device_clock import LATE_AFTER_S, LEEWAY_S, DeviceClock, Placed, measure, place
+from models.device_clock import LATE_AFTER_S, LEEWAY_S, DeviceClock, Placed, believed, measure, place
 
 T0 = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -78,3 +78,18 @@ def test_no_constant_offset_makes_a_live_event_late(offset_s: float, jitter_s: f
     placed = place(clock, at(2 * gap_s), at=at(2 * gap_s + offset_s + jitter_s), backlog=False)
     assert not placed.late
     assert placed.moments[-1] == at(2 * gap_s + offset_s + jitter_s)
+
+
+@pytest.mark.parametrize(
+    ("learnt_s", "asked_s", "offset_s"),
+    [
+        pytest.param(None, 100, 100, id="nothing was learnt yet"),
+        pytest.param(98, 100, 98, id="what was learnt from events is finer"),
+        pytest.param(-3600, 0, 0, id="a clock that was set"),
+        pytest.param(5, None, 5, id="a wire that does not ask"),
+    ],
+)
+def test_a_clock_that_the_wire_asked_for_is_believed_where_it_was_set(
+    learnt_s: float | None, asked_s: float | None, offset_s: float
+) -> None:
+    assert believed(DeviceClock(offset_s=learnt_s), asked_s).offset_s == offset_s

@@ -88,9 +88,18 @@ def test_an_opening_that_the_state_showed_first_is_still_told() -> None:
 def test_what_waited_is_told_as_such_and_does_not_undo_the_state() -> None:
     listener = listening()
     listener.standing["gate"] = Standing(contact="Closed")
+    listener.sought = True
     heard = listener.take([told(OPEN, "Open")], at=AT, since=AT + timedelta(seconds=5))
     assert [(event.type, event.backlog) for _, event in heard.events] == [("opened", True)]
     assert listener.standing["gate"].contact == "Closed"
+
+
+def test_what_is_told_without_being_sought_is_about_now_whatever_its_stamp() -> None:
+    listener = listening()
+    listener.standing["gate"] = Standing(contact="Closed")
+    heard = listener.take([told(OPEN, "Open")], at=AT, since=AT + timedelta(hours=1))
+    assert [(event.type, event.backlog) for _, event in heard.events] == [("opened", False)]
+    assert listener.standing["gate"].contact == "Open"
 
 
 def test_the_same_event_has_the_same_id_and_two_in_one_second_differ() -> None:
@@ -150,14 +159,21 @@ def asking(topic: str, *, second: float = 0, **data: str) -> Notification:
     )
 
 
+def sought() -> Listener:
+    """Return a listener to a device that brings back what it stored."""
+    listener = listening()
+    listener.sought = True
+    return listener
+
+
 def test_a_request_that_was_decided_or_is_long_over_is_not_asked_again() -> None:
     card = asking("Request/Credential", CredentialToken="7")
     decided = asking("AccessGranted/Credential", second=1, External="true", CredentialToken="7")
     later = AT + timedelta(seconds=10)
-    assert listening().take([card, decided], at=AT, since=later).asked == ()
-    (stale,) = listening().take([card], at=AT, since=later).asked
+    assert sought().take([card, decided], at=AT, since=later).asked == ()
+    (stale,) = sought().take([card], at=AT, since=later).asked
     assert stale.request.redelivered
-    assert listening().take([card], at=AT, since=AT + timedelta(seconds=31)).asked == ()
+    assert sought().take([card], at=AT, since=AT + timedelta(seconds=31)).asked == ()
     (now,) = listening().take([card], at=AT, since=None).asked
     assert (now.request.redelivered, now.access_point) == (False, "A")
 
@@ -173,11 +189,11 @@ def test_a_request_without_a_time_may_be_old_while_what_was_stored_comes_back() 
 
     listener = listening(call="K")
     assert redelivered(listener) == [False, False]
-    listener.sought_until = AT + timedelta(seconds=30)
+    listener.sought, listener.sought_until = True, AT + timedelta(seconds=30)
     assert redelivered(listener) == [True, True]
     listener.take([], at=AT, since=AT)
     assert redelivered(listener) == [False, False], "an empty pull has brought the last"
-    listener.sought_until = AT + timedelta(seconds=30)
+    listener.sought, listener.sought_until = True, AT + timedelta(seconds=30)
     assert redelivered(listener, after_s=30) == [False, False], "a device that never rests is not doubted for ever"
 
 
