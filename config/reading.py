@@ -218,6 +218,7 @@ def read(
     *,
     environment: Mapping[str, str],
     rules: Callable[[Model], Iterable[Mistake]] = lambda _: (),
+    plain_rules: Callable[[object], Iterable[Mistake]] = lambda _: (),
 ) -> Model:
     """Read a YAML file into a model.
 
@@ -226,6 +227,7 @@ def read(
         model: the strict model of the whole file.
         environment: where `${NAME}` is looked up.
         rules: what must hold between keys, run only on a file whose keys are right one by one.
+        plain_rules: what can be told of any file's plain values, whatever they are; said only where nothing else is wrong.
 
     Raises:
         SettingsError: with every fault found, in the order of the file.
@@ -247,9 +249,10 @@ def read(
             "a secret stands in the file",
             suggestion=f"write ${{{name.upper()}}}, or {name}_file: PATH, and change the secret",
         )
-    if checked is not None:
-        for mistake in rules(checked):
-            document.blame(mistake.key, mistake.message, suggestion=mistake.suggestion)
+    blamed = {fault.path for fault in document.faults}
+    found = [one for one in plain_rules(document.value) if spell(one.key) not in blamed]
+    for mistake in (*found, *(rules(checked) if checked is not None else ())):
+        document.blame(mistake.key, mistake.message, suggestion=mistake.suggestion)
     if document.faults or checked is None:
         raise SettingsError(sorted(document.faults, key=lambda fault: (fault.line, fault.path)))
     return checked
@@ -287,7 +290,7 @@ def _explained(
             case "extra_forbidden":
                 section = _section(model, key[:-1])
                 known = list(section.model_fields) if section else []
-                yield key, "unknown key", _nearest(str(key[-1]), known)
+                yield key, "unknown key", nearest(str(key[-1]), known)
             case "missing":
                 yield key, "required, but missing", f"add {key[-1]}: …"
             case "string_type" if key in document.source and not _is_secret(model, key):
@@ -323,7 +326,8 @@ def _meant(word: str, known: list[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
-def _nearest(word: str, known: list[str]) -> str | None:
+def nearest(word: str, known: list[str]) -> str | None:
+    """Return what to write instead of an unknown word: the known one that is meant, or those that there are."""
     return _meant(word, known) or (f"known here: {', '.join(known[:12])}" if known else None)
 
 

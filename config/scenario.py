@@ -1,18 +1,21 @@
 """A scenario, `SCENARIO.yaml`: which simulators run, and what is done to them when. Read as strictly as the settings.
 
-Nothing here starts anything (gateway.rehearsal.scenario does), and nothing knows what a simulator's own options mean.
+Nothing here starts anything (gateway.rehearsal.scenario does). What a simulator's own options and orders may be is handed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
 from config.reading import Mistake, Strict, read
+from config.scenario_words import NO_WORDS, plain_mistakes
 from config.site_fields import Id
+from models.simulator_words import SimulatorWords
 
 Kind = Literal["broker", "door", "camera", "onvif", "osdp"]
 CONTROLLED: Final = frozenset({"door", "camera", "onvif", "osdp"})
@@ -55,13 +58,22 @@ class ScenarioFile(Strict):
     repeat_s: float | None = Field(None, ge=1, le=86_400, description="Seconds after which it is played again.")
 
 
-def read_scenario(path: Path, *, environment: Mapping[str, str]) -> ScenarioFile:
+def read_scenario(
+    path: Path, *, environment: Mapping[str, str], words: Mapping[str, SimulatorWords] = NO_WORDS
+) -> ScenarioFile:
     """Read a scenario.
+
+    Args:
+        path: the file.
+        environment: where `${NAME}` is looked up.
+        words: what each kind of simulator understands; options and orders of a kind that is not there are not judged.
 
     Raises:
         SettingsError: with every fault of the file, each with line, key and suggestion.
     """
-    return read(path, ScenarioFile, environment=environment, rules=_mistakes)
+    return read(
+        path, ScenarioFile, environment=environment, rules=_mistakes, plain_rules=partial(plain_mistakes, words=words)
+    )
 
 
 def _mistakes(file: ScenarioFile) -> Iterator[Mistake]:
@@ -74,13 +86,7 @@ def _mistakes(file: ScenarioFile) -> Iterator[Mistake]:
         known[device.id] = device.kind
     for number, step in enumerate(file.timeline):
         kind = known.get(step.device)
-        if kind is None:
-            yield Mistake(
-                key=("timeline", number, "device"),
-                message=f"there is no device {step.device!r}",
-                suggestion=f"use one of {', '.join(sorted(known))}",
-            )
-        elif kind not in CONTROLLED:
+        if kind is not None and kind not in CONTROLLED:
             yield Mistake(key=("timeline", number, "device"), message=f"a {kind} takes no orders")
         if step.for_s is not None and (step.order.get("act") != "misbehave" or kind == "camera"):
             yield Mistake(

@@ -20,6 +20,7 @@ PROGRAMS: Final[dict[tuple[str, ...], str]] = {
     ("osdp", "install"): "drivers.osdp.install",
     ("osdp", "probe"): "drivers.osdp.probe",
     ("check",): "drivers.checking",
+    ("words",): "drivers.words",
 }
 """Modules with `add_arguments(parser)` and `async main(args) -> exit status`."""
 

@@ -56,9 +56,9 @@ def simulate_scenario(
     import msgspec
 
     from config.scenario import read_scenario
-    from gateway.rehearsal.scenario import Told, play
+    from gateway.rehearsal.scenario import Told, play, simulator_words
 
-    scenario = read_scenario(file, environment=os.environ)
+    scenario = read_scenario(file, environment=os.environ, words=simulator_words())
 
     def ready(device: str, card: dict[str, Any]) -> None:
         told = {name: value for name, value in card.items() if name not in {"ready", "pid"}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from config.scenario import DeviceEntry, ScenarioFile, StepEntry
 from gateway.rehearsal.actors import Remote
 from gateway.rehearsal.processes import Child, module_argv
 from models.errors import DeviceUnreachable, GatehouseError
+from models.simulator_words import SimulatorWords
 
 READY_S: Final = 60.0
 LOOK_S: Final = 0.5
@@ -40,6 +42,19 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Tell = Callable[[Told], None]
+
+
+def simulator_words() -> dict[str, SimulatorWords]:
+    """Ask the drivers what each kind of simulator understands.
+
+    Raises:
+        GatehouseError: they do not say.
+    """
+    try:
+        ran = subprocess.run(module_argv("drivers", "words"), capture_output=True, timeout=READY_S, check=True)
+        return {words.kind: words for words in msgspec.json.Decoder(SimulatorWords).decode_lines(ran.stdout)}
+    except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
+        raise GatehouseError(f"the simulators do not say what they understand: {error}") from error
 
 
 def arguments_of(device: DeviceEntry) -> list[str]:

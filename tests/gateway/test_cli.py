@@ -203,3 +203,15 @@ def test_the_help_of_a_program_names_the_command_that_was_typed(home: Path, word
     ran = gatehouse(home, *words, "--help")
     assert ran.returncode == 0
     assert ran.stdout.startswith(f"usage: gatehouse {' '.join(words)} ")
+
+
+def test_a_scenario_s_mistakes_are_told_before_anything_starts(home: Path) -> None:
+    file = home / "scenario.yaml"
+    file.write_text(
+        "devices:\n  - {id: eye, kind: camera, options: {port: 0}}\n  - {id: panel, kind: onvif, options: {prot: 0}}\n"
+        "timeline:\n  - {at_s: 0, device: panl, order: {act: force}}\n  - {at_s: 0, device: panel, order: {act: forse}}\n",
+    )
+    ran = gatehouse(home, "simulate", "scenario", str(file))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    for words in (":3:", "did you mean 'port'?", ":5:", "no device 'panl'", ":6:", "did you mean 'force'?"):
+        assert words in ran.stderr
