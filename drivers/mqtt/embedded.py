@@ -20,6 +20,7 @@ from typing import Any, Final
 from amqtt.broker import Broker
 from amqtt.contexts import Action, BaseContext
 from amqtt.errors import BrokerError
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
@@ -77,16 +78,27 @@ class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
         roster: Any = field(default_factory=lambda: Roster(NOBODY))
 
 
+class Subscriptions(dict[str, list[tuple[Session, int]]]):
+    """Hold who subscribed to what; whoever goes through it is not disturbed by those who come and go."""
+
+    def items(self) -> Any:
+        """Return the pairs as they are now."""
+        return tuple(super().items())
+
+
 class OwnRetained(Broker):  # type: ignore[misc]
     """Hand retained messages only to sessions that subscribed to them and may have them, and wait for nobody.
 
     amqtt 0.12 gives a connecting client the retained messages of all subscriptions, and serves nothing else on a
-    connection until they are acknowledged, which here is after a commit.
+    connection until they are acknowledged, which here is after a commit. A message of which it is just finding the
+    subscribers it drops if one of them comes or goes meanwhile. A client that is back before the end of its earlier
+    connection was noticed counts as gone once that is noticed, and hears nothing any more.
     """
 
     def __init__(self, config: dict[str, Any], roster: Roster) -> None:
         super().__init__(config)
         self._roster = roster
+        self._subscriptions = Subscriptions()
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
@@ -100,6 +112,23 @@ class OwnRetained(Broker):  # type: ignore[misc]
         for topic, kept in tuple(self._retained_messages.items()):
             if self._matches(topic, topic_filter) and may(users, session.username, topic=topic, write=False):
                 self._send_soon(handler.mqtt_publish(topic, kept.data, min(own[0], kept.qos or 0), retain=True))
+
+    async def _client_message_loop(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
+        await self._keep_connected(client_session)
+        await super()._client_message_loop(client_session, handler)
+
+    async def _handle_disconnect(
+        self, client_session: Session, handler: BrokerProtocolHandler, disconnect_waiter: asyncio.Future[Any]
+    ) -> None:
+        await super()._handle_disconnect(client_session, handler, disconnect_waiter)
+        if self._get_handler(client_session) not in (None, handler):
+            await self._keep_connected(client_session)
+
+    async def _keep_connected(self, session: Session) -> None:
+        """Undo that an earlier connection's end ended the session, and hand out what was kept back meanwhile."""
+        if not session.transitions.is_connected():
+            session.transitions.connect()
+            await self._publish_session_retained_messages(session)
 
     async def _publish_session_retained_messages(self, session: Session) -> None:
         handler = self._get_handler(session)
