@@ -11,6 +11,7 @@ from gateway.commands.card_lessons import described, learn_at_door
 from gateway.commands.common import Json, show
 from gateway.commands.remote import LOCAL, Reason, Token, Url, ask
 from models.errors import InvalidInput
+from models.people import canonical_card
 
 card = typer.Typer(help="Card formats: how readers write the numbers of cards.", no_args_is_help=True)
 Site = Annotated[str | None, typer.Option(help="id of the site (default: the token's, where it has one)")]
@@ -70,9 +71,12 @@ def _learn_typed(
     save_as: str | None, *, format_id: str | None, site: str | None, about: dict[str, str], as_json: bool
 ) -> None:
     cards = []
-    for line in sys.stdin.read(10_000).splitlines():
+    for count, line in enumerate(sys.stdin.read(10_000).splitlines(), start=1):
         reading, _, number = line.strip().rpartition(" ")
         if line.strip():
+            if not reading.strip():
+                raise InvalidInput(f"line {count}", "write READING NUMBER, with a blank between them")
+            canonical_card(number, where=f"line {count}")
             cards.append({"reading": reading.strip(), "number": number})
     found = ask("POST", "card-formats/learn", json={"cards": cards}, **about)
     if not found["items"]:

@@ -9,11 +9,14 @@ from typing import Any
 import click
 import httpx
 import pytest
+import yaml
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.runtime import Runtime
 from gateway.store.edges import waiting_commands
+from gateway.store.tables import doors
 from models.errors import GatehouseError
 from tests.gateway.card_lessons import (
     READ,
@@ -77,6 +80,32 @@ async def test_a_shell_that_says_no_or_is_left_calls_the_lesson_off(
         with pytest.raises(GatehouseError, match="check which card each presentation was"):
             await shell("--door", "gate", "--yes", stdin="11223344\n55667788\n")
     assert not runtime.readings._held
+
+
+@sqlite_only
+async def test_a_slip_is_asked_again_and_a_reader_of_the_site_file_gets_lines_for_it(
+    edge: SigningEdge, *, runtime: Runtime, shell: Shell
+) -> None:
+    runtime.store.write_now(lambda c: c.execute(update(doors).where(doors.c.id == "gate").values(seeded=True)))
+    typed = f"7186A61G\n{CARDS[0]}\n{CARDS[1]}\n"
+    async with answering(edge, runtime, *READ):
+        code, said = await shell("--door", "gate", "--save-as", "Back gate", "--id", "back", stdin=typed)
+    assert code == 0, said
+    assert said.index("the site file describes this reader") < said.index("card 1 of 2")
+    assert "card 1: " in said
+    assert "type it again" in said
+    lines = said[said.index("card_formats:") :]
+    assert yaml.safe_load(lines) == {"card_formats": [{"id": "back", "name": "Back gate", "reverse": True}]}
+    assert "`format: back` at reader 'in' of door gate" in said
+    assert not runtime.readings._held
+
+
+@sqlite_only
+async def test_typed_lines_that_cannot_be_read_are_named(shell: Shell) -> None:
+    for typed, what in (("1EA68671;7186A61E\n", "line 1: write READING NUMBER"), ("1 2\nAB XY\n", "line 2: ")):
+        with pytest.raises(GatehouseError, match=what) as told:
+            await shell(stdin=typed)
+        assert "1EA68671" not in str(told.value)
 
 
 @sqlite_only
