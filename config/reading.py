@@ -232,7 +232,7 @@ def read(
     Raises:
         SettingsError: with every fault found, in the order of the file.
     """
-    text = _text_of(path)
+    text = text_of(path)
     document = parse(text, file=str(path), environment=environment)
     if document.value is None or (document.faults and not document.value):
         raise SettingsError(document.faults)
@@ -258,7 +258,12 @@ def read(
     return checked
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a settings file.
+
+    Raises:
+        SettingsError: it cannot be read, is too large, or is no UTF-8.
+    """
     try:
         with path.open("rb") as stream:
             raw = stream.read(FILE_LIMIT_BYTES + 1)

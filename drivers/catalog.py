@@ -5,6 +5,7 @@ A third party adds a door driver by an entry point in the group `gatehouse.drive
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import entry_points
@@ -88,6 +89,14 @@ def kinds() -> frozenset[str]:
     return frozenset(BUILDERS) | {entry.name for entry in entry_points(group=GROUP)}
 
 
+def settings_known(kind: str) -> frozenset[str]:
+    """Return the names that settings of a door, or of the device around a camera, may have here; of a kind from elsewhere none."""
+    modules = SETTINGS.get(kind, {})
+    structs = [getattr(importlib.import_module(module), name) for module, names in modules.items() for name in names]
+    fields = {field for struct in structs for field in struct.__struct_fields__}
+    return frozenset(fields | {"kind"} | ({"map", "names"} if kind == "mqtt" else set())) if structs else frozenset()
+
+
 def _open_mqtt(
     settings: Mapping[str, object], *, doors: tuple[str, ...], client_id: str, now: Callable[[], datetime]
 ) -> DoorDriver:
@@ -159,6 +168,12 @@ def _osdp_keying() -> Keying:
 
 
 BUILDERS: Final[Mapping[str, OpenDoor]] = {"mqtt": _open_mqtt, "onvif": _open_onvif, "osdp": _open_osdp}
+SETTINGS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "mqtt": {"drivers.mqtt.endpoint": ("Endpoint",)},
+    "onvif": {"drivers.onvif.endpoint": ("Endpoint", "DoorPart"), "drivers.onvif.camera": ("Side",)},
+    "osdp": {"drivers.osdp.settings": ("BusSettings", "ReaderSettings", "Inputs")},
+}
+"""The modules and records that say what settings a kind knows."""
 PART_KEYS: Final[Mapping[str, frozenset[str]]] = {
     "onvif": frozenset({"door", "relay", "reader_in", "reader_out", "contact", "contact_true", "exit_button", "call"}),
     "osdp": frozenset({"readers", "address", "side", "key", "key_file", "plain", "keypad", "strike", "inputs"}),

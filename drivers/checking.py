@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from drivers.catalog import BUILDERS, LINES, PART_KEYS, kinds, open_camera_device, open_door
+from drivers.catalog import BUILDERS, LINES, PART_KEYS, kinds, open_camera_device, open_door, settings_known
 from models.driver_checks import LINE_BYTES, SECTIONS_MOST, Finding, Section, Verdict
 from models.driver_secrets import DEVICE, unsaid
 from models.errors import GatehouseError, InvalidInput
@@ -202,7 +202,9 @@ def _explained(section: Section, error: InvalidInput) -> Finding:
     elif (unknown := UNKNOWN.fullmatch(what)) is not None:
         where.append(unknown[1])
         kind = str(section.settings.get("kind", "mqtt"))[:80]
-        what = f"the driver {kind!r} has no such setting: correct its name, or leave it out (docs/drivers.md)"
+        close = difflib.get_close_matches(unknown[1].lower(), sorted(settings_known(kind)), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "correct its name, or leave it out (docs/drivers.md)"
+        what = f"the driver {kind!r} has no such setting: {hint}"
     return Finding(where=_plain(".".join(where), [section]), what=_plain(what, [section]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -38,11 +39,14 @@ def check(
     for file in files:
         try:
             if _is_site(file):
-                told = doubts(file, environment=os.environ)
-                sites.append(read_site(file, environment=os.environ))
-                wrong, perhaps = _judged(file, sites[-1])
+                wrong, perhaps = _judged(file)
+                try:
+                    perhaps += doubts(file, environment=os.environ)
+                    sites.append(read_site(file, environment=os.environ))
+                except SettingsError as error:
+                    wrong = _beside(error.faults, wrong)
                 faults += wrong
-                warnings += sorted([*told, *perhaps], key=lambda fault: fault.line)
+                warnings += sorted(perhaps, key=lambda fault: fault.line)
             else:
                 own = read_settings(file, environment=os.environ).edge.faces
                 profile, liveness_model = own.profile, own.models.liveness.file is not None
@@ -59,21 +63,27 @@ def check(
     raise typer.Exit(1 if faults else 0)
 
 
-def _judged(path: Path, site: SiteFile) -> tuple[list[SettingsFault], list[SettingsFault]]:
-    """Return what is wrong, and what is perhaps, in the driver sections of a site file."""
-    from config.site import Mistake, placed
+def _beside(faults: Iterable[SettingsFault], more: list[SettingsFault]) -> list[SettingsFault]:
+    """Return the faults of a file with those of its driver sections that do not only follow from them."""
+    blamed = {fault.path for fault in faults}
+    return sorted(
+        [*faults, *(one for one in more if one.path not in blamed)], key=lambda fault: (fault.line, fault.path)
+    )
+
+
+def _judged(path: Path) -> tuple[list[SettingsFault], list[SettingsFault]]:
+    """Return what is wrong, and what is perhaps, in the driver sections of a site file, be the rest of it right or wrong."""
+    from config.site import Mistake, devices_told, placed
     from gateway.driver_checks import NotJudged, judged
     from models.driver_checks import Section
 
     keys: dict[tuple[str, str], Key] = {}
     sections = []
-    for index, door in enumerate(site.doors):
-        keys["driver", door.id] = ("doors", index)
-        sections.append(Section(id=door.id, part="driver", edge=door.edge, settings=door.driver))
-    for index, camera in enumerate(site.cameras):
-        if camera.device:
-            keys["device", camera.id] = ("cameras", index)
-            sections.append(Section(id=camera.id, part="device", edge=camera.edge, settings=camera.device))
+    for told in devices_told(path, environment=os.environ):
+        *entry, part = told.key
+        section = msgspec.convert({"id": told.id, "part": part, "edge": told.edge, "settings": told.settings}, Section)
+        keys[section.part, told.id] = tuple(entry)
+        sections.append(section)
     wrong: list[Mistake] = []
     perhaps: list[Mistake] = []
     try:
@@ -123,7 +133,7 @@ def apply(
     from gateway.seeding import plant
 
     file = read_site(site, environment=os.environ)
-    wrong, perhaps = _judged(site, file)
+    wrong, perhaps = _judged(site)
     if wrong:
         raise SettingsError(wrong)
     for warning in perhaps:

@@ -81,3 +81,27 @@ def test_a_site_whose_driver_sections_are_wrong_is_not_applied(tmp_path: Path) -
     answer = CliRunner().invoke(app, ["apply", str(file), "--config", str(tmp_path / "none.yaml")])
     assert isinstance(answer.exception, SettingsError)
     assert "doors[0].driver.map" in {fault.path for fault in answer.exception.faults}
+
+
+def test_driver_sections_are_judged_while_other_mistakes_stand(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(DRIVEN + "areas: [{code: x}]\nflats:\n  - {id: f, bulding: B}\n")
+    code, text = checked(file, "--json")
+    record = json.loads(text)
+    paths = [fault["path"] for fault in record["faults"]]
+    assert (code, [fault["line"] for fault in record["faults"]]) == (1, sorted(f["line"] for f in record["faults"]))
+    assert {"doors[0].driver.map", "doors[1].driver.timeout", "cameras[0].device.url", "flats[0].bulding"} <= {*paths}
+    assert len(paths) == len(set(paths))
+
+
+def test_what_is_no_door_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    for doors in ("3", "[3, {driver: {kind: mqtt}}]", "[{id: 3, driver: []}, {id: gate, driver: mqtt}]"):
+        file.write_text(f"{SITE}doors: {doors}\n")
+        code, text = checked(file, "--json")
+        paths = [fault["path"] for fault in json.loads(text)["faults"]]
+        assert code == 1
+        assert paths
+        assert not any(".driver." in path for path in paths)
+    file.write_bytes(SITE.encode() + b"doors: \xff\n")
+    assert "UTF-8" in checked(file)[1]
