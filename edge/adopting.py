@@ -241,7 +241,7 @@ class Adopting:
         try:
             picture = await self._link.picture(order.id, masks=(), request_id=order.id)
         except DeviceUnreachable as error:
-            return self._ended(order.id, "failed", reason="not_ready", detail=error.what)
+            return self._ended(order.id, "failed", reason=error.reason or "not_ready", detail=error.what)
         if not picture.ok or not 0 < len(picture.jpeg) <= MOST_BYTES:
             return self._ended(order.id, "failed", reason=picture.reason or "unusable", detail="it gave no picture")
         media = Upload(id=order.id, camera_id=order.id, at=self._clock.now(), kind="image/jpeg", blurred=True)

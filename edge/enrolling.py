@@ -19,7 +19,7 @@ import numpy as np
 from edge import wire
 from edge.clock import SteadyClock
 from edge.enrolment import Embedding, Enrolment, nearest
-from edge.facelink import Taker
+from edge.facelink import OFF, Taker
 from edge.policies import Policies
 from models.errors import Conflict, DeviceRefused, DeviceUnreachable
 from models.link import PICTURES_MOST, EnrolAtDoor, Hint, Progress, Result
@@ -62,6 +62,10 @@ TELL_S: Final = 2.0
 
 class Sees(Protocol):
     """Lend a door's sightings to whom enrols there."""
+
+    @property
+    def enabled(self) -> bool:
+        """Return whether this edge is set to see faces."""
 
     @property
     def ready(self) -> bool:
@@ -164,6 +168,8 @@ class DoorEnrolment:
             return consent
         if command.door_id not in consent.doors:
             return self._office.refused(command.id, "no_consent", detail="the consent does not name this door")
+        if not self._link.enabled:
+            return self._office.refused(command.id, "faces_off", detail=OFF, state="failed")
         if not self._link.ready:
             return self._office.refused(command.id, "not_ready", detail="the face process is not ready", state="failed")
         door, camera = found

@@ -78,7 +78,7 @@ class Enrolment:
         except (NotFound, InvalidInput) as error:
             return self.refused(command.id, "no_photo", detail=str(error))
         except DeviceUnreachable as error:
-            return self.refused(command.id, "not_ready", detail=str(error), state="failed")
+            return self.refused(command.id, error.reason or "not_ready", detail=str(error), state="failed")
         if not face.ok or face.quality is None:
             reason = face.reason or "unreadable"
             return self.refused(command.id, reason, detail=ADVICE.get(reason, "the photo gives no usable face"))

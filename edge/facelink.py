@@ -29,11 +29,16 @@ Taker = Callable[[wire.FaceSighting | wire.FaceUnusable], None]
 """Who took a door: it hears what would else go to the attention, and must not block."""
 
 
-class FaceLink:
-    """Talk to the face process of this edge."""
+OFF = "faces are off on this edge, and this needs them: set `edge.faces.enabled`"
+"""What is said where no face process was started, and none will be."""
 
-    def __init__(self, socket: Path, *, now: Callable[[], float] = time.time) -> None:
+
+class FaceLink:
+    """Talk to the face process of this edge; without one (`enabled`) say so at once instead of waiting for it."""
+
+    def __init__(self, socket: Path, *, enabled: bool = True, now: Callable[[], float] = time.time) -> None:
         self.socket = socket
+        self.enabled = enabled
         self._now = now
         self._attends: dict[str, wire.Attend] = {}
         self._outbox: asyncio.Queue[wire.ToFaces] = asyncio.Queue(64)
@@ -167,7 +172,7 @@ class FaceLink:
         """Have the one face of an enrolment photo embedded.
 
         Raises:
-            DeviceUnreachable: the face process is away or does not answer.
+            DeviceUnreachable: the face process is away or does not answer, or faces are off here (`faces_off`).
         """
         asked = wire.EmbedPhoto(request_id=request_id, image=image)
         return await self._answer(asked, self._photos, limit_s=PHOTO_S)
@@ -176,7 +181,7 @@ class FaceLink:
         """Have one picture of a camera taken, without its privacy masks' insides and without a recognisable face.
 
         Raises:
-            DeviceUnreachable: the face process is away or does not answer.
+            DeviceUnreachable: the face process is away or does not answer, or faces are off here (`faces_off`).
         """
         asked = wire.TakePicture(request_id=request_id, camera_id=camera_id, masks=masks)
         return await self._answer(asked, self._pictures, limit_s=PICTURE_S)
@@ -184,6 +189,8 @@ class FaceLink:
     async def _answer(
         self, asked: wire.EmbedPhoto | wire.TakePicture, waiting: dict[str, asyncio.Future[Answer]], *, limit_s: float
     ) -> Answer:
+        if not self.enabled:
+            raise DeviceUnreachable("face process", OFF).because("faces_off")
         try:
             async with asyncio.timeout(READY_S):
                 await self._usable.wait()

@@ -45,7 +45,7 @@ class Stills:
         try:
             picture = await self._link.picture(camera.id, masks=camera.register.privacy_masks, request_id=order.id)
         except DeviceUnreachable as error:
-            return self._ended(order, "not_ready", str(error), state="failed")
+            return self._ended(order, error.reason or "not_ready", error.what, state="failed")
         if not picture.ok or not 0 < len(picture.jpeg) <= MOST_BYTES:
             return self._ended(
                 order, picture.reason or "unusable", "this camera gave no picture to show", state="failed"

@@ -123,7 +123,7 @@ class Worker:
         )
         self._checkpoints = Checkpoints(spool)
         self._run_dir = _run_dir(self._edge.run_dir or self._data / "run")
-        self._link = FaceLink(self._run_dir / "faces.sock")
+        self._link = FaceLink(self._run_dir / "faces.sock", enabled=self._edge.faces.enabled)
         self._make_doors(tasks)
         self._make_uplink(client)
         self._make_cameras(children)

@@ -125,7 +125,7 @@ class StillView(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
     """When the edge took it."""
     reason: str = ""
-    """Stable word of what failed: `no_answer`, `unblurrable`, `not_ready`, `gone`, …"""
+    """Stable word of what failed: `no_answer`, `unblurrable`, `not_ready`, `faces_off`, `gone`, …"""
     detail: str = ""
 
 

@@ -67,6 +67,7 @@ class Bench:
     door: MemoryWire
     searches: dict[Any, Any]
     children: Supervisor
+    link: FaceLink
     asked: list[wire.TakePicture] = field(default_factory=list)
     doors: tuple[Door, ...] = ()
     hellos: list[str] = field(default_factory=list)
@@ -138,7 +139,7 @@ async def bench() -> AsyncIterator[Bench]:
                 clock=SteadyClock(), channel=side.channel, link=link, eyes=eyes, open_trial=open_trial,
                 reached=lambda _wire: {"host": "x"}, doors=lambda: made[0].doors, discoverers=searches, probers={},
             )  # fmt: skip
-            made.append(Bench(adopting, gateway, MemoryWire(), searches, children))
+            made.append(Bench(adopting, gateway, MemoryWire(), searches, children, link))
             running = asyncio.create_task(keep_running("link", link.run, backoff=Backoff(first_s=0.01)))
             yield made[0]
             running.cancel()
@@ -246,6 +247,14 @@ async def test_a_picture_whose_faces_cannot_be_hidden_is_not_sent(bench: Bench) 
         result = await bench.attempt("still", url=url)
     assert (result.state, result.reason) == ("failed", "unblurrable")
     assert bench.gateway.media == {}
+
+
+async def test_a_still_where_faces_are_off_says_what_to_set_and_nobody_waits(bench: Bench) -> None:
+    bench.link.enabled = False
+    async with camera() as url:
+        result = await bench.attempt("still", url=url)
+    assert (result.state, result.reason) == ("failed", "faces_off")
+    assert "set `edge.faces.enabled`" in result.detail
 
 
 async def test_a_still_of_a_camera_that_refuses_says_so(bench: Bench) -> None:

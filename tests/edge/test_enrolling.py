@@ -45,6 +45,7 @@ class Camera1:
 
     shows: list[wire.FaceSighting | wire.FaceUnusable] = field(default_factory=list)
     ready: bool = True
+    enabled: bool = True
     taken: bool = False
     asked: list[wire.Attend] = field(default_factory=list)
     taker: Taker | None = None
@@ -279,6 +280,10 @@ async def test_a_door_that_is_taken_or_cannot_see_says_so(tmp_path: Path) -> Non
         at.camera.ready = False
         result = await at.enrol()
         assert (result.state, result.reason) == ("failed", "not_ready")
+        at.camera.enabled = False
+        result = await at.enrol()
+        assert (result.state, result.reason) == ("failed", "faces_off")
+        assert "edge.faces.enabled" in result.detail
 
 
 async def test_a_gateway_that_cannot_be_told_stops_nobody(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ export const devicesEn: Catalogue["devices"] = {
     in_use: "the line is in use: let it stand still for a moment", emergency: "a door of this line stands open for an emergency: try again after it", wrong_path: "no stream under this path (404)", forbidden: "you may not do this", not_found: "it is not there, or you may not see it",
     no_answer: "no answer", unreachable: "the device did not answer", credentials: "the device does not take this user and password",
     refused: "the device refused", unsearchable: "nothing could be searched", unsupported: "the edge is too old",
-    unblurrable: "a face could not be hidden, so there is no picture; try when nobody is there", not_ready: "the face process is not ready; try again shortly",
+    unblurrable: "a face could not be hidden, so there is no picture; try when nobody is there", not_ready: "the face process is not ready; try again shortly", faces_off: "faces are off on this edge, and stills need them: set edge.faces.enabled",
     not_sent: "the picture did not arrive", no_video: "what it sends is no video", no_picture: "there was no picture", unusable: "there was no picture to show",
     failed: "it did not work",
     driver_refused: "with these settings no door of its line would work: see where each reader stands, and the reader's own settings",

@@ -110,7 +110,7 @@ export const devicesZh = {
     names_credentials: "有门使用此设备的凭据，请先在门的设置中取消", no_certificate: "设备还没有出示证书，请先询问", is_door: "它已是这里的门，请按门的规则开启",
     other_host: "它在另一主机上，不会收到密码，请重新询问设备", in_use: "线路正在使用，请允许其暂停", emergency: "此线路上有门因紧急情况开放，请在结束后再试", wrong_path: "没有这个流路径（404）", forbidden: "您无权这样做", not_found: "找不到，或无权查看",
     no_answer: "没有应答", unreachable: "设备没有应答", credentials: "设备不接受此用户名和密码", refused: "设备拒绝", unsearchable: "无法查找",
-    unsupported: "边缘节点版本过旧", unblurrable: "有人脸无法遮蔽，因此没有画面，请在无人时再试", not_ready: "人脸程序尚未就绪，请稍后再试",
+    unsupported: "边缘节点版本过旧", unblurrable: "有人脸无法遮蔽，因此没有画面，请在无人时再试", not_ready: "人脸程序尚未就绪，请稍后再试", faces_off: "此边缘节点未启用人脸，取画面需要它：请设置 edge.faces.enabled",
     not_sent: "画面未能送达", no_video: "收到的不是视频", no_picture: "没有画面", unusable: "没有可用的画面", failed: "未成功",
     driver_refused: "按此设置，同一线路上的门都无法工作：请核对各读卡器的地址、输出和参数",
   } as Record<string, string>,

@@ -84,7 +84,7 @@ export const facesEn: Catalogue["faces"] = {
       too_bright: "Too bright", turned_away: "Turned away: look at the camera", face_unusable: "The face cannot be used", under_14: "Under 14 without a guardian's consent", differs: "Somebody else than is enrolled: check the name; if the enrolled face is wrong or the person changed much, choose to replace it with another face",
       too_many: "5 templates are enrolled already", not_live: "This looks like a photo or a screen, not a live person", liveness_unclear: "No live person was made out: turn the head slightly, in good light",
       another_person: "Somebody else came before the camera: ask others to step back", not_assessed: "No approved impact assessment covers faces", no_answer: "The edge did not answer",
-      not_ready: "The face process is not ready yet", busy: "Somebody is being enrolled at this door",
+      not_ready: "The face process is not ready yet", faces_off: "Faces are off on this edge: set edge.faces.enabled", busy: "Somebody is being enrolled at this door",
     },
   },
   zone: {
@@ -112,7 +112,7 @@ export const facesEn: Catalogue["faces"] = {
     off: "This camera has no register entry, so its stream is off",
     fault: { few: "3 corners at least", many: "16 corners at most", crossing: "Sides cross: put the corners in order", empty: "The zone is too small" },
     reason: {
-      no_answer: "The edge did not answer", unblurrable: "A face could not be hidden, so there is no picture: try when nobody is there", not_ready: "The face process is not ready yet: try again shortly", gone: "Pictures are kept for an hour: take another",
+      no_answer: "The edge did not answer", unblurrable: "A face could not be hidden, so there is no picture: try when nobody is there", not_ready: "The face process is not ready yet: try again shortly", faces_off: "Faces are off on this edge, and stills need them: set edge.faces.enabled", gone: "Pictures are kept for an hour: take another",
       no_door: "This camera looks at no door, so it gives no picture", unknown_camera: "This camera is not on at its edge", not_sent: "The picture did not arrive",
     },
   },

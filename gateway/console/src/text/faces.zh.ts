@@ -85,7 +85,7 @@ export const facesZh = {
       too_bright: "太亮", turned_away: "请正对镜头", face_unusable: "人脸不可用", under_14: "未满 14 周岁，没有监护人同意", differs: "与已录入的不是同一个人：请核对姓名；若原来录错了人或本人变化较大，请选“换成另一张脸”",
       too_many: "模板已满 5 个", not_live: "看到的像是照片或屏幕，不是真人", liveness_unclear: "未能确认是真人，请在光线好的地方稍微转头",
       another_person: "有别人走到镜头前，请其他人退后", not_assessed: "没有已批准的人脸影响评估", no_answer: "边缘节点没有应答",
-      not_ready: "人脸程序尚未就绪", busy: "此门正在为他人录入",
+      not_ready: "人脸程序尚未就绪", faces_off: "此边缘节点未启用人脸：请设置 edge.faces.enabled", busy: "此门正在为他人录入",
     } as Record<string, string>,
   },
   zone: {
@@ -113,7 +113,7 @@ export const facesZh = {
     off: "此摄像机没有登记，画面未启用",
     fault: { few: "至少需要 3 个角点", many: "最多 16 个角点", crossing: "边线交叉，请按顺序排列角点", empty: "近区太小" } as Record<string, string>,
     reason: {
-      no_answer: "边缘节点没有应答", unblurrable: "有人脸无法遮蔽，因此没有画面，请在无人时再试", not_ready: "人脸程序尚未就绪，请稍后再试", gone: "画面只保留一小时，请重新拍摄",
+      no_answer: "边缘节点没有应答", unblurrable: "有人脸无法遮蔽，因此没有画面，请在无人时再试", not_ready: "人脸程序尚未就绪，请稍后再试", faces_off: "此边缘节点未启用人脸，取画面需要它：请设置 edge.faces.enabled", gone: "画面只保留一小时，请重新拍摄",
       no_door: "此摄像机不对着门，不能取画面", unknown_camera: "边缘节点没有启用此摄像机", not_sent: "画面未能送达",
     } as Record<string, string>,
   },
