@@ -31,9 +31,9 @@ from gateway.store.devices_found import (
     KeptDevice,
     credentials_of,
     device_by_id,
-    device_id,
     in_use,
     keep_candidate,
+    known_as,
     mark_reached,
 )
 from gateway.store.edges import EdgeIdentity, add_command, edge_view
@@ -362,7 +362,11 @@ def order_view(connection: Connection, order_id: str, *, caller: Caller, runtime
         over = runtime.clock() > kept.deadline + timedelta(seconds=2)
         return msgspec.structs.replace(view, state="expired", reason="no_answer") if over else view
     key, dot, _ = order_id.partition(".")
-    told = [key] if dot else [device_id(kept.site_id, one) for one in sound(result.candidates)]
+    told = (
+        [key]
+        if dot
+        else [known_as(connection, one, site_id=kept.site_id, edge_id=kept.edge_id) for one in sound(result.candidates)]
+    )
     return msgspec.structs.replace(
         view, state=result.state, reason=result.reason or "", detail=_clean(result.detail, 500),
         devices=tuple(dict.fromkeys(told)), notes=tuple(map(_note, result.notes[:NOTES_MOST])),

@@ -149,6 +149,48 @@ def in_use(connection: Connection, site_id: str) -> InUse:
     )
 
 
+def known_as(connection: Connection, told: Candidate, *, site_id: str, edge_id: str) -> str:
+    """Return the id under which a device is kept, or would be.
+
+    One that told no lasting name yet is the one that the same edge knows at that address and port, and the other way
+    round, unless its serial or its certificate says that it is another.
+
+    Args:
+        connection: a reading one.
+        told: the device as it answered.
+        site_id: the site of who asked it.
+        edge_id: who asked it: an address means something to that edge only.
+    """
+    key = device_id(site_id, told)
+    mine = devices.c.site_id == site_id
+    if told.wire != "onvif" or connection.execute(select(devices.c.id).where(mine, devices.c.id == key)).first():
+        return key
+    record, place = devices.c.record, _place(told)
+    named = record.contains(told.id, autoescape=True) | record.contains(place, autoescape=True)
+    query = select(devices).where(mine, devices.c.edge_id == edge_id, named).order_by(devices.c.seen_at.desc())
+    for row in connection.execute(query):
+        if _same(msgspec.json.decode(row.record, type=_Record), told):
+            return str(row.id)
+    return key
+
+
+def _same(known: _Record, told: Candidate) -> bool:
+    before = known.candidate
+    if before.wire != told.wire or before.id == told.id:
+        return before.wire == told.wire
+    unnamed = _by_address(before) or _by_address(told)
+    shown = {before.fingerprint, known.trusted, told.fingerprint} - {""}
+    return unnamed and _place(before) == _place(told) != "" and len(shown) < 2 and not is_another(before, told)
+
+
+def _place(one: Candidate) -> str:
+    """Return host and port of a device's address, empty where it is none."""
+    try:
+        return urlsplit(one.address).netloc
+    except ValueError:
+        return ""
+
+
 def keep_candidate(
     connection: Connection, told: Candidate, *, here: InUse, site_id: str, edge_id: str, at: datetime, asked: Asked
 ) -> tuple[str, Candidate]:
@@ -166,7 +208,7 @@ def keep_candidate(
         at: when.
         asked: how it was asked.
     """
-    key = asked.key or device_id(site_id, told)
+    key = asked.key or known_as(connection, told, site_id=site_id, edge_id=edge_id)
     row = connection.execute(select(devices).where(devices.c.id == key, devices.c.site_id == site_id)).first()
     if row is None:
         ours = here.of(told)
@@ -178,6 +220,8 @@ def keep_candidate(
     known = msgspec.json.decode(row.record, type=_Record)
     if asked.key is not None or row.credentials:
         told = _believed(known, told, asked=asked, keeps=bool(row.credentials))
+    if _by_address(told):
+        told = msgspec.structs.replace(told, id=known.candidate.id)
     adopted = {**here.of(told), **known.adopted}
     record = msgspec.structs.replace(known, candidate=merged(known.candidate, told), adopted=adopted)
     # Who serves what was adopted goes on serving it, whoever else can hear the device.
@@ -201,7 +245,7 @@ def _believed(known: _Record, told: Candidate, *, asked: Asked, keeps: bool) -> 
     pinned = bool(asked.fingerprint) and asked.fingerprint == known.trusted
     proven = (asked.fresh or pinned) and LADDER.index(told.reach) >= LADDER.index("known")
     if not keeps or proven or told.address == before.address:
-        return told if not _by_address(told) else msgspec.structs.replace(told, id=before.id)
+        return told
     detail = f"heard at {told.address}: ask it there, with its credentials"
     return msgspec.structs.replace(before, trouble="moved", detail=detail, code="", seen_at=told.seen_at)
 

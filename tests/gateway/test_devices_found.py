@@ -83,6 +83,44 @@ async def test_a_search_that_hears_less_forgets_nothing(desk: Desk) -> None:
     assert (shown["address"], shown["reach"], len(shown["parts"])) == ("http://192.0.2.77/", "known", 2)
 
 
+SHUT = Candidate(
+    id="onvif-192.0.2.9:18085", wire="onvif", address="https://192.0.2.9:18085/onvif/device_service", reach="answers",
+    fingerprint=PIN, trouble="certificate",
+)  # fmt: skip
+HEARD = Candidate(id="onvif-uuid-7", wire="onvif", address=SHUT.address, reach="heard")
+
+
+@pytest.mark.parametrize(("first", "second"), [(HEARD, SHUT), (SHUT, HEARD)])
+async def test_a_device_that_a_search_heard_and_somebody_asked_by_address_is_one(
+    desk: Desk, first: Candidate, second: Candidate
+) -> None:
+    """Until its certificate is trusted it tells no lasting name, so the address and port say which one it is."""
+    key = await desk.found(first)
+    assert await desk.found(second) == key
+    assert await desk.found(HEARD) == key
+    (listed,) = (await desk.call("GET", ""))["items"]
+    assert (listed["id"], listed["reach"], listed["fingerprint"]) == (key, "answers", PIN)
+    await desk.call("POST", f"/{key}/probe", 202, json={"trust": True})
+    opened = msgspec.structs.replace(DEVICE, id=HEARD.id, address=SHUT.address, fingerprint=PIN)
+    await desk.ends(candidates=(opened,))
+    shown = await desk.call("GET", f"/{key}")
+    assert (shown["reach"], shown["trouble"]) == ("known", "")
+    elsewhere = msgspec.structs.replace(HEARD, address="https://192.0.2.50/onvif/device_service")
+    assert await desk.found(elsewhere) == key, "its lasting name is known now"
+
+
+async def test_who_shows_another_certificate_at_an_address_is_another_device(desk: Desk) -> None:
+    key = await desk.found(msgspec.structs.replace(HEARD, fingerprint="cd" * 32))
+    assert await desk.found(SHUT) != key
+    assert await desk.found(msgspec.structs.replace(HEARD, id="onvif-uuid-8")) != key
+
+
+async def test_a_device_at_another_port_is_another_one(desk: Desk) -> None:
+    key = await desk.found(HEARD)
+    other = msgspec.structs.replace(SHUT, id="onvif-192.0.2.9", address="https://192.0.2.9/onvif/device_service")
+    assert await desk.found(other) != key
+
+
 def test_devices_that_nobody_wants_are_bounded(runtime: Runtime, clock: Clock) -> None:
     def flood(connection: Any) -> None:
         for n in range(FOUND_MOST + 3):
