@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from config.reading import Key, Mistake
+from config.settings import secret
 from config.site_entries import SiteFile
 from config.site_fields import EVERY_DOOR
+from config.site_people import PersonEntry
 from config.site_places import DoorEntry
 from config.site_records import (
     always,
@@ -26,8 +29,9 @@ from config.site_records import (
 )
 from models import places
 from models.cards import check_format
-from models.errors import InvalidInput
+from models.errors import InvalidInput, SettingsError
 from models.notices import check_notice
+from models.pins import check_pin
 from models.schedules import check_calendar, check_schedule
 from models.zones import check_zone
 
@@ -50,6 +54,7 @@ def mistakes(file: SiteFile) -> Iterator[Mistake]:
     yield from _rule_mistakes(file)
     yield from _assessment_mistakes(file)
     yield from _secret_mistakes(file)
+    yield from _pin_mistakes(file)
     yield from _unknown_names(file)
 
 
@@ -171,6 +176,26 @@ def _secret_mistakes(file: SiteFile) -> Iterator[Mistake]:
                 message="there is no such file",
                 suggestion="create it with mode 0600",
             )
+
+
+def _pin_mistakes(file: SiteFile) -> Iterator[Mistake]:
+    """Yield PINs that are none, too short for how many open the same keypads, or too easy: those that the API refuses."""
+    factors = {factor for door in file.doors for factor in door.factors}
+    held = [(index, who.flat, *pin) for index, who in enumerate(file.people) for pin in _pins(who)]
+    flats = Counter(flat for _, flat, _, _ in held)
+    for index, flat, name, pin in held:
+        there = flats[flat] if "flat_pin" in factors and flat is not None else 0
+        holders = len(held) if "pin" in factors else there
+        yield from _complaints(("people", index), partial(check_pin, pin, holders=holders, where=name))
+
+
+def _pins(who: PersonEntry) -> Iterator[tuple[str, str]]:
+    """Yield the PINs of somebody whose files can be read, each with its key."""
+    for name, value, path in (("pin", who.pin, who.pin_file), ("duress_pin", who.duress_pin, who.duress_pin_file)):
+        with contextlib.suppress(SettingsError):
+            pin = secret(value, path, key=name)
+            if pin is not None:
+                yield name if value is not None else f"{name}_file", pin
 
 
 def _unknown_names(file: SiteFile) -> Iterator[Mistake]:

@@ -9,7 +9,6 @@ import secrets
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import msgspec
 
@@ -37,18 +36,14 @@ from gateway.store.visitors import add_pass, forget_passes, pass_by_id, passes_o
 from models.cards import AS_IT_COMES, canonical_reading
 from models.errors import Conflict, InvalidInput
 from models.people import (
-    PIN_DIGITS,
     Credential,
     Person,
     VisitorPass,
-    canonical_pin,
     credential_digest,
 )
-from models.pins import pin_digits
+from models.pins import ROOM, check_pin, pin_digits
 from models.tickets import MAX_VALIDITY, new_ticket, ticket_text
 
-ROOM = 4
-"""PINs are so long that four times their present number would still be hard to hit by chance."""
 CLOCKS_APART = timedelta(minutes=1)
 """How much earlier than now a ticket begins, for readers whose clock is behind."""
 TICKET_LONGEST = MAX_VALIDITY - CLOCKS_APART
@@ -74,8 +69,10 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this PIN raises a silent alarm wherever it is used."""
 
 
-def digits_needed(connection: Connection, *, site_id: str, flat_ids: list[str]) -> int:
-    """Return how long a new PIN must be: site-wide where a door takes the PIN alone, per flat where flat and PIN are asked.
+def holders_with(connection: Connection, *, site_id: str, flat_ids: list[str]) -> int:
+    """Return how many PINs open the keypads of a new one, with it: of the site where a door takes the PIN alone, else the flat.
+
+    Where no door asks for a PIN by itself, 0.
 
     Args:
         connection: a transaction.
@@ -86,37 +83,22 @@ def digits_needed(connection: Connection, *, site_id: str, flat_ids: list[str]) 
         factor for door in doors_named(connection, doors_of_site(connection, site_id)) for factor in door.factors
     }
     if "pin" in factors:
-        return pin_digits(ROOM * (pin_holders(connection, site_id=site_id) + 1))
+        return pin_holders(connection, site_id=site_id) + 1
     if "flat_pin" in factors and flat_ids:
-        return pin_digits(ROOM * (pin_holders(connection, site_id=site_id, flat_ids=flat_ids) + 1))
-    return PIN_DIGITS[0]
+        return pin_holders(connection, site_id=site_id, flat_ids=flat_ids) + 1
+    return 0
 
 
-def check_pin(value: str, *, digits: int) -> str:
-    """Return a PIN that is long enough and no run like 12345 or 11111; the value never enters a message.
-
-    Raises:
-        InvalidInput: it is too short or too easy, or no PIN at all.
-    """
-    pin = canonical_pin(value)
-    if len(pin) < digits:
-        raise InvalidInput("value", f"a PIN needs {digits} digits here: so many people share the keypads")
-    steps = {int(after) - int(before) for before, after in pairwise(pin)}
-    if steps in ({0}, {1}, {-1}):
-        raise InvalidInput("value", "a PIN must not be one digit repeated, nor count up or down")
-    return pin
-
-
-def make_up_pin(*, digits: int, taken: Callable[[str], bool]) -> str:
+def make_up_pin(*, holders: int, taken: Callable[[str], bool]) -> str:
     """Return a random PIN that nobody has.
 
     Raises:
         Conflict: chance gave taken ones only.
     """
     for _ in range(TRIES):
-        pin = "".join(secrets.choice("0123456789") for _ in range(digits))
+        pin = "".join(secrets.choice("0123456789") for _ in range(pin_digits(ROOM * holders)))
         try:
-            check_pin(pin, digits=digits)
+            check_pin(pin, holders=holders)
         except InvalidInput:
             continue
         if not taken(pin):
@@ -146,13 +128,13 @@ def issue_credential(
         canonical = canonical_reading(wanted.value or "", by)
     else:
         flats = [held.flat_id for held in occupancies_of(connection, person.id) if held.holds(at)]
-        digits = digits_needed(connection, site_id=person.site_id, flat_ids=flats)
+        holders = holders_with(connection, site_id=person.site_id, flat_ids=flats)
         if wanted.value is None:
             canonical = made_up = make_up_pin(
-                digits=digits, taken=_taken(connection, key, site_id=person.site_id, at=at)
+                holders=holders, taken=_taken(connection, key, site_id=person.site_id, at=at)
             )
         else:
-            canonical = check_pin(wanted.value, digits=digits)
+            canonical = check_pin(wanted.value, holders=holders)
         digits = len(canonical)
     credential = Credential(
         id=f"cr-{uuid.uuid4().hex}", person_id=person.id, kind="card" if wanted.kind == "card" else "pin",
@@ -308,5 +290,5 @@ def _pin_for_pass(connection: Connection, wanted: VisitorPass, *, site_id: str, 
     if without:
         raise InvalidInput("with_pin", f"door {min(without)!r} takes no PIN by itself: use a QR, or leave the door out")
     key = bytes.fromhex(credential_key(connection, site_id))
-    digits = digits_needed(connection, site_id=site_id, flat_ids=[])
-    return make_up_pin(digits=digits, taken=_taken(connection, key, site_id=site_id, at=at))
+    holders = holders_with(connection, site_id=site_id, flat_ids=[])
+    return make_up_pin(holders=holders, taken=_taken(connection, key, site_id=site_id, at=at))

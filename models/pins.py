@@ -6,11 +6,15 @@ for flat and PIN, only the holders in that flat count. Wrong attempts slow the k
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
-from models.people import PIN_DIGITS
+from models.errors import InvalidInput
+from models.people import PIN_DIGITS, canonical_pin
 
 CHANCES_IN: Final = 10_000
+ROOM: Final = 4
+"""PINs are so long that four times their present number would still be hard to hit by chance."""
 
 
 def pin_digits(holders: int) -> int:
@@ -24,3 +28,24 @@ def pin_digits(holders: int) -> int:
     while digits < high and max(1, holders) * CHANCES_IN > 10**digits:
         digits += 1
     return digits
+
+
+def check_pin(value: str, *, holders: int, where: str = "value") -> str:
+    """Return a PIN that is long enough and no run like 12345 or 11111; the value never enters a message.
+
+    Args:
+        value: the PIN as it was given.
+        holders: how many PINs open the same keypads, this one among them; 0 where none is asked for by itself.
+        where: the key that a complaint names.
+
+    Raises:
+        InvalidInput: it is too short or too easy, or no PIN at all.
+    """
+    pin, digits = canonical_pin(value, where=where), pin_digits(ROOM * holders)
+    if len(pin) < digits:
+        why = f"PINs that open the same keypads: {holders}, and four times as many must stay hard to hit by chance"
+        raise InvalidInput(where, f"a PIN needs {digits} digits here ({why})")
+    steps = {int(after) - int(before) for before, after in pairwise(pin)}
+    if steps in ({0}, {1}, {-1}):
+        raise InvalidInput(where, "a PIN must not be one digit repeated, nor count up or down")
+    return pin

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from config.site import doubts, read_site, seed
-from models.errors import InvalidInput, SettingsError
+from models.errors import SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "site.example.yaml"
 SITE = 'site: {id: s, name: S, community: "310104005012"}\n'
@@ -168,9 +168,34 @@ people:
     (consent,) = records.consents
     assert (consent.person_id, consent.doors, consent.given_at) == ("p", ("d",), datetime(2026, 3, 1, tzinfo=UTC))
     (tmp_path / "pin").write_text("secret")
-    with pytest.raises(InvalidInput, match="4 to 12 digits") as caught:
-        seed(read_site(path, environment={"UNDER_THREAT": "135792"}))
+    with pytest.raises(SettingsError, match=r"pin_file: .*4 to 12 digits") as caught:
+        read_site(path, environment={"UNDER_THREAT": "135792"})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factors", "wrong"),
+    [
+        ("card, pin", {"people[0].pin", "people[1].pin", "people[1].duress_pin"}),
+        ("card, flat_pin", {"people[1].pin", "people[1].duress_pin"}),
+        ("card", {"people[1].duress_pin"}),
+    ],
+)
+def test_a_pin_of_the_file_is_as_long_as_the_api_asks(tmp_path: Path, *, factors: str, wrong: set[str]) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        SITE
+        + f"""flats: [{{id: a, building: "1", room: "1"}}, {{id: b, building: "1", room: "2"}}]
+doors: [{{id: d, name: D, factors: [{factors}]}}]
+people:
+  - {{id: p, name: P, flat: a, pin: "${{P}}"}}
+  - {{id: q, name: Q, flat: b, pin: "${{Q}}", duress_pin: "${{FEARED}}"}}
+"""
+    )
+    with pytest.raises(SettingsError) as caught:
+        read_site(path, environment={"P": "73914", "Q": "8402", "FEARED": "9999"})
+    assert {fault.path for fault in caught.value.faults} == wrong
+    assert not any(pin in str(caught.value) for pin in ("73914", "8402", "9999"))
 
 
 @pytest.mark.parametrize(
