@@ -204,7 +204,7 @@ def _any_certificate() -> ssl.SSLContext:
 def _urls(address: str) -> tuple[str, ...]:
     """Return the device services that an address may mean: the one that it names, else with TLS and without."""
     if "://" in address:
-        return (address,)
+        return (address if urlsplit(address).path.strip("/") else address.rstrip("/") + SERVICE,)
     return f"https://{address}{SERVICE}", f"http://{address}{SERVICE}"
 
 

@@ -297,7 +297,10 @@ class SimulatedReader:
             osdp.CommandLEDColor.Green: "green",
             osdp.CommandLEDColor.Amber: "amber",
         }
-        self.told.append(f"light {names.get(command['on_color'], 'other')}")
+        color = names.get(command["on_color"], "other")
+        self.told.append(f"light {color}")
+        if color == "green":  # the strike may hang on the door's other reader
+            self._settle(Outcome(ok=True))
 
     def _relock(self) -> None:
         self._set_lock(self._standing)

@@ -47,14 +47,14 @@ async def survey(address: str, *, key: str, now: Callable[[], datetime]) -> tupl
         if key:
             raise InvalidInput("address", "a key is one reader's: name it behind the port, as /dev/ttyUSB0#0")
         told = await _ask_all(place, range(READERS_MOST))
-        return tuple(_in_clear(place, online, at=now(), trouble="") for online in told)
+        return tuple(_in_clear(place, online, at=now()) for online in told)
     secret = parse_key(key, where="password", what="a reader's key is 32 hexadecimal digits") if key else None
     try:
         told = await _ask_all(place, (place.address,))
         if not told:
             return (unreached(place, place.address, at=now(), detail="nobody answers at this address"),)
         if secret is None:
-            return (_in_clear(place, told[0], at=now(), trouble="credentials"),)
+            return (_in_clear(place, told[0], at=now()),)
         setup = ReaderSetup(address=place.address, trust="key", key=secret)
         reached = await reach(place.port, setup, baud_rate=place.baud_rate)
     except DeviceUnreachable as error:
@@ -65,13 +65,13 @@ async def survey(address: str, *, key: str, now: Callable[[], datetime]) -> tupl
     return (candidate_of(place, reached, at=now()),)
 
 
-def _in_clear(place: Place, online: Online, *, at: datetime, trouble: str) -> Candidate:
+def _in_clear(place: Place, online: Online, *, at: datetime) -> Candidate:
     """Return a reader of which nobody has shown the key."""
     plain = online.capabilities.get(SECURITY, (0, 0))[0] == 0
     found = candidate_of(place, online, at=at, plain=plain)
     if plain:
         return msgspec.structs.replace(found, reach="answers", trouble="unsupported", detail="it has no secure channel")
-    return msgspec.structs.replace(found, reach="answers", trouble=trouble)
+    return msgspec.structs.replace(found, reach="answers")
 
 
 async def _ask_all(place: Place, addresses: Iterable[int]) -> list[Online]:

@@ -17,6 +17,8 @@ from gateway.rehearsal.report import STYLE
 from models.errors import GatehouseError, InvalidInput
 
 WORDS: Final = {"passed": ("yes", "passed"), "failed": ("no", "FAILED"), "skipped": ("", "not asked")}
+KEYED: Final = frozenset({"key", "key_file", "plain", "readers"})
+"""Settings of which one says how a card reader is to be trusted."""
 SCHEMES: Final = {"http": "onvif", "https": "onvif", "mqtt": "mqtt", "mqtts": "mqtt", "osdp": "osdp"}
 
 
@@ -47,6 +49,9 @@ def conformance(
     told = b""
     if "://" in target:
         settings = settings_of(target, user=user, password=_password(password_file)) | _further(setting or [])
+        if settings["kind"] == "osdp" and not settings.keys() & KEYED:
+            what = "a card reader needs its key: --setting key_file=FILE; one without a secure channel: --setting plain=true"
+            raise InvalidInput("--setting", what)
         argv += ["--settings", "-"]
         told = json.dumps(settings).encode()
     else:

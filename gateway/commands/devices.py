@@ -41,7 +41,7 @@ LADDER = {
 }  # fmt: skip
 TROUBLES = {
     "unreachable": "it does not answer: is it on, and can the edge reach it?",
-    "credentials": "give --user and a password; a card reader gets its key by `device key ID`",
+    "credentials": "give --user and a password",
     "certificate": "compare the fingerprint with the device's own, then `device probe ID --trust`",
     "unsupported": "it speaks, but not what is needed",
     "clock": "set its clock",
@@ -60,6 +60,8 @@ def discover(
     reason: Reason = "", url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Search the wires of an edge for cameras and doors."""
+    if "osdp" in (wire or []):
+        raise InvalidInput("--wire", f"card readers are asked on their line: `device probe PORT --edge {edge}`")
     body = {"edge_id": edge, "wires": wire or [], "networks": network or [], "for_s": for_s}
     order = _ordered("devices/discover", body, reason=reason, url=url, token=token, within_s=for_s + 10)
     found = [ask("GET", f"devices/{key}", url=url, token=token) for key in order["devices"]]
@@ -185,7 +187,10 @@ def adopt(
     if found["wire"] == "osdp":
         body["wiring"] = wiring
     kept = ask("POST", f"devices/{device_id}/adopt", url=url, token=token, reason=reason, json=body)
-    show(kept, _lines(kept), as_json=as_json)
+    text = _lines(kept)
+    if chosen["kind"] == "camera":
+        text += "\n    off: its stream starts once it has its register entry (console: Find and adopt devices, Register many)"
+    show(kept, text, as_json=as_json)
 
 
 @device.command("replace")
@@ -283,6 +288,8 @@ def _lines(one: dict[str, Any]) -> str:
     lines = [head]
     if one["trouble"]:
         told = TROUBLES.get(one["trouble"], one["trouble"])
+        if one["wire"] == "osdp" and one["trouble"] == "credentials":
+            told = f"it has another key: put it in install mode, then `device key {one['id']} --reason …`"
         lines.append(f"    stopped: {told}" + (f" ({one['detail']})" if one["detail"] else ""))
     if one["wire"] == "osdp" and one["reach"] == "answers" and not one["trouble"]:
         lines.append(f"    next: put it in install mode, then `device key {one['id']} --reason …`")

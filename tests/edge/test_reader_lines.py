@@ -110,6 +110,8 @@ async def test_a_line_tells_who_is_on_it_and_what_each_can_do_without_any_key(ya
 
 async def test_a_reader_is_known_by_its_key_and_by_no_other(yard: Yard) -> None:
     assert (await yard.one("#0", key=KEY.hex())).reach == "known"
+    unasked = await yard.one("#0")
+    assert (unasked.reach, unasked.trouble) == ("answers", ""), "the same as of the whole line"
     wrong = await yard.one("#0", key=NEW)
     assert (wrong.id, wrong.reach, wrong.trouble) == ("osdp-005eed-00001000", "answers", "credentials")
     nobody = await yard.one("#9")

@@ -33,6 +33,12 @@ def test_another_address_is_refused(address: str) -> None:
         settings_of(address, user="", password="")
 
 
+def test_a_card_reader_without_its_key_is_told_how_to_name_it() -> None:
+    refused = CliRunner().invoke(app, ["conformance", "osdp:///dev/ttyUSB0"]).exception
+    assert isinstance(refused, InvalidInput)
+    assert "--setting key_file=FILE" in str(refused)
+
+
 def step(verdict: str, **more: Any) -> dict[str, Any]:
     return {"name": "opens", "asks": "The driver <connects>.", "verdict": verdict, "detail": "", "ms": 1.0, **more}
 

@@ -54,6 +54,15 @@ async def test_a_device_is_found_by_multicast_once_and_on_its_own_host() -> None
     assert (found.wire, found.reach, found.model) == ("onvif", "heard", "sim")
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+async def test_an_address_without_a_path_means_the_device_service(end: str) -> None:
+    unit = simulated()
+    async with running(unit):
+        found = await ask(unit, address=f"{unit.origin}{end}")
+    assert (found.reach, found.trouble) == ("known", "")
+    assert found.address == f"{unit.origin}/onvif/device_service"
+
+
 async def test_a_device_that_no_multicast_reaches_is_found_by_its_address() -> None:
     unit = simulated()
     async with running(unit):
