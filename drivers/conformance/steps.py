@@ -20,6 +20,7 @@ from models.reports import Event, Presence, Snapshot
 
 SECRET: Final = "7186A61E"  # noqa: S105 - a made-up card number
 CUT_S: Final = 0.5
+ABLE_S: Final = 0.02
 _numbers = itertools.count(1)
 
 
@@ -68,11 +69,19 @@ async def snapshot_of(listener: Listener) -> Snapshot:
 
 async def _can(subject: Subject) -> str:
     async with subject.listening() as listener:
-        await snapshot_of(listener)
-        can = listener.driver.capabilities(subject.door_id)
-        if can is None:
-            raise NotSo("capabilities() is still None after the first snapshot")
-        return ", ".join(sorted(can)) or "nothing beside the lock"
+        return ", ".join(sorted(await _able(subject, listener))) or "nothing beside the lock"
+
+
+async def _able(subject: Subject, listener: Listener) -> frozenset[str]:
+    """Return what a door can do; how it stands and what it can do may be told in either order."""
+    await snapshot_of(listener)
+    try:
+        async with asyncio.timeout(HEAR_S):
+            while (can := listener.driver.capabilities(subject.door_id)) is None:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(ABLE_S)
+    except TimeoutError:
+        raise NotSo(f"capabilities() is still None {HEAR_S:.0f} s after the first snapshot") from None
+    return frozenset(can)
 
 
 async def _foreign(subject: Subject) -> str:
@@ -122,8 +131,7 @@ async def _order(subject: Subject) -> str:
 async def _kept(subject: Subject) -> str:
     remote = _remote(subject)
     async with subject.listening(acknowledging=False) as listener:
-        await snapshot_of(listener)
-        if "ack" not in (listener.driver.capabilities(subject.door_id) or ()):
+        if "ack" not in await _able(subject, listener):
             raise NotAsked("this wire keeps no events: it does not say `ack`")
         mark = len(listener.heard)
         await remote.act("force")
@@ -303,8 +311,7 @@ async def _cut_until_told(remote: Remote) -> None:
 
 async def _mode(subject: Subject) -> str:
     async with subject.listening() as listener:
-        await snapshot_of(listener)
-        if "mode" not in (listener.driver.capabilities(subject.door_id) or ()):
+        if "mode" not in await _able(subject, listener):
             raise NotAsked("this door keeps no mode by itself: it does not say `mode`")
         mark = len(listener.heard)
         _must(await listener.driver.execute(SetMode(door_id=subject.door_id, version=10_001, mode="locked_down")))
@@ -315,10 +322,18 @@ async def _mode(subject: Subject) -> str:
             refused = await listener.driver.execute(unlock_of(subject.door_id))
             if refused.ok:
                 raise NotSo("a door in lock-down opened")
+            _must(await listener.driver.execute(SetMode(door_id=subject.door_id, version=10_002, mode="held_open")))
+            await listener.hear(Snapshot, _stands_free, what="that it stands unlocked while held open", since=mark)
         finally:
-            _must(await listener.driver.execute(SetMode(door_id=subject.door_id, version=10_002, mode="normal")))
+            mark = len(listener.heard)
+            _must(await listener.driver.execute(SetMode(door_id=subject.door_id, version=10_003, mode="normal")))
         await listener.hear(Snapshot, lambda one: one.mode == "normal", what="its return to normal", since=mark)
-        return "locked down, refused to open, and normal again"
+        return "locked down, refused to open, stood unlocked, and normal again"
+
+
+def _stands_free(told: Snapshot) -> bool:
+    """Return whether a door is held open, and not locked as far as it knows."""
+    return told.mode == "held_open" and told.lock != "locked"
 
 
 def _must(executed: Executed) -> None:

@@ -20,6 +20,9 @@ PowerEvent = Literal["mains_lost", "mains_back", "battery_low", "battery_ok"]
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 ALL_CAPABILITIES: Final[tuple[Capability, ...]] = tuple(word for word in get_args(Capability) if word != "relay")
 
+STANDING_OPEN: Final = frozenset({"held_open", "evacuating"})
+"""Modes in which a door stays unlocked, whatever a hold or a closing would do."""
+
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Say how a simulated door behaves: `plain` never says forced; with `auto_open_s` grants are walked through."""

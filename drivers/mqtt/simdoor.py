@@ -18,7 +18,7 @@ from paho.mqtt.client import MQTTMessage
 
 from drivers.mqtt import wire
 from drivers.mqtt.endpoint import Endpoint, attempts
-from drivers.mqtt.habits import Fault, Habits, Outcome, Power, PowerEvent, mischief, request_payload
+from drivers.mqtt.habits import STANDING_OPEN, Fault, Habits, Outcome, Power, PowerEvent, mischief, request_payload
 from drivers.mqtt.judge import Judge
 from drivers.mqtt.link import Link, Will
 from drivers.mqtt.store import EventStore
@@ -60,7 +60,7 @@ class SimulatedDoor:
         self.id = door_id
         self.habits = habits or Habits()
         self.contact: Literal["open", "closed"] = "closed"
-        self.lock: Literal["locked", "unlocked"] = "locked"
+        self.lock: Literal["locked", "unlocked"] = "unlocked" if store.mode(door_id)[1] in STANDING_OPEN else "locked"
         self.tampered = False
         self.faults: set[Fault] = set()
         self.refused: list[tuple[str, str]] = []
@@ -155,8 +155,7 @@ class SimulatedDoor:
 
     def open(self) -> None:
         """Open the door leaf: forced if nothing released the lock."""
-        free = self.lock == "unlocked" or self._store.mode(self.id)[1] in {"evacuating", "held_open"}
-        self._open("opened" if free or self.habits.plain else "forced")
+        self._open("opened" if self.lock == "unlocked" or self.habits.plain else "forced")
 
     def force(self) -> None:
         """Open the door leaf without any release."""
@@ -268,9 +267,13 @@ class SimulatedDoor:
                 self._link.acknowledge(message.mid)
 
     def _take_mode(self, wanted: wire.ModePayload) -> None:
-        version, _ = self._store.mode(self.id)
+        version, before = self._store.mode(self.id)
         if wanted.version > version:
             self._store.set_mode(self.id, version=wanted.version, mode=wanted.mode)
+            if wanted.mode in STANDING_OPEN:
+                self.lock = "unlocked"
+            elif before in STANDING_OPEN:
+                self.lock = "locked"
             self._changed()
         self._publish_state()
 
@@ -337,10 +340,7 @@ class SimulatedDoor:
         self._changed()
 
     def _lock(self) -> None:
-        relock = self._timers.pop("relock", None)
-        if relock is not None:
-            relock.cancel()
-        if self.lock == "unlocked":
+        if self.lock == "unlocked" and self.mode not in STANDING_OPEN:
             self.lock = "locked"
             self._publish_state()
             self._changed()

@@ -14,9 +14,11 @@ from typing import Any, get_args
 
 import pytest
 
+from drivers.door import SetMode
 from drivers.mqtt.habits import FAULTS, Fault, Habits
 from drivers.mqtt.simulator import Order, obey
 from drivers.mqtt.store import EventStore
+from drivers.mqtt.wire import Mode
 from tests.drivers.contract import next_event, soon, unlock
 from tests.drivers.mqtt.conftest import RunningBroker, connected
 
@@ -155,6 +157,24 @@ async def test_a_door_whose_clock_is_an_hour_off_still_opens_for_its_request(mos
             assert (await soon(driver.execute(unlock(door_id, "c1", attempt=request.id)))).ok
             assert (await soon(asking)).unlocked
             assert (await soon(driver.execute(unlock(door_id, "c2")))).ok  # now it can
+
+
+@pytest.mark.parametrize("mode", ["held_open", "evacuating"])
+async def test_a_door_that_stands_open_is_not_locked_by_a_hold_that_ends(mosquitto: RunningBroker, mode: Mode) -> None:
+    door_id = next(mosquitto.fresh)
+    with EventStore() as store:
+        door = mosquitto.door(door_id, store=store)
+        async with mosquitto.driver(door_id, client_id=f"edge-{door_id}") as driver, connected(door):
+            assert (await soon(driver.execute(SetMode(door_id=door_id, version=1, mode=mode)))).ok
+            await soon(door.until(lambda: door.lock == "unlocked"))
+            assert (await soon(driver.execute(unlock(door_id, "c1", hold_s=0.05)))).ok
+            door.open()
+            door.close()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(door.until(lambda: door.lock == "locked"), 0.3)
+            assert mosquitto.door(door_id, store=store).lock == "unlocked"  # after a restart, too
+            assert (await soon(driver.execute(SetMode(door_id=door_id, version=2, mode="normal")))).ok
+            await soon(door.until(lambda: door.lock == "locked"))
 
 
 async def test_stale_and_slow_and_deaf_doors(mosquitto: RunningBroker) -> None:
