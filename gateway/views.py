@@ -105,6 +105,8 @@ class CameraView(msgspec.Struct, frozen=True, kw_only=True):
     site_id: str
     edge_id: str
     door_id: str | None = None
+    registered: bool = False
+    """Whether it has the register entry without which its stream stays off."""
     state: str = "unknown"
     detail: str = ""
     seen_at: datetime | None = None

@@ -263,8 +263,9 @@ def camera_views(
 def _camera_view(row: Row[Any, Any]) -> CameraView:
     camera = msgspec.json.decode(row.record, type=Camera)
     view = CameraView(
-        id=camera.id, name=camera.name, site_id=camera.site_id, edge_id=camera.edge_id, door_id=camera.door_id
-    )
+        id=camera.id, name=camera.name, site_id=camera.site_id, edge_id=camera.edge_id, door_id=camera.door_id,
+        registered=camera.register is not None,
+    )  # fmt: skip
     if row.body is None:
         return view
     told = msgspec.json.decode(row.body, type=CameraStatus)

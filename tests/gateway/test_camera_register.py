@@ -46,11 +46,19 @@ def served(runtime: Runtime) -> set[str]:
     return {camera.id for camera in policy.cameras}
 
 
+async def known_as_registered(client: httpx.AsyncClient) -> set[str]:
+    listed = await client.get("/api/v1/cameras")
+    assert listed.status_code == 200, listed.text
+    return {camera["id"] for camera in listed.json()["items"] if camera["registered"]}
+
+
 async def test_many_cameras_are_registered_at_once_and_are_on(
     manager: httpx.AsyncClient, runtime: Runtime, cameras: tuple[str, ...]
 ) -> None:
     assert served(runtime) == {"cam"}
+    assert await known_as_registered(manager) == {"cam"}
     shown = await register(manager, *cameras)
+    assert await known_as_registered(manager) == {"cam", *cameras}
     assert {one["camera"]["register"]["purpose"] for one in shown["items"]} == {"the court"}
     assert served(runtime) == {"cam", *cameras}
     rows = [row for row in runtime.store.read_now(audit_rows) if row.action == "camera.change"]

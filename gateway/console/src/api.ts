@@ -40,7 +40,8 @@ export interface Door {
   trouble?: string | null;
   factors?: string[]; face?: { use: FaceUse; provider: Known<"none" | "parallax" | "model" | "device"> } | null;
 }
-export interface Camera { id: string; name: string; site_id: string; door_id?: string | null;
+/** `detail` lists what is wrong with its picture (`models.events.Trouble`), or says how its stream stands. */
+export interface Camera { id: string; name: string; site_id: string; door_id?: string | null; registered?: boolean;
   state: Known<"starting" | "live" | "lost" | "refused" | "unknown">; detail?: string; trouble?: string | null; seen_at?: string | null }
 export interface Page<T> { items: T[]; next?: string | null }
 

@@ -113,6 +113,10 @@ describe("the message catalogue", () => {
     }
   });
 
+  it("has a word for everything that is wrong with a camera's picture", () => {
+    for (const { cameras } of Object.values(CATALOGUES)) expect(Object.keys(cameras.trouble).sort()).toEqual(literals("events.py", "Trouble").sort());
+  });
+
   it("has a word for every role", () => {
     const words = literals("../gateway/auth/roles.py", "Role");
     expect(words.length).toBeGreaterThan(1);

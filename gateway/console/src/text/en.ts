@@ -162,6 +162,8 @@ export const en: Catalogue = {
     heading: "Cameras",
     none: "No cameras",
     state: { starting: "Connecting", live: "Online", lost: "Offline", refused: "Refused", unknown: "Unknown" },
+    trouble: { covered: "Covered", moved: "Turned away", defocused: "Out of focus", frozen: "Picture frozen", clock_skew: "Clock wrong", tampered: "Tampered with" },
+    unregistered: "Not registered: its stream stays off",
     summary: (live, total) => `${live}/${total} online`,
   },
   faces: facesEn,

@@ -162,6 +162,8 @@ export const zh = {
     heading: "摄像机",
     none: "没有摄像机",
     state: { starting: "正在连接", live: "在线", lost: "离线", refused: "拒绝连接", unknown: "未知" } as Record<string, string>,
+    trouble: { covered: "被遮挡", moved: "被转动", defocused: "失焦", frozen: "画面冻结", clock_skew: "时钟不准", tampered: "被破坏" } as Record<string, string>,
+    unregistered: "未登记：视频流保持关闭",
     summary: (live: number, total: number) => `${live}/${total} 在线`,
   },
   faces: facesZh,
