@@ -6,13 +6,16 @@ The broker's own configuration and rights are written by that process (drivers/m
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import yaml
 
-from config.settings import BrokerSettings
+from config.reading import Mistake
+from config.settings import BrokerSettings, Settings
+from config.site_entries import SiteFile
 from models.errors import InvalidInput, SettingsError, SettingsFault
 from models.places import check_id
 
@@ -76,3 +79,23 @@ def write_users(settings: BrokerSettings, *, edge_password: str) -> Path:
 def _unusable(path: Path, message: str, suggestion: str) -> SettingsError:
     fault = SettingsFault(file=str(path), line=1, path="broker.users_file", message=message, suggestion=suggestion)
     return SettingsError([fault])
+
+
+def without_account(settings: Settings, site: SiteFile) -> Iterator[Mistake]:
+    """Yield the doors of a site that the broker of `gatehouse up` would not let in, because they have no log-in there.
+
+    Those behind a controller and those with a map log in by another name than their own.
+
+    Raises:
+        SettingsError: the log-ins cannot be read.
+    """
+    if settings.broker.start == "none":
+        return
+    accounts, _ = broker_users(settings.broker)
+    where = settings.broker.users_file
+    for index, door in enumerate(site.doors):
+        own_name = door.driver.get("kind") == "mqtt" and door.controller is None and not door.driver.get("map")
+        if own_name and door.edge == settings.edge.id and door.id not in accounts:
+            message = "no account at the broker that `gatehouse up` starts: it will stay offline"
+            hint = f"add `{door.id}: PASSWORD` to {where or 'a file, and name that as broker.users_file'}"
+            yield Mistake(key=("doors", index), message=message, suggestion=f"{hint}, then start `up` again")

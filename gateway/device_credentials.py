@@ -23,7 +23,7 @@ from models.devices import LADDER, Candidate
 
 
 def keep_credentials(
-    connection: Connection, key: str, order: ProbeDevice, *, told: Candidate, site_id: str, at: datetime
+    connection: Connection, key: str, *, order: ProbeDevice, told: Candidate, site_id: str, at: datetime
 ) -> None:
     """Keep credentials that opened a device, and the certificate that it was trusted by; what it refused is forgotten.
 

@@ -287,7 +287,7 @@ def take_devices(
             connection, told, here=here, site_id=edge.site_id, edge_id=edge.id, at=at, asked=asked
         )
         if isinstance(order, ProbeDevice):
-            keep_credentials(connection, kept, order, told=candidate, site_id=edge.site_id, at=at)
+            keep_credentials(connection, kept, order=order, told=candidate, site_id=edge.site_id, at=at)
             entry = AuditEntry(
                 actor=edge.id, action="device.probe", subject=kept, result=candidate.trouble[:64] or "ok", detail=detail
             )

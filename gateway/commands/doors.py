@@ -34,7 +34,7 @@ def list_all(
     *, troubled: Annotated[bool, typer.Option("--troubled", help="only doors that their edge cannot serve")] = False,
     url: Url = LOCAL, token: Token = "", as_json: Json = False,
 ) -> None:  # fmt: skip
-    """List the doors: how each stands, and why its edge cannot serve it (`not served: …`)."""
+    """List the doors: how each stands, why its edge cannot serve it (`not served: …`), and bypassed alarms."""
     found = ask("GET", "doors", url=url, token=token)
     found["items"] = [one for one in found["items"] if one.get("trouble") or not troubled]
     none = "every door is served" if troubled else "no doors"
@@ -43,7 +43,7 @@ def list_all(
 
 @door.command("show")
 def show_one(door_id: str, *, url: Url = LOCAL, token: Token = "", as_json: Json = False) -> None:
-    """Show how a door stands, and why its edge cannot serve it."""
+    """Show how a door stands, why its edge cannot serve it, and which of its alarms are bypassed."""
     found = ask("GET", f"doors/{door_id}", url=url, token=token)
     show(found, _standing(found), as_json=as_json)
 
@@ -159,7 +159,9 @@ def _standing(one: dict[str, Any]) -> str:
     else:
         alarm = "" if one["alarm"] == "none" else f", {one['alarm']}"
         stands = f"{one['contact']}, {one['lock']}{alarm}{', tampered' if one['tamper'] else ''}"
-    return f"{one['id']:24} {stands}"
+    bypass = one.get("bypass")
+    quiet = f"; {', '.join(bypass['kinds'])} bypassed until {bypass['until']}: {bypass['reason']}" if bypass else ""
+    return f"{one['id']:24} {stands}{quiet}"
 
 
 def _line(one: dict[str, Any]) -> str:

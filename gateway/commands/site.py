@@ -15,9 +15,9 @@ from models.errors import InvalidInput, SettingsError, SettingsFault
 
 if TYPE_CHECKING:
     from config.reading import Key
+    from config.settings import Settings
     from config.site import SiteFile
     from config.site_faces import DoorFaces
-    from models.calibration import Profile
 
 ASSUMED: Final = "calibrated"
 """The profile of faces that a site file is checked under where no settings are given."""
@@ -31,36 +31,53 @@ def check(
     from config.site import doubts, read_site
     from config.site_faces import door_faces
 
-    faults: list[SettingsFault] = []
-    warnings: list[SettingsFault] = []
-    sites: list[SiteFile] = []
-    profile: Profile | None = None
-    liveness_model = True
+    faults, warnings = list[SettingsFault](), list[SettingsFault]()
+    sites: dict[Path, SiteFile] = {}
+    box: Settings | None = None
     for file in files:
         try:
             if _is_site(file):
                 wrong, perhaps = _judged(file)
                 try:
                     perhaps += doubts(file, environment=os.environ)
-                    sites.append(read_site(file, environment=os.environ))
+                    sites[file] = read_site(file, environment=os.environ)
                 except SettingsError as error:
                     wrong = _beside(error.faults, wrong)
                 faults += wrong
                 warnings += sorted(perhaps, key=lambda fault: fault.line)
             else:
-                own = read_settings(file, environment=os.environ).edge.faces
-                profile, liveness_model = own.profile, own.models.liveness.file is not None
+                box = read_settings(file, environment=os.environ)
         except SettingsError as error:
             faults += error.faults
+    try:
+        warnings += _without_account(box, sites)
+    except SettingsError as error:
+        faults += error.faults
+    profile = ASSUMED if box is None else box.edge.faces.profile
+    liveness_model = box is None or box.edge.faces.models.liveness.file is not None
     faces = [
-        told for site in sites for told in door_faces(site, profile=profile or ASSUMED, liveness_model=liveness_model)
+        told for site in sites.values() for told in door_faces(site, profile=profile, liveness_model=liveness_model)
     ]
     if as_json:
         record = {"ok": not faults, "faults": [vars(fault) for fault in faults], "faces": msgspec.to_builtins(faces)}
         show(record | {"warnings": [vars(warning) for warning in warnings]}, "", as_json=True)
     else:
-        _tell(faults, warnings=warnings, faces=faces, assumed=profile is None)
+        _tell(faults, warnings=warnings, faces=faces, assumed=box is None)
     raise typer.Exit(1 if faults else 0)
+
+
+def _without_account(box: Settings | None, sites: dict[Path, SiteFile]) -> list[SettingsFault]:
+    """Return which doors of site files have no account at the broker of a box; none where its settings were not given."""
+    from config.broker import without_account
+    from config.site import placed
+
+    if box is None:
+        return []
+    return [
+        told
+        for file, site in sites.items()
+        for told in placed(file, without_account(box, site), environment=os.environ)
+    ]
 
 
 def _beside(faults: Iterable[SettingsFault], more: list[SettingsFault]) -> list[SettingsFault]:

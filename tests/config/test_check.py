@@ -105,3 +105,33 @@ def test_what_is_no_door_is_told_once(tmp_path: Path) -> None:
         assert not any(".driver." in path for path in paths)
     file.write_bytes(SITE.encode() + b"doors: \xff\n")
     assert "UTF-8" in checked(file)[1]
+
+
+def test_doors_without_an_account_at_the_broker_of_up_are_told(tmp_path: Path) -> None:
+    site, box = tmp_path / "site.yaml", tmp_path / "gatehouse.yaml"
+    site.write_text(
+        SITE
+        + """controllers: [{id: board, name: B, serial: "1"}]
+doors:
+  - {id: gate, name: Gate}
+  - {id: side, name: Side}
+  - {id: lamp, name: Lamp, driver: {kind: mqtt, map: tasmota}}
+  - {id: far, name: Far, edge: another}
+"""
+    )
+    (tmp_path / "users.yaml").write_text("side: secret-of-it\n")
+
+    def told(settings: str) -> list[str]:
+        box.write_text(settings)
+        code, text = checked(site, str(box))
+        assert code == 0, text
+        assert "secret-of-it" not in text
+        return [line for line in text.splitlines() if "no account at the broker" in line]
+
+    (one,) = told("broker: {users_file: users.yaml}\n")
+    assert one.startswith(f"warning: {site}:4: doors[0]: no account at the broker")
+    assert f"add `gate: PASSWORD` to {tmp_path / 'users.yaml'}" in one
+    assert len(told("broker: {start: auto}\n")) == 2
+    assert told("broker: {start: none}\n") == []
+    code, text = checked(site)
+    assert (code, "no account" in text) == (0, False), "without settings nobody knows"

@@ -115,3 +115,15 @@ async def test_a_door_that_its_edge_cannot_serve_says_why_in_the_shell(
     runtime.store.write_now(mark_edge_devices_unseen, edge.id, at=clock())
     assert "not served: its edge is out of reach" in await shell("list")
     assert runtime.store.write_now(mark_edge_devices_unseen, edge.id, at=clock()) == [], "said once"
+
+
+async def test_a_bypass_is_shown_wherever_its_door_is(shell: Shell) -> None:
+    assert "bypassed" not in await shell("list")
+    await shell("bypass", "gate", "--kind", "door_forced", "--minutes", "10", "--reason", "new hinges")
+    listed = {line.split()[0]: line for line in (await shell("list")).splitlines()}
+    assert "; door_forced bypassed until " in listed["gate"]
+    assert listed["gate"].endswith(": new hinges")
+    assert "bypassed" not in listed["side"]
+    assert (await shell("show", "gate")) == listed["gate"]
+    await shell("end-bypass", "gate")
+    assert "bypassed" not in await shell("show", "gate")
