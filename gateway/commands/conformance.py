@@ -49,9 +49,7 @@ def conformance(
     told = b""
     if "://" in target:
         settings = settings_of(target, user=user, password=_password(password_file)) | _further(setting or [])
-        if settings["kind"] == "osdp" and not settings.keys() & KEYED:
-            what = "a card reader needs its key: --setting key_file=FILE; one without a secure channel: --setting plain=true"
-            raise InvalidInput("--setting", what)
+        _check_key(settings)
         argv += ["--settings", "-"]
         told = json.dumps(settings).encode()
     else:
@@ -91,6 +89,15 @@ def settings_of(address: str, *, user: str, password: str) -> dict[str, Any]:
     secure = parts.scheme == "mqtts"
     tls = {"tls": True} if secure else {}
     return {"kind": kind, "host": parts.hostname or "", "port": port or (8883 if secure else 1883), **login, **tls}
+
+
+def _check_key(settings: dict[str, Any]) -> None:
+    """Pass unless it is a card reader of which nobody says how it is to be trusted. Raises `InvalidInput` if it is."""
+    if settings["kind"] == "osdp" and not settings.keys() & KEYED:
+        what = (
+            "a card reader needs its key: --setting key_file=FILE; one without a secure channel: --setting plain=true"
+        )
+        raise InvalidInput("--setting", what)
 
 
 def _further(given: list[str]) -> dict[str, Any]:
