@@ -49,9 +49,8 @@ def conformance(
     told = b""
     if "://" in target:
         settings = settings_of(target, user=user, password=_password(password_file)) | _further(setting or [])
-        _check_key(settings)
         argv += ["--settings", "-"]
-        told = json.dumps(settings).encode()
+        told = json.dumps(_keyed(settings)).encode()
     else:
         argv += ["--kind", target, *(["--simulator", simulator] if simulator else [])]
     ran = subprocess.run(argv, input=told, stdout=subprocess.PIPE, check=False)
@@ -91,13 +90,14 @@ def settings_of(address: str, *, user: str, password: str) -> dict[str, Any]:
     return {"kind": kind, "host": parts.hostname or "", "port": port or (8883 if secure else 1883), **login, **tls}
 
 
-def _check_key(settings: dict[str, Any]) -> None:
-    """Pass unless it is a card reader of which nobody says how it is to be trusted. Raises `InvalidInput` if it is."""
+def _keyed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are; raises `InvalidInput` for a card reader of which nobody says how it is to be trusted."""
     if settings["kind"] == "osdp" and not settings.keys() & KEYED:
         what = (
             "a card reader needs its key: --setting key_file=FILE; one without a secure channel: --setting plain=true"
         )
         raise InvalidInput("--setting", what)
+    return settings
 
 
 def _further(given: list[str]) -> dict[str, Any]:
