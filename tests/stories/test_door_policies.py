@@ -195,7 +195,7 @@ async def test_a_power_cut_is_one_alert_until_every_door_is_back(tmp_path: Path)
 
 async def test_a_door_that_is_left_open_warns_first_and_then_tells_the_desk(tmp_path: Path) -> None:
     async with porch(tmp_path) as at:
-        await at.rule("gate", held_open_s=1)
+        await at.rule("gate", held_open_s=4)
         assert await at.ask("gate", value="A1") == "unlocked"
         await at.happens("gate", "opened")
         await at.alert("door_held_open")
