@@ -206,6 +206,7 @@ async def propose_format(runtime: Runtime, lesson_id: str, *, cards: Iterable[Ca
         Forbidden: the caller names somebody's card and may not look at people.
     """
     named = tuple(cards)
+    held = await _gathered(runtime, lesson_id, caller=caller)
     if any(one.credential_id is not None for one in named) and not caller.may("people:read"):
         entry = AuditEntry(
             actor=caller.id, action="refused", subject="people:read", result="forbidden",
@@ -213,7 +214,6 @@ async def propose_format(runtime: Runtime, lesson_id: str, *, cards: Iterable[Ca
         )  # fmt: skip
         await runtime.store.write(append_audit, entry, at=runtime.clock())
         caller.require("people:read")
-    held = await _gathered(runtime, lesson_id, caller=caller)
     proof = await runtime.store.write(
         _prove, lesson_id, readings=held.readings, cards=named, caller=caller, at=runtime.clock()
     )
